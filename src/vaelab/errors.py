@@ -1,0 +1,26 @@
+"""The errors that are the user's to mend: one or two lines, no traceback.
+
+Light on purpose: the command line imports this before anything heavy.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in a config, a file or an option. Its text names the key or file, what is wrong, what is right."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str | None:
+    """The option most like ``name``, or None if none is like it."""
+    found = difflib.get_close_matches(name, sorted(options), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """A sentence for the end of an error: the nearest valid name, else all of them."""
+    options = sorted(options)
+    guess = nearest(name, options)
+    if guess is not None:
+        return f"Did you mean {guess!r}?"
+    return f"Valid names: {', '.join(options)}." if options else "There are no valid names."

@@ -1,0 +1,46 @@
+"""The named tuples that the parts exchange.
+
+Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """A batch of images and what is known of them."""
+
+    x: Tensor  # (B, C, H, W)  uint8 or bool in memory; float once it is on the device (see data.scaling)
+    y: Tensor | None = None  # (B,)  class labels
+    factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
+
+
+class Noise(NamedTuple):
+    """All randomness of one forward pass: it is drawn outside and passed in."""
+
+    posterior: Tensor  # (S, B, D)  standard normal; turned into z by the posterior
+    prior: Tensor  # (B, D)     standard normal; turned into an independent prior sample by the prior
+
+
+class LatentStats(NamedTuple):
+    """What one forward pass knows; objective terms and metrics read it by field name. All in nats."""
+
+    distortion: Tensor  # (S, B)     -log p(x|z), summed over pixels
+    rate: Tensor  # (B,)       KL(q(z|x) || p(z)); NaN where q is deterministic (undefined, not 0)
+    kl: Tensor  # (B, D)     its parts KL(q(z_d|x) || p(z_d)); NaN where they are undefined
+    loc: Tensor  # (B, D)     posterior mean
+    scale: Tensor  # (B, D)     posterior standard deviation; 0 where q is deterministic
+    z: Tensor  # (S, B, D)  posterior samples
+    log_q: Tensor  # (S, B)     log q(z|x); NaN where q is deterministic
+    log_p: Tensor  # (S, B)     log p(z)
+    z_prior: Tensor  # (B, D)     an independent prior sample
+
+
+class Output(NamedTuple):
+    """One forward pass of an :class:`~vaelab.autoencoder.Autoencoder`."""
+
+    loss: Tensor  # ()  what is minimised: the weighted sum of the terms
+    terms: dict[str, Tensor]  # ()  each term unweighted, mean over images
+    stats: LatentStats
+    decoded: Tensor  # (S, B, C', H, W)  the decoder's output: the likelihood's natural parameters
