@@ -8,7 +8,10 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in a config, a file or an option. Its text names the key or file, what is wrong, what is right."""
+    """A mistake in a config, a file or an option.
+
+    Its text names the key or file, what is wrong and what would be right, in one or two lines.
+    """
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:

@@ -9,9 +9,7 @@ import hashlib
 import torch
 
 
-def generator(
-    seed: int, stream: str, *counters: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def generator(seed: int, stream: str, *counters: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator at the start of the stream that ``seed``, the name and the counters select.
 
     >>> a = torch.rand(2, generator=generator(0, "train", 3, 7))

@@ -14,6 +14,7 @@ class Batch(NamedTuple):
     x: Tensor  # (B, C, H, W)  uint8 or bool in memory; float once it is on the device (see data.scaling)
     y: Tensor | None = None  # (B,)  class labels
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
+    index: Tensor | None = None  # (B,)  the image's place in its split
 
 
 class Noise(NamedTuple):

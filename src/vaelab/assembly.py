@@ -1,0 +1,72 @@
+"""From config to objects: each part is named by a ``_target_`` and gets what only the run knows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torchmetrics import MetricCollection
+
+from vaelab.autoencoder import Autoencoder
+from vaelab.data.datamodule import DataModule
+from vaelab.errors import UserError
+from vaelab.hints import explain
+from vaelab.objectives import Objective
+
+
+def build(key: str, node: DictConfig, **runtime: Any) -> Any:
+    """The object that ``node`` describes, with ``runtime`` as further arguments.
+
+    A node's mistake (an argument that does not exist, a value that its class refuses) is a UserError that
+    names ``key``.
+    """
+    try:
+        factory: Callable[..., Any] = instantiate(node, _convert_="all", _partial_=True)
+        return factory(**runtime)
+    except UserError:
+        raise
+    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+        raise UserError(f"{key}: {explain(error)}") from error
+    except Exception as error:  # Hydra's own wrapping of errors in nested nodes
+        raise UserError(explain(error)) from error
+
+
+def build_data(cfg: DictConfig) -> DataModule:
+    """The data module of ``cfg.data``: the source is read, checked and split."""
+    data = cfg.data
+    return DataModule(
+        build("data.source", data.source),
+        batch_size=data.batch_size,
+        val_size=data.val_size,
+        train_size=data.train_size,
+        test_size=data.get("test_size"),
+        binarize=data.binarize,
+        seed=cfg.seed,
+    )
+
+
+def build_autoencoder(cfg: DictConfig, image_shape: Sequence[int]) -> Autoencoder:
+    """The model of ``cfg.model`` with its network, prior and likelihood, for images of ``image_shape``."""
+    posterior = build("model.posterior", cfg.model.posterior)
+    likelihood = build("likelihood", cfg.likelihood)
+    encoder, decoder = build(
+        "network",
+        cfg.network,
+        image_shape=tuple(image_shape),
+        latent_dim=cfg.model.latent_dim,
+        encoder_outputs=posterior.parameter_count,
+        decoder_channels=image_shape[0] * likelihood.parameters_per_channel,
+    )
+    terms = {
+        name: None if node is None else build(f"model.objective.{name}", node)
+        for name, node in cfg.model.objective.items()
+    }
+    prior = build("prior", cfg.prior)
+    return Autoencoder(encoder, decoder, posterior, prior, likelihood, Objective(terms))
+
+
+def build_metrics(cfg: DictConfig) -> MetricCollection:
+    """The metrics of ``cfg.metrics`` under their names."""
+    metrics = {name: build(f"metrics.{name}", node) for name, node in cfg.metrics.items() if node is not None}
+    return MetricCollection(metrics, compute_groups=False)

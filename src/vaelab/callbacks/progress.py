@@ -1,0 +1,55 @@
+"""How a run shows that it is alive: a bar on a terminal, a line now and then elsewhere."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class EpochBar(TQDMProgressBar):
+    """Lightning's bar, without one for every validation epoch: those take a moment and flicker."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10)
+
+    def init_validation_tqdm(self) -> Any:
+        bar = super().init_validation_tqdm()
+        bar.disable = True
+        return bar
+
+    init_test_tqdm = init_validation_tqdm
+
+    def get_metrics(self, trainer: pl.Trainer, lit: pl.LightningModule) -> dict[str, Any]:
+        shown = ("train/loss", "val/elbo")
+        metrics = super().get_metrics(trainer, lit)
+        return {name: value for name, value in metrics.items() if name in shown}
+
+
+class EpochLines(ProgressBar):
+    """One line for the first epoch, for the last, and at most one every ``seconds`` between them."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self._last = -float("inf")
+
+    def disable(self) -> None:
+        self.seconds = float("inf")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        now, epoch = time.monotonic(), trainer.current_epoch + 1
+        if trainer.is_global_zero and (now - self._last >= self.seconds or epoch == trainer.max_epochs):
+            self._last = now
+            values = trainer.callback_metrics
+            shown = [f"{name} {values[name]:.2f}" for name in ("train/loss", "val/elbo") if name in values]
+            log.info("epoch %d/%s  %s", epoch, trainer.max_epochs, "  ".join(shown))
+
+
+def progress() -> ProgressBar:
+    """A bar if the output is a terminal, else lines."""
+    return EpochBar() if sys.stdout.isatty() else EpochLines()

@@ -1,0 +1,125 @@
+"""What the config's values must be, checked before anything heavy is imported.
+
+Hydra refuses unknown keys; this refuses wrong types and numbers out of range, in one voice. Every key of
+the config contract stands in :data:`CONTRACT`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vaelab.errors import UserError, did_you_mean
+
+Check = Callable[[Any], str | None]  # a value -> what would be right, or None if it is right
+
+
+def integer(least: int, also: tuple[int | None, ...] = ()) -> Check:
+    """A whole number of at least ``least``, or one of ``also``."""
+
+    def check(value: Any) -> str | None:
+        if value in also and not isinstance(value, bool):
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            others = "".join(", or null" if other is None else f", or {other}" for other in also)
+            return f"a whole number >= {least}{others}"
+        return None
+
+    return check
+
+
+def number(least: float = 0.0, above: bool = False) -> Check:
+    """A finite number of at least, or above, ``least``."""
+
+    def check(value: Any) -> str | None:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if fits and (value > least if above else value >= least):
+            return None
+        return f"a number {'>' if above else '>='} {least:g}"
+
+    return check
+
+
+def number_or_node(value: Any) -> str | None:
+    """A number >= 0, or a node with a ``_target_``: a schedule."""
+    if isinstance(value, dict) and "_target_" in value:
+        return None
+    return number()(value)
+
+
+def one_of(*options: str) -> Check:
+    """One of a few words."""
+
+    def check(value: Any) -> str | None:
+        if value in options:
+            return None
+        return f"one of {', '.join(options)}. {did_you_mean(str(value), options)}"
+
+    return check
+
+
+def widths(value: Any) -> str | None:
+    """A list of layer widths."""
+    if isinstance(value, list) and all(integer(1)(width) is None for width in value):
+        return None
+    return "a list of whole numbers >= 1, such as [400]"
+
+
+def text(value: Any) -> str | None:
+    """A word or null. YAML reads a bare number as a number; as a name it will do."""
+    return None if value is None or isinstance(value, str | int | float) else "a word, or null"
+
+
+CONTRACT: dict[str, Check] = {
+    "model.latent_dim": integer(1),
+    "model.beta": number_or_node,
+    "network.hidden": widths,
+    "likelihood.sigma": number(above=True),
+    "data.batch_size": integer(1),
+    "data.val_size": integer(0),
+    "data.train_size": integer(1, also=(None,)),
+    "data.test_size": integer(1, also=(None,)),
+    "data.size": integer(8),
+    "data.binarize": one_of("none", "threshold", "static", "dynamic"),
+    "optimizer.lr": number(above=True),
+    "optimizer.weight_decay": number(),
+    "trainer.max_epochs": integer(0, also=(None, -1)),
+    "trainer.max_steps": integer(0, also=(-1,)),
+    "trainer.log_every_n_steps": integer(1),
+    "trainer.accumulate_grad_batches": integer(1),
+    "logger.mode": one_of("offline", "online", "disabled"),
+    "seed": integer(0, also=(None,)),
+    "name": text,
+    "group": text,
+    "paths.outputs": text,
+}
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain dictionaries, every interpolation resolved; a UserError where that can't be done."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"The config can't be resolved: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def check_values(config: dict[str, Any]) -> None:
+    """Hold every contract key that the config has against its check; the first that fails is a UserError."""
+    for key, check in CONTRACT.items():
+        value: Any = config
+        *groups, last = key.split(".")
+        for group in groups:
+            value = value.get(group) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or last not in value:
+            continue
+        right = check(value[last])
+        if right is not None:
+            shown = "null" if value[last] is None else value[last]
+            raise UserError(f"{key}={shown} does not fit: it must be {right.rstrip('.')}.")

@@ -1,0 +1,36 @@
+"""Densities and divergences as pure tensor functions, elementwise, in nats.
+
+Everything that trains or is reported goes through these: one formula, one place.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, expm1
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def normal_log_prob(x: Tensor, loc: Tensor | float, log_var: Tensor | float) -> Tensor:
+    """log N(x; loc, exp(log_var)) = -1/2 [log 2 pi + log_var + (x - loc)^2 exp(-log_var)], elementwise."""
+    if isinstance(log_var, Tensor):
+        return -0.5 * (LOG_2PI + log_var + (x - loc).square() * (-log_var).exp())
+    return -0.5 * (LOG_2PI + log_var + (x - loc).square() * math.exp(-log_var))
+
+
+def gaussian_kl(loc: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(loc, s^2) || N(0, 1)) = 1/2 (loc^2 + s^2 - log s^2 - 1) with s^2 = exp(log_var), elementwise.
+
+    Source: Kingma & Welling (2014), appendix B. ``expm1`` keeps the digits that s^2 - 1 loses near a
+    collapsed posterior, where s^2 is close to 1 and the KL close to 0.
+    """
+    return 0.5 * (loc.square() + expm1(log_var) - log_var)
+
+
+def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
+    """x log p + (1 - x) log(1 - p) with p = sigmoid(logits), elementwise; stable for any logit.
+
+    For x strictly between 0 and 1 this is minus the cross-entropy with a grey target, whose best value
+    is minus the entropy of x rather than 0.
+    """
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")

@@ -1,0 +1,101 @@
+"""Hydra's errors in plain words, with the nearest valid name for a typo. Light."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+
+from vaelab.errors import UserError, did_you_mean, nearest
+from vaelab.paths import conf_dir
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, what that was raised from, ..."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+def explain(error: BaseException, arguments: list[str] | None = None) -> str:
+    """One or two lines: which key, what is wrong, what would be right."""
+    for cause in causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"Can't read {error.override!r}. Settings are key=value; quote values with special characters: "
+            f"'name=\"a(b)\"'"
+        )
+    if isinstance(error, ConfigCompositionException):
+        key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
+        if key:
+            return unknown_key(key.group(1), arguments or [])
+        return " ".join([first, *(str(cause).splitlines()[0] for cause in list(causes(error))[1:])])
+    if isinstance(error, InstantiationException):
+        place = re.search(r"full_key: (\S+)", str(error))
+        reason = error.__cause__ or error
+        text = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+        return f"{place.group(1)}: {text}" if place else text
+    return first
+
+
+def unknown_key(key: str, arguments: list[str]) -> str:
+    """``model.bta`` -> which key was probably meant, or which there are at that place."""
+    keys = known_keys(arguments, without=key)
+    guess = nearest(key, keys)
+    if guess is None:
+        parent = key.rpartition(".")[0]
+        siblings = sorted(k for k in keys if k.rpartition(".")[0] == parent)
+        if not siblings:
+            return f"There is no key {key!r}. {did_you_mean(parent or key, keys)}"
+        return f"There is no key {key!r}. At that place there are: {', '.join(siblings)}."
+    return f"There is no key {key!r}. Did you mean {guess!r}?"
+
+
+def known_keys(arguments: list[str], without: str) -> set[str]:
+    """Every key of the config that the other arguments compose, and the names of its groups."""
+    overrides = [
+        argument
+        for argument in arguments
+        if not argument.startswith("-") and "=" in argument and argument.split("=")[0].lstrip("+~") != without
+    ]
+    # values that are sweeps stay unread: they may be lists, and only the keys matter
+    for candidate in ([o for o in overrides if "," not in o], []):
+        try:
+            if GlobalHydra.instance().is_initialized():
+                GlobalHydra.instance().clear()
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                cfg = compose("train", overrides=candidate)
+            return set(_keys(cfg)) | {folder.name for folder in Path(conf_dir()).iterdir() if folder.is_dir()}
+        except Exception:  # a second mistake among the arguments: answer from the defaults
+            continue
+    return set()
+
+
+def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in cfg:
+        yield f"{prefix}{key}"
+        node = OmegaConf.to_container(cfg, resolve=False)[key]  # type: ignore[index,call-overload]
+        if isinstance(node, dict):
+            yield from _keys(OmegaConf.create(node), f"{prefix}{key}.")
+
+
+def _unknown_option(error: MissingConfigException) -> str:
+    missing = error.missing_cfg_file or ""
+    group, _, option = missing.rpartition("/")
+    if error.options:
+        return f"{group}={option}: there is no such option. {did_you_mean(option, error.options)}"
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,48 @@
+"""Trained models back from disk."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from vaelab.assembly import build_autoencoder
+from vaelab.autoencoder import Autoencoder
+from vaelab.errors import UserError
+from vaelab.results import FILE_NAME, read_record
+
+
+def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Autoencoder:
+    """The model of a finished run, in evaluation mode: ``encode``, ``decode``, ``sample``, ``reconstruct``.
+
+    ``run`` is the run's folder. ``weights`` names a checkpoint in it; without, those are taken that the
+    record's metrics were measured with. Nothing is unpickled but tensors and plain types.
+
+    >>> model = vaelab.load("outputs/runs/...")                                      # doctest: +SKIP
+    >>> model.sample(16).shape                                                       # doctest: +SKIP
+    torch.Size([16, 1, 8, 8])
+    """
+    folder = Path(run)
+    try:
+        record = read_record(folder)
+    except FileNotFoundError:
+        raise UserError(f"There is no {FILE_NAME} in {folder}: it is not the folder of a run.") from None
+    except ValueError as error:
+        raise UserError(f"{folder / FILE_NAME} can't be read: {error}") from None
+    name = weights or record["weights"]
+    if name is None:
+        raise UserError(f"The run in {folder} has no weights: its status is {record['status']}.")
+    file = folder / name
+    if not file.is_file():
+        raise UserError(f"There are no weights {file}.")
+    try:
+        checkpoint = torch.load(file, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{file} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
+    extra = checkpoint["vaelab"]
+    model = build_autoencoder(OmegaConf.create(extra["config"]), extra["image_shape"])
+    prefix = "model."
+    model.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    )
+    return model.to(device).eval()

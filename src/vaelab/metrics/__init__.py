@@ -1,0 +1,12 @@
+"""What is reported: torchmetrics metrics, one file per family.
+
+A metric's ``update`` names what it wants among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
+``reconstruction``, ``y`` and ``factors``; it is handed those and nothing else.
+"""
+
+from vaelab.metrics.active_units import ActiveUnits
+from vaelab.metrics.kl_per_dimension import KLPerDimension
+from vaelab.metrics.rate_distortion import RateDistortion
+from vaelab.metrics.reconstruction import ReconstructionError
+
+__all__ = ["ActiveUnits", "KLPerDimension", "RateDistortion", "ReconstructionError"]

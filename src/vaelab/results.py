@@ -1,0 +1,52 @@
+"""The record of a run, ``results.json``: complete without W&B, written atomically, read back by everything."""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+FILE_NAME = "results.json"
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's own types; a number that is undefined or infinite becomes null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # tensors and arrays
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> Path:
+    """Write the record into ``folder``: to a temporary name first, so that no reader ever sees half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(plain(record), file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's own mode hides the file from everyone else
+        os.replace(temporary, folder / FILE_NAME)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return folder / FILE_NAME
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record in ``folder``. Raises FileNotFoundError, or ValueError if it is not a record."""
+    record = json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8"))
+    if not isinstance(record, dict) or "schema" not in record:
+        raise ValueError(f"{Path(folder) / FILE_NAME} is not a record of a vaelab run")
+    return record

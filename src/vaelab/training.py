@@ -1,0 +1,159 @@
+"""LitAutoencoder: how an Autoencoder is trained and measured."""
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from vaelab.autoencoder import Autoencoder
+from vaelab.errors import UserError
+from vaelab.randomness import generator
+from vaelab.types import Batch, Noise, Output
+
+HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noise
+NOISE_ROWS = 4096  # images per block of the table of held-out noise
+
+OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+class LitAutoencoder(pl.LightningModule):
+    """Trains ``model`` with its own objective and measures it with ``metrics`` on held-out images.
+
+    - Training noise is a function of (seed, epoch, batch); ``seed=None`` draws a root of its own.
+    - Held-out noise is a function of the split and the image alone: the same in every epoch, every run and
+      at every batch size, so that runs differ by their models and by nothing else.
+    - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged, every
+      ``trainer.log_every_n_steps`` steps and at the end of an epoch: sums stay on the device until then.
+    - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        optimizer: OptimizerFactory,
+        metrics: MetricCollection,
+        seed: int | None = None,
+        checkpoint_extra: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optimizer_factory = optimizer
+        self.val_metrics = metrics.clone()
+        self.test_metrics = metrics.clone()
+        self.seed = secrets.randbits(32) if seed is None else seed
+        self.checkpoint_extra = checkpoint_extra or {}
+        self.results: dict[str, dict[str, Tensor]] = {}
+        self._held_out_noise: dict[str, Tensor] = {}
+        self._sums: Tensor | None = None
+        self._steps = 0
+        self._names: list[str] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer_factory(self.parameters())
+
+    # training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        random = generator(
+            self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
+        )
+        output: Output = self.model(batch.x, self.model.draw_noise(len(batch.x), random), self.global_step)
+        values = torch.stack([output.loss, *output.terms.values()]).detach()
+        self._sums = values if self._sums is None else self._sums + values
+        self._names = ["loss", *output.terms]
+        self._steps += 1
+        return output.loss
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self._log_training()
+
+    def on_train_epoch_end(self) -> None:
+        self._log_training()
+
+    def _log_training(self) -> None:
+        if self._sums is None:
+            return
+        means = dict(zip(self._names, (self._sums / self._steps).tolist(), strict=True))
+        self._sums, self._steps = None, 0
+        if means["loss"] != means["loss"] or abs(means["loss"]) == float("inf"):
+            raise UserError(
+                f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
+                f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+            )
+        self.log_dict({f"train/{name}": value for name, value in means.items()}, prog_bar=True)
+
+    # held-out images
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch, "val", self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch, "test", self.test_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val", self.val_metrics, to_loggers=self.trainer.state.fn == TrainerFn.FITTING)
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test", self.test_metrics, to_loggers=True)
+
+    def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
+        noise = self._noise_of(split, batch)
+        output: Output = self.model(batch.x, noise, self.global_step)
+        metrics.update(
+            **output.stats._asdict(),
+            x=batch.x,
+            reconstruction=self.model.likelihood.mean(output.decoded),
+            y=batch.y,
+            factors=batch.factors,
+        )
+
+    def _noise_of(self, split: str, batch: Batch) -> Noise:
+        """The noise that belongs to these images of this split, from a table that grows as needed."""
+        if batch.index is None:
+            raise ValueError("held-out batches need the index of each image in its split")
+        index = batch.index.cpu()
+        table = self._held_out_noise.get(split, torch.empty(2, 0, self.model.latent_dim))
+        while table.shape[1] <= int(index.max()):
+            random = generator(HELD_OUT_SEED, split, table.shape[1])
+            rows = torch.randn(2, NOISE_ROWS, self.model.latent_dim, generator=random)
+            table = torch.cat([table, rows], dim=1)
+        self._held_out_noise[split] = table
+        posterior, prior = table[:, index].to(batch.x.device)
+        return Noise(posterior[None], prior)
+
+    def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
+        results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
+        metrics.reset()
+        distortion = results.get("distortion")
+        if distortion is not None and not distortion.isfinite():
+            raise UserError(
+                f"{split}/distortion became {distortion.item()} in epoch {self.current_epoch}. "
+                "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+            )
+        self.results[split] = results
+        for name, value in named_scalars(results).items():
+            # NaN here means undefined (an autoencoder's rate): it is left out, so that panels stay blank
+            if value.isfinite():
+                self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # plain types alone, so that torch.load(weights_only=True) reads it
+        checkpoint["vaelab"] = self.checkpoint_extra
+
+
+def named_scalars(results: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One name for each number: a vector ``kl_per_dim`` becomes ``kl/dim_00``, ``kl/dim_01``, ..."""
+    scalars: dict[str, Tensor] = {}
+    for name, value in results.items():
+        if value.ndim == 0:
+            scalars[name] = value
+        else:
+            stem = name.removesuffix("_per_dim")
+            scalars |= {f"{stem}/dim_{d:02d}": part for d, part in enumerate(value.flatten())}
+    return scalars
