@@ -72,7 +72,7 @@ def run(cfg: DictConfig) -> None:
         print(single_summary(folder, record), flush=True)
 
 
-def new_record(cfg: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+def new_record(cfg: DictConfig, hydra: Any) -> dict[str, Any]:
     """What is known of a run before it starts. ``config`` is filled in once it is resolved."""
     swept = swept_overrides(hydra)
     multirun = hydra.mode == RunMode.MULTIRUN
@@ -110,7 +110,7 @@ def is_main_process() -> bool:
 
 
 def git_revision() -> str | None:
-    """The commit that is checked out where the command runs, ``-dirty`` if files differ; None outside of git."""
+    """The commit checked out where the command runs, with ``-dirty`` if files differ; None outside of git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

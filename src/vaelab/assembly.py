@@ -1,6 +1,9 @@
 """From config to objects: each part is named by a ``_target_`` and gets what only the run knows."""
 
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import signature
 from typing import Any
 
 from hydra.utils import instantiate
@@ -10,7 +13,7 @@ from torchmetrics import MetricCollection
 
 from vaelab.autoencoder import Autoencoder
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError
+from vaelab.errors import UserError, did_you_mean
 from vaelab.hints import explain
 from vaelab.objectives import Objective
 
@@ -21,15 +24,29 @@ def build(key: str, node: DictConfig, **runtime: Any) -> Any:
     A node's mistake (an argument that does not exist, a value that its class refuses) is a UserError that
     names ``key``.
     """
+    factory: Callable[..., Any] | None = None
     try:
-        factory: Callable[..., Any] = instantiate(node, _convert_="all", _partial_=True)
+        factory = instantiate(node, _convert_="all", _partial_=True)
+        assert factory is not None
         return factory(**runtime)
     except UserError:
         raise
     except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+        unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unexpected:
+            hint = did_you_mean(unexpected.group(1), _settings(factory))
+            raise UserError(f"There is no key '{key}.{unexpected.group(1)}'. {hint}") from error
         raise UserError(f"{key}: {explain(error)}") from error
     except Exception as error:  # Hydra's own wrapping of errors in nested nodes
         raise UserError(explain(error)) from error
+
+
+def _settings(factory: Callable[..., Any] | None) -> list[str]:
+    """What the part of a node can be told: the named arguments of its class or function."""
+    if factory is None:
+        return []
+    target = factory.func if isinstance(factory, partial) else factory
+    return [name for name in signature(target).parameters if name != "self"]
 
 
 def build_data(cfg: DictConfig) -> DataModule:

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 from vaelab.data.images import to_float
 from vaelab.errors import UserError
+from vaelab.likelihoods import Likelihood
 from vaelab.objectives import Objective
-from vaelab.posteriors import Deterministic, DiagonalGaussian, Gaussian
-from vaelab.priors import StandardNormal
+from vaelab.posteriors import Gaussian, Posterior
+from vaelab.priors import Prior
 from vaelab.randomness import generator
 from vaelab.types import LatentStats, Noise, Output
 
@@ -26,9 +27,9 @@ class Autoencoder(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        posterior: DiagonalGaussian | Deterministic,
-        prior: StandardNormal,
-        likelihood: nn.Module,
+        posterior: Posterior,
+        prior: Prior,
+        likelihood: Likelihood,
         objective: Objective,
     ) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.errors import UserError, did_you_mean
+from vaelab.errors import UserError, nearest
 
 Check = Callable[[Any], str | None]  # a value -> what would be right, or None if it is right
 
@@ -55,7 +55,8 @@ def one_of(*options: str) -> Check:
     def check(value: Any) -> str | None:
         if value in options:
             return None
-        return f"one of {', '.join(options)}. {did_you_mean(str(value), options)}"
+        guess = nearest(str(value), options)
+        return f"one of {', '.join(options)}" + (f" (did you mean {guess}?)" if guess else "")
 
     return check
 
@@ -98,7 +99,7 @@ CONTRACT: dict[str, Check] = {
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain dictionaries, every interpolation resolved; a UserError where that can't be done."""
+    """The config as plain dictionaries, interpolations resolved; a UserError where that can't be done."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
@@ -122,4 +123,4 @@ def check_values(config: dict[str, Any]) -> None:
         right = check(value[last])
         if right is not None:
             shown = "null" if value[last] is None else value[last]
-            raise UserError(f"{key}={shown} does not fit: it must be {right.rstrip('.')}.")
+            raise UserError(f"{key}={shown} does not fit: it must be {right}.")

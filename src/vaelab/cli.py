@@ -21,6 +21,7 @@ from vaelab.sweeps import SweepTable
 
 register_resolvers()  # at import: a launcher's worker processes import this module and call job
 
+PROGRAM = "vaelab-train"
 MISTAKE = 2  # exit code for a user's mistake; 1 for a run that failed
 
 
@@ -28,14 +29,18 @@ def job(cfg: DictConfig) -> None:
     """One Hydra job: a single run, or one of a multirun."""
     from vaelab.app import run
 
-    run(cfg)
+    try:
+        run(cfg)
+    except UserError as error:  # of a single run; said here, since Hydra would print a line of its own
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from None
 
 
 def train() -> None:
-    """``vaelab-train``: compose, check, train, test, record; with ``-m`` or ``sweep=...`` once for each setting."""
+    """``vaelab-train``: compose, check, train, test, record; for each setting of a sweep in turn."""
     SweepTable.failed_jobs = 0
     run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job)
-    present_errors("vaelab-train", run)
+    present_errors(PROGRAM, run)
     if SweepTable.failed_jobs:
         sys.exit(1)
 
@@ -67,4 +72,4 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(train())
+    train()

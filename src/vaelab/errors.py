@@ -6,6 +6,8 @@ Light on purpose: the command line imports this before anything heavy.
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 12  # more than these are no help in an error
+
 
 class UserError(Exception):
     """A mistake in a config, a file or an option.
@@ -21,9 +23,11 @@ def nearest(name: str, options: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """A sentence for the end of an error: the nearest valid name, else all of them."""
+    """A sentence for the end of an error: the nearest valid name, else all of them unless they are many."""
     options = sorted(options)
     guess = nearest(name, options)
     if guess is not None:
         return f"Did you mean {guess!r}?"
-    return f"Valid names: {', '.join(options)}." if options else "There are no valid names."
+    if 0 < len(options) <= MOST_NAMES:
+        return f"Valid names: {', '.join(options)}."
+    return "No valid name is like it."

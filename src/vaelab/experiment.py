@@ -48,6 +48,8 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     )
     clock = Clock()
     callbacks = build_callbacks(cfg, folder, validated=data.has_validation)
+    if not data.has_validation:
+        cfg.trainer.limit_val_batches = 0  # else Lightning warns of an empty loader
     trainer: pl.Trainer = build(
         "trainer", cfg.trainer, callbacks=[*callbacks, clock], logger=False, default_root_dir=str(folder)
     )

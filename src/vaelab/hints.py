@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -12,7 +13,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from vaelab.errors import UserError, did_you_mean, nearest
 from vaelab.paths import conf_dir
@@ -55,14 +56,14 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
 def unknown_key(key: str, arguments: list[str]) -> str:
     """``model.bta`` -> which key was probably meant, or which there are at that place."""
     keys = known_keys(arguments, without=key)
-    guess = nearest(key, keys)
-    if guess is None:
-        parent = key.rpartition(".")[0]
-        siblings = sorted(k for k in keys if k.rpartition(".")[0] == parent)
-        if not siblings:
-            return f"There is no key {key!r}. {did_you_mean(parent or key, keys)}"
-        return f"There is no key {key!r}. At that place there are: {', '.join(siblings)}."
-    return f"There is no key {key!r}. Did you mean {guess!r}?"
+    parent, _, name = key.rpartition(".")
+    siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
+    guess = nearest(name, siblings)
+    if guess is not None:
+        return f"There is no key {key!r}. Did you mean {siblings[guess]!r}?"
+    if parent and siblings:
+        return f"There is no key {key!r}. {parent!r} has: {', '.join(sorted(siblings))}."
+    return f"There is no key {key!r}. {did_you_mean(key, keys)}"
 
 
 def known_keys(arguments: list[str], without: str) -> set[str]:
@@ -79,18 +80,19 @@ def known_keys(arguments: list[str], without: str) -> set[str]:
                 GlobalHydra.instance().clear()
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 cfg = compose("train", overrides=candidate)
-            return set(_keys(cfg)) | {folder.name for folder in Path(conf_dir()).iterdir() if folder.is_dir()}
+            return set(_keys(OmegaConf.to_container(cfg))) | {
+                folder.name for folder in Path(conf_dir()).iterdir() if folder.is_dir()
+            }
         except Exception:  # a second mistake among the arguments: answer from the defaults
             continue
     return set()
 
 
-def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in cfg:
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
         yield f"{prefix}{key}"
-        node = OmegaConf.to_container(cfg, resolve=False)[key]  # type: ignore[index,call-overload]
-        if isinstance(node, dict):
-            yield from _keys(OmegaConf.create(node), f"{prefix}{key}.")
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
 
 
 def _unknown_option(error: MissingConfigException) -> str:

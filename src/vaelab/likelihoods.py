@@ -14,25 +14,37 @@ def sum_pixels(values: Tensor) -> Tensor:
     return values.flatten(-3).sum(-1)
 
 
-class Bernoulli(nn.Module):
+class Likelihood(nn.Module):
+    """What an autoencoder asks of p(x|z). The decoder gives ``parameters_per_channel`` maps a channel."""
+
+    parameters_per_channel = 1
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """log p(x|z): x (B, C, H, W), decoded (S, B, C', H, W) -> (S, B), in nats, summed over pixels."""
+        raise NotImplementedError
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """E[x|z], pixel by pixel: (..., C', H, W) -> (..., C, H, W)."""
+        raise NotImplementedError
+
+    def check(self, low: float, high: float) -> None:
+        """A UserError if data with values from ``low`` to ``high`` do not fit. Any finite data do here."""
+
+
+class Bernoulli(Likelihood):
     """p(x|z) = prod_i Bernoulli(x_i; sigmoid(logit_i)) for pixels in [0, 1].
 
     Grey pixels are allowed, as the literature does, and then even a perfect reconstruction costs the
     entropy of the image; ``data.binarize`` gives images for which this is a proper likelihood.
     """
 
-    parameters_per_channel = 1
-
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """log p(x|z): x (B, C, H, W), decoded (S, B, C, H, W) -> (S, B), summed over pixels."""
         return sum_pixels(bernoulli_log_prob(x.expand_as(decoded), decoded))
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """E[x|z], pixel by pixel."""
         return decoded.sigmoid()
 
     def check(self, low: float, high: float) -> None:
-        """Refuse data outside of [0, 1]."""
         if low < 0 or high > 1:
             raise UserError(
                 f"likelihood=bernoulli needs pixels in [0, 1], the data lie in [{low:g}, {high:g}]. "
@@ -40,14 +52,13 @@ class Bernoulli(nn.Module):
             )
 
 
-class Gaussian(nn.Module):
+class Gaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; decoded_i, sigma^2) with a fixed standard deviation ``sigma``.
 
     The distortion is squared error / (2 sigma^2) plus the constant D/2 log(2 pi sigma^2): halving sigma
     multiplies the weight of the error by four, exactly as dividing beta by four would.
     """
 
-    parameters_per_channel = 1
     sigma: Tensor
 
     def __init__(self, sigma: float) -> None:
@@ -57,12 +68,7 @@ class Gaussian(nn.Module):
         self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """log p(x|z): x (B, C, H, W), decoded (S, B, C, H, W) -> (S, B), summed over pixels."""
         return sum_pixels(normal_log_prob(x, decoded, 2 * self.sigma.log()))
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """E[x|z], pixel by pixel."""
         return decoded
-
-    def check(self, low: float, high: float) -> None:
-        """Any finite data fit."""

@@ -26,7 +26,7 @@ def wandb_logger(
     All runs share ``<paths.outputs>/wandb``, so that one ``wandb sync`` covers a sweep. The config is the
     resolved one, nested, and flat copies of what dashboards group and plot by.
     """
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return []
     import wandb
 

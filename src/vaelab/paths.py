@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def conf_dir() -> Path:
-    """The folder of the configs: inside the package when installed from a wheel, else at the checkout's top."""
+    """The folder of the configs: inside of the package in a wheel, else at the top of the checkout."""
     here = Path(__file__).resolve().parent
     for folder in (here / "conf", here.parents[1] / "conf"):
         if (folder / "train.yaml").is_file():

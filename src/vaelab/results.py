@@ -1,4 +1,4 @@
-"""The record of a run, ``results.json``: complete without W&B, written atomically, read back by everything."""
+"""The record of a run, ``results.json``: complete without W&B, written atomically, read by everything."""
 
 import json
 import math

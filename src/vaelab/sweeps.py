@@ -74,7 +74,7 @@ def single_summary(folder: Path, record: dict[str, Any]) -> str:
 
 
 def wandb_lines(records: list[dict[str, Any]]) -> list[str]:
-    """Where the W&B files are, with the command that uploads them or looks at them; nothing if there are none."""
+    """Where the W&B files are, and the commands that upload them or look at them; empty if there are none."""
     runs = [record["wandb"] for record in records if record.get("wandb")]
     folders = sorted({run["folder"] for run in runs if run["mode"] == "offline"})
     lines = []

@@ -70,7 +70,7 @@ class LitAutoencoder(pl.LightningModule):
         return output.loss
 
     def on_train_batch_end(self, *args: Any) -> None:
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_training()
 
     def on_train_epoch_end(self) -> None:
@@ -115,9 +115,9 @@ class LitAutoencoder(pl.LightningModule):
 
     def _noise_of(self, split: str, batch: Batch) -> Noise:
         """The noise that belongs to these images of this split, from a table that grows as needed."""
-        if batch.index is None:
-            raise ValueError("held-out batches need the index of each image in its split")
-        index = batch.index.cpu()
+        if batch.position is None:
+            raise ValueError("held-out batches need the position of each image in its split")
+        index = batch.position.cpu()
         table = self._held_out_noise.get(split, torch.empty(2, 0, self.model.latent_dim))
         while table.shape[1] <= int(index.max()):
             random = generator(HELD_OUT_SEED, split, table.shape[1])
@@ -128,6 +128,7 @@ class LitAutoencoder(pl.LightningModule):
         return Noise(posterior[None], prior)
 
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
+        to_loggers = to_loggers and bool(self.trainer.loggers)
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
         metrics.reset()
         distortion = results.get("distortion")

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 class Moments(NamedTuple):
     """What a set of vectors leaves behind: how many, their mean, the sum of squared deviations from it."""
 
-    count: Tensor  # ()
+    number: Tensor  # ()
     mean: Tensor  # (D,)
     squares: Tensor  # (D,)
 
@@ -23,10 +23,10 @@ def moments(values: Tensor) -> Moments:
 
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of the union (Chan, Golub & LeVeque, 1983): no cancellation, however large the mean."""
-    count = a.count + b.count
-    share = b.count / count.clamp(min=1)
+    number = a.number + b.number
+    share = b.number / number.clamp(min=1)
     delta = b.mean - a.mean
-    return Moments(count, a.mean + share * delta, a.squares + b.squares + a.count * share * delta.square())
+    return Moments(number, a.mean + share * delta, a.squares + b.squares + a.number * share * delta.square())
 
 
 class ActiveUnits(Metric):
@@ -62,7 +62,7 @@ class ActiveUnits(Metric):
         total, *others = map(Moments._make, zip(self.count, self.mean, self.squares, strict=True))
         for other in others:
             total = merge(total, other)
-        return total.squares / total.count
+        return total.squares / total.number
 
     def compute(self) -> Tensor:
         return (self.variance() > self.threshold).sum().float()

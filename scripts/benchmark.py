@@ -1,0 +1,162 @@
+"""How fast vaelab trains, as a ratio to a bare PyTorch loop; and how fast its command answers.
+
+    python scripts/benchmark.py [--rounds 5] [--images 12800] [--batch 128]
+
+Both sides train the same network on the same images with the same batches, optimizer and objective. They
+take turns within one process, so that a machine that slows down slows both; the figure is the median over
+the rounds of (images per second of vaelab's training steps) / (images per second of the bare loop). vaelab
+runs as it is shipped: Trainer, default callbacks, offline W&B. ``whole fit`` also counts its validation
+after every epoch, checkpoints and pictures, which the bare loop does not do.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=12_800, help="training images per epoch")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=2, help="epochs per round")
+    parser.add_argument("--doors", type=int, default=5, help="runs of --help and of a config error")
+    options = parser.parse_args()
+
+    time_the_door(options.doors)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder, "WANDB_SILENT": "true"}
+        for network in ("mlp", "conv"):
+            compare(network, options, Path(folder))
+
+
+def time_the_door(runs: int) -> None:
+    """Wall time of the whole process, from shell to prompt."""
+    command = [sys.executable, str(Path(__file__).resolve().parent / "train.py")]
+    for name, arguments in {"--help": ["--help"], "config error": ["model.bta=2"]}.items():
+        seconds = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            subprocess.run([*command, *arguments], capture_output=True, check=False)
+            seconds.append(time.perf_counter() - start)
+        print(f"vaelab-train {name}: {statistics.median(seconds):.2f} s (at most 1.5)", flush=True)
+
+
+def compare(network: str, options: argparse.Namespace, folder: Path) -> None:
+    """Print the ratio for one network."""
+    steps, fits = [], []
+    for number in range(options.rounds + 1):
+        bare = bare_loop(network, options)
+        step, fit = vaelab_fit(network, options, folder / f"{network}{number}")
+        if number > 0:  # the first round warms up
+            steps.append(step / bare)
+            fits.append(fit / bare)
+    print(
+        f"{network} at batch {options.batch}, 28x28: vaelab / bare loop = {statistics.median(steps):.3f} "
+        f"(from {min(steps):.3f} to {max(steps):.3f} in {len(steps)} rounds; at least 0.90); "
+        f"whole fit {statistics.median(fits):.3f}; bare loop {bare:,.0f} images/s",
+        flush=True,
+    )
+
+
+def config(network: str, options: argparse.Namespace, outputs: Path):  # type: ignore[no-untyped-def]
+    """The config that the command line would compose."""
+    from hydra import compose, initialize_config_dir
+
+    from vaelab.paths import conf_dir
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(
+            "train",
+            [
+                "model=vae",
+                f"network={network}",
+                f"data.batch_size={options.batch}",
+                f"trainer.max_epochs={options.epochs}",
+                "trainer.accelerator=cpu",
+                f"paths.outputs={outputs}",
+            ],
+        )
+
+
+def images(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Random 28x28 uint8 images, some more of them for validation."""
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(
+        256, (options.images + 1000, 1, 28, 28), dtype=torch.uint8, generator=random
+    )
+
+
+def bare_loop(network: str, options: argparse.Namespace) -> float:
+    """Images per second of a loop that anyone would write."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    from vaelab import networks
+
+    data = images(options)
+    torch.manual_seed(0)
+    encoder, decoder = getattr(networks, network)((1, 28, 28), 10, 20, 1)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+    start = time.perf_counter()
+    for _ in range(options.epochs):
+        for index in torch.randperm(options.images).split(options.batch):
+            x = data[index].float().div_(255)
+            loc, log_var = encoder(x).chunk(2, dim=-1)
+            z = loc + (0.5 * log_var).exp() * torch.randn_like(loc)
+            distortion = binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
+            kl = 0.5 * (loc.square() + log_var.exp() - log_var - 1).sum()
+            loss = (distortion + kl) / len(x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return options.epochs * options.images / (time.perf_counter() - start)
+
+
+def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """Images per second of vaelab's training steps, and of the whole fit."""
+    from omegaconf import OmegaConf
+
+    from vaelab import experiment
+    from vaelab.data.datamodule import DataModule
+    from vaelab.data.images import ImageSet, Source
+
+    logging.getLogger("vaelab").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    data = images(options)
+    source = Source(train=ImageSet(data[:-500]), test=ImageSet(data[-500:]))
+    cfg = config(network, options, folder)
+    cfg.trainer.enable_progress_bar = False
+    experiment.build_data = lambda cfg: DataModule(  # type: ignore[assignment]
+        source, batch_size=options.batch, val_size=500, train_size=None, seed=0
+    )
+    record = {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "name": network,
+        "group": None,
+        "swept": {},
+        "timing": {},
+        "variant": "vae",
+        "dataset": "random",
+        "beta": 1.0,
+        "latent_dim": 10,
+        "seed": 0,
+    }
+    experiment.train_and_measure(record, folder, save=lambda: None)
+    timing = record["timing"]
+    return timing["images_per_second"], options.epochs * options.images / timing["fit_seconds"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""MNIST and Fashion-MNIST from IDX files: found on disk, or downloaded once and checked.
+
+The format is that of LeCun, Cortes & Burges ("The MNIST database"): two zero bytes, the type of the entries
+(8: unsigned byte), the number of dimensions, each dimension as a big-endian int32, the entries in row order.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaelab.data.download import fetch
+from vaelab.data.images import ImageSet, Source
+from vaelab.errors import UserError
+
+UNSIGNED_BYTE = 8
+
+
+class IdxData(NamedTuple):
+    """A published data set of four IDX files."""
+
+    folder: str  # where its files lie under a root that other data sets share, as in torchvision
+    md5: dict[str, str]  # of the published .gz file, by the name without ".gz"
+    mirrors: tuple[str, ...]  # addresses that end in a slash, tried in order
+    advice: str = ""  # where else the files can be had
+
+
+# The checksums are those that torchvision publishes for its downloads.
+MNIST = IdxData(
+    folder="MNIST/raw",
+    md5={
+        "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+)
+FASHION_MNIST = IdxData(
+    folder="FashionMNIST/raw",
+    md5={
+        "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+    mirrors=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
+    advice="Debian's package dataset-fashion-mnist has them: data.root=/usr/share/datasets/fashion-mnist.",
+)
+
+
+def load_mnist(root: str, download: bool = True, mirrors: Sequence[str] = MNIST.mirrors) -> Source:
+    """60,000 and 10,000 handwritten digits, (N, 1, 28, 28) uint8; y: the digit. See :func:`load_idx`."""
+    return load_idx(MNIST._replace(mirrors=tuple(mirrors)), root, download)
+
+
+def load_fashion_mnist(
+    root: str, download: bool = True, mirrors: Sequence[str] = FASHION_MNIST.mirrors
+) -> Source:
+    """60,000 and 10,000 pictures of clothes, (N, 1, 28, 28) uint8; y: the class (Xiao et al. 2017).
+
+    See :func:`load_idx`.
+    """
+    return load_idx(FASHION_MNIST._replace(mirrors=tuple(mirrors)), root, download)
+
+
+def load_idx(data: IdxData, root: str, download: bool) -> Source:
+    """The four files of ``data`` as train and test images (N, 1, H, W) uint8 with labels.
+
+    Each file, plain or .gz, is looked for in ``root/<data.folder>`` and then in ``root`` itself. What is
+    missing is downloaded into ``root/<data.folder>``: not into ``root``, where the files of MNIST and of
+    Fashion-MNIST, which have the same names, would pass for each other.
+
+    Raises:
+        UserError: if files are missing (all of them are named), cannot be downloaded or are damaged.
+    """
+    top = Path(root).expanduser()
+    places = (top / data.folder, top)
+    missing = [name for name in data.md5 if _find(name, places) is None]
+    if missing and not download:
+        raise UserError(f"No {', '.join(missing)} in {places[0]} or {top}.\n{_by_hand(data, top)}")
+    if missing:
+        try:
+            fetch({f"{name}.gz": data.md5[name] for name in missing}, data.mirrors, places[0])
+        except UserError as error:
+            raise UserError(f"{error}\n{_by_hand(data, top)}") from None
+    found = {name: path for name in data.md5 if (path := _find(name, places)) is not None}
+    return Source(train=_image_set(found, "train"), test=_image_set(found, "t10k"))
+
+
+def read_idx(path: Path, dimensions: int) -> Tensor:
+    """The entries of an IDX file of unsigned bytes, plain or .gz, as a uint8 tensor with ``dimensions`` axes.
+
+    Raises UserError, naming the file, if it is anything else, has no entries, or is too short or too long.
+    """
+    content = _read(path)
+    header = 4 + 4 * dimensions
+    if content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
+        raise UserError(
+            f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions: it begins with "
+            f"{content[:4].hex(' ') or 'nothing'}, not with 00 00 08 0{dimensions}."
+        )
+    if len(content) < header:
+        raise UserError(f"{path} is truncated: it ends within its header. Delete it and get it again.")
+    shape = struct.unpack(f">{dimensions}i", content[4:header])
+    if min(shape) < 1:
+        raise UserError(f"{path} holds nothing: its dimensions are {shape}.")
+    expected, entries = math.prod(shape), len(content) - header
+    if entries != expected:
+        wrong = "truncated" if entries < expected else "too long"
+        raise UserError(
+            f"{path} is {wrong}: {entries} bytes of data where its header says {expected}. "
+            "Delete it and get it again."
+        )
+    return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)
+
+
+def _read(path: Path) -> bytearray:
+    try:
+        content = path.read_bytes()
+        return bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)
+    except gzip.BadGzipFile:
+        raise UserError(f"{path} is not a gzip file, or is damaged. Delete it and get it again.") from None
+    except (EOFError, zlib.error, struct.error):
+        raise UserError(f"{path} is truncated or damaged gzip. Delete it and get it again.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _image_set(found: dict[str, Path], part: str) -> ImageSet:
+    image_path, label_path = found[f"{part}-images-idx3-ubyte"], found[f"{part}-labels-idx1-ubyte"]
+    images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
+    if len(images) != len(labels):
+        raise UserError(
+            f"{image_path} has {len(images)} images, but {label_path} has {len(labels)} labels: "
+            "they are not of one data set."
+        )
+    return ImageSet(images.unsqueeze(1), labels.long())
+
+
+def _find(name: str, places: Sequence[Path]) -> Path | None:
+    candidates = (place / file for place in places for file in (name, f"{name}.gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _by_hand(data: IdxData, top: Path) -> str:
+    files = f"By hand: put {', '.join(data.md5)}"
+    place = f"into {top / data.folder}, or say where they are with data.root=..."
+    return f"{files} (plain or .gz) {place} {data.advice}".strip()

@@ -1,0 +1,90 @@
+"""Batches by one gather each: no worker processes, no Python per image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vaelab.data.binarize import bernoulli
+from vaelab.data.images import ImageSet
+from vaelab.randomness import generator
+from vaelab.types import Batch
+
+
+@dataclass
+class Sequential:
+    """Positions 0 .. size-1 in order, dealt out to the ranks: every position on exactly one of them.
+
+    Shards differ by one position at most; none is repeated, so that no image counts twice in a metric.
+    """
+
+    size: int
+    rank: int = 0
+    world_size: int = 1
+    epoch: ClassVar[int] = 0  # every pass is the same
+
+    def indices(self) -> Tensor:
+        """The positions of this rank (n,), int64."""
+        return torch.arange(self.rank, self.size, self.world_size)
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.size, self.world_size))
+
+
+@dataclass
+class Shuffled:
+    """A permutation of 0 .. size-1, a function of (seed, epoch) alone, dealt out to the ranks.
+
+    All shards are equally long, since ranks that wait for each other must take equally many steps: the last
+    ``size % world_size`` positions of an epoch's permutation are dropped (other images in every epoch).
+    Lightning calls :meth:`set_epoch` before every epoch; without Lightning, call it yourself.
+    """
+
+    size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def indices(self) -> Tensor:
+        """The positions of this rank in this epoch (n,), int64."""
+        order = torch.randperm(self.size, generator=generator(self.seed, "data/order", self.epoch))
+        return order[self.rank :: self.world_size][: len(self)]
+
+    def __len__(self) -> int:
+        return self.size // self.world_size
+
+
+class InMemoryLoader:
+    """Iterates over the batches of an image set as they are stored; the last one may be short.
+
+    With ``redraw`` (a seed) every batch is a new Bernoulli draw of its images: a function of (seed, epoch,
+    rank, batch), so that an epoch can be repeated exactly.
+    """
+
+    batch_sampler = None  # Lightning looks for it wherever there is a sampler
+
+    def __init__(
+        self, images: ImageSet, batch_size: int, sampler: Sequential | Shuffled, *, redraw: int | None = None
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.sampler = sampler
+        self.redraw = redraw
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, index in enumerate(self.sampler.indices().split(self.batch_size)):
+            batch = self.images.batch(index)
+            yield batch if self.redraw is None else self._drawn(batch, self.redraw, number)
+
+    def _drawn(self, batch: Batch, seed: int, number: int) -> Batch:
+        random = generator(seed, "data/binarize", self.sampler.epoch, self.sampler.rank, number)
+        return batch._replace(x=bernoulli(batch.x, random))

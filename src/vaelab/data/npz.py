@@ -1,0 +1,146 @@
+"""Your own images, from a NumPy .npz file.
+
+=============  ============================================================================
+x              (N, H, W), (N, C, H, W) or (N, F) numbers; (N, F) is taken as N images (1, 1, F)
+y              optional, (N,) whole numbers: class labels
+factors        optional, (N, F) numbers: ground-truth factors of variation
+x_test         optional, images of the same shape and type, with y_test and factors_test
+=============  ============================================================================
+
+uint8 images are grey levels, scaled to [0, 1]; bool ones are 0 and 1; other numbers are taken as they are,
+as float32. Nothing in the file is ever unpickled.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab.data.images import ImageSet, Source, check_finite
+from vaelab.errors import UserError, nearest
+
+Reader = Callable[[str], np.ndarray]
+
+
+def load_npz(path: str | None) -> Source:
+    """The images of an .npz file; without ``x_test`` the test images are taken from ``x`` by the DataModule.
+
+    Raises:
+        UserError: naming the file and the array, if the file is not such a file, an array is not numeric, has
+            the wrong number of dimensions, is empty, holds NaN or infinity, or lengths do not match.
+    """
+    if path is None:
+        raise UserError("data.path is not set: give your file with data.path=/path/to/images.npz.")
+    file = Path(path).expanduser()
+    _check_is_npz(file)
+    try:
+        # allow_pickle=False is NumPy's default; it is said here because everything depends on it
+        with np.load(file, allow_pickle=False) as arrays:
+            return _source(file, {name: _array(file, arrays, name) for name in _known(file, arrays.files)})
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{file} is damaged: {error}.") from None
+
+
+def _check_is_npz(file: Path) -> None:
+    if file.is_dir():
+        raise UserError(f"data.path={file} is a directory; it must be one .npz file.")
+    if not file.is_file():
+        raise UserError(f"data.path={file} does not exist.")
+    try:
+        with file.open("rb") as stream:
+            begins_as_zip = stream.read(2) == b"PK"
+    except OSError as error:
+        raise UserError(f"data.path={file} cannot be read: {error.strerror}.") from None
+    if not zipfile.is_zipfile(file):
+        wrong = "is truncated or damaged" if begins_as_zip else "is not an .npz file"
+        raise UserError(f"data.path={file} {wrong}; make it with numpy.savez(path, x=images).")
+
+
+def _known(file: Path, names: list[str]) -> list[str]:
+    """The names of the arrays to read; a UserError if ``x`` is missing, or ``x_test`` of a test set."""
+    if "x" not in names:
+        like = next((name for name in names if name.lower().startswith("x")), None) or nearest(
+            "images", names
+        )
+        hint = f" Is it {like!r}? Save it under the name 'x'." if like else ""
+        raise UserError(f"{file} has no array 'x'; it has: {', '.join(sorted(names)) or 'nothing'}.{hint}")
+    if "x_test" not in names and (orphans := {"y_test", "factors_test"} & set(names)):
+        raise UserError(f"{file} has {' and '.join(sorted(orphans))}, but no 'x_test'.")
+    return [name for part in ("", "_test") for key in ("x", "y", "factors") if (name := key + part) in names]
+
+
+def _array(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    try:
+        array = arrays[name]
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"Array {name!r} of {file} cannot be read as plain numbers: {error}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        kind = array.dtype if isinstance(array, np.ndarray) else "no array"
+        raise UserError(f"Array {name!r} of {file} is {kind}; it must hold real numbers.")
+    return array
+
+
+def _source(file: Path, arrays: dict[str, np.ndarray]) -> Source:
+    train = _image_set(file, arrays, "")
+    test = _image_set(file, arrays, "_test") if "x_test" in arrays else None
+    if test is not None and (test.image_shape, test.x.dtype) != (train.image_shape, train.x.dtype):
+        raise UserError(
+            f"Arrays 'x' and 'x_test' of {file} must be alike, but their images are "
+            f"{_describe(train)} and {_describe(test)}."
+        )
+    width = 0 if train.factors is None else train.factors.shape[1]
+    return Source(train, test, tuple(f"factor_{i}" for i in range(width)))
+
+
+def _image_set(file: Path, arrays: dict[str, np.ndarray], part: str) -> ImageSet:
+    x = _images(file, f"x{part}", arrays[f"x{part}"])
+    y, factors = arrays.get(f"y{part}"), arrays.get(f"factors{part}")
+    for name, rows, dimensions in ((f"y{part}", y, 1), (f"factors{part}", factors, 2)):
+        if rows is not None and (rows.ndim != dimensions or len(rows) != len(x)):
+            expected = f"({len(x)},)" if dimensions == 1 else f"({len(x)}, F)"
+            raise UserError(
+                f"Array {name!r} of {file} is {rows.shape}; with these images it must be {expected}."
+            )
+    if y is not None and y.dtype.kind not in "bui":
+        raise UserError(f"Array 'y{part}' of {file} is {y.dtype}; class labels must be whole numbers.")
+    return ImageSet(
+        x,
+        None if y is None else torch.from_numpy(y.astype(np.int64)),
+        None if factors is None else _factors(file, f"factors{part}", factors),
+    )
+
+
+def _images(file: Path, name: str, array: np.ndarray) -> Tensor:
+    """(N, C, H, W) in the type that it is kept in."""
+    if array.ndim not in (2, 3, 4) or array.size == 0:
+        wrong = "is empty" if array.size == 0 else "has the wrong number of dimensions"
+        raise UserError(
+            f"Array {name!r} of {file} {wrong}: it is {array.shape}, not (N, H, W), (N, C, H, W) or (N, F)."
+        )
+    # In front of what there is, a channel and, for plain vectors, a row
+    shaped = array.reshape(len(array), *(1,) * (4 - array.ndim), *array.shape[1:])
+    if array.dtype in (np.uint8, np.bool_):
+        return torch.from_numpy(np.ascontiguousarray(shaped))
+    return _float32(file, name, shaped)
+
+
+def _factors(file: Path, name: str, array: np.ndarray) -> Tensor:
+    """(N, F): int64 where they are classes, float32 where they are values."""
+    if array.dtype.kind == "f":
+        return _float32(file, name, array)
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _float32(file: Path, name: str, array: np.ndarray) -> Tensor:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
+        values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    check_finite(values, f"Array {name!r} of {file}")
+    return values
+
+
+def _describe(images: ImageSet) -> str:
+    return f"{images.image_shape} {str(images.x.dtype).removeprefix('torch.')}"

@@ -1,0 +1,170 @@
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vaelab.data.idx import FASHION_MNIST, MNIST, IdxData, load_fashion_mnist, load_idx, load_mnist, read_idx
+from vaelab.errors import UserError
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+NAMES = tuple(MNIST.md5)
+
+
+def idx_bytes(array: np.ndarray, kind: int = 8) -> bytes:
+    return bytes((0, 0, kind, array.ndim)) + struct.pack(f">{array.ndim}i", *array.shape) + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """A small data set with MNIST's file names: 12 images of 5x4 to train on, 3 to test on."""
+    random = np.random.default_rng(0)
+    shapes = ((12, 5, 4), (12,), (3, 5, 4), (3,))
+    return {
+        name: random.integers(0, 256, shape, dtype=np.uint8)
+        for name, shape in zip(NAMES, shapes, strict=True)
+    }
+
+
+def write(folder: Path, arrays: dict[str, np.ndarray], packed: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        content = idx_bytes(array)
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("folder", ["", "MNIST/raw"])
+def test_files_are_found_in_either_place_plain_or_packed(tmp_path, arrays, packed, folder):
+    write(tmp_path / folder, arrays, packed)
+    source = load_mnist(str(tmp_path), download=False)
+    assert source.train.x.dtype == torch.uint8
+    assert source.train.x.shape == (12, 1, 5, 4)
+    assert np.array_equal(source.train.x.squeeze(1).numpy(), arrays[NAMES[0]])
+    assert np.array_equal(source.train.y.numpy(), arrays[NAMES[1]])
+    assert source.train.y.dtype == torch.int64
+    assert np.array_equal(source.test.x.squeeze(1).numpy(), arrays[NAMES[2]])
+    assert np.array_equal(source.test.y.numpy(), arrays[NAMES[3]])
+
+
+def test_two_data_sets_share_a_root_without_passing_for_each_other(tmp_path, arrays):
+    inverted = {name: 255 - array for name, array in arrays.items()}
+    write(tmp_path / MNIST.folder, arrays, packed=True)
+    write(tmp_path / FASHION_MNIST.folder, inverted, packed=True)
+    mnist, fashion = load_mnist(str(tmp_path), False), load_fashion_mnist(str(tmp_path), False)
+    assert torch.equal(mnist.train.x, 255 - fashion.train.x)
+
+
+def test_all_missing_files_are_named_and_what_to_do(tmp_path, arrays):
+    write(tmp_path, {NAMES[0]: arrays[NAMES[0]]}, packed=True)
+    with pytest.raises(UserError) as caught:
+        load_fashion_mnist(str(tmp_path), download=False)
+    first, second = str(caught.value).split("\n")
+    assert all(name in first for name in NAMES[1:])
+    assert NAMES[0] not in first
+    assert str(tmp_path / "FashionMNIST/raw") in second
+    assert "data.root=/usr/share/datasets/fashion-mnist" in second
+
+
+SMALL = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+WHOLE = idx_bytes(SMALL)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_is_read_exactly(tmp_path, packed):
+    path = tmp_path / ("images.gz" if packed else "images")
+    path.write_bytes(gzip.compress(WHOLE) if packed else WHOLE)
+    assert np.array_equal(read_idx(path, 3).numpy(), SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a", b"", "is not an IDX file .* begins with nothing"),
+        ("a", b"<html><body>", "begins with 3c 68 74 6d, not with 00 00 08 03"),
+        ("a", idx_bytes(SMALL[0, 0]), "begins with 00 00 08 01, not with 00 00 08 03"),
+        ("a", idx_bytes(SMALL, kind=13), "begins with 00 00 0d 03"),
+        ("a", gzip.compress(WHOLE), "begins with 1f 8b"),
+        ("a", WHOLE[:10], "truncated: it ends within its header"),
+        ("a", WHOLE[:-1], "truncated: 23 bytes of data where its header says 24"),
+        ("a", WHOLE[:16], "truncated: 0 bytes"),
+        ("a", WHOLE + b"\0", "too long: 25 bytes of data where its header says 24"),
+        ("a", idx_bytes(SMALL[:0]), r"holds nothing: its dimensions are \(0, 3, 4\)"),
+        ("a", bytes((0, 0, 8, 3)) + struct.pack(">3i", -2, -3, 4) + bytes(24), "holds nothing"),
+        ("a.gz", WHOLE, "is not a gzip file"),
+        ("a.gz", b"", "is not an IDX file|truncated"),
+        ("a.gz", gzip.compress(WHOLE)[:-9], "truncated or damaged"),
+        ("a.gz", gzip.compress(WHOLE)[:5], "truncated or damaged"),
+        ("a.gz", gzip.compress(WHOLE)[:-8] + bytes(8), "damaged"),
+        ("a.gz", gzip.compress(WHOLE)[:12] + b"\xff\xff\xff" + gzip.compress(WHOLE)[15:], "damaged"),
+    ],
+)
+def test_anything_else_is_refused_by_name(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_idx(path, 3)
+    assert str(path) in str(caught.value)
+
+
+def test_images_and_labels_must_be_of_one_set(tmp_path, arrays):
+    write(tmp_path, {**arrays, NAMES[1]: arrays[NAMES[1]][:-1]}, packed=False)
+    with pytest.raises(UserError, match=r"train-images.* has 12 images, but .*train-labels.* has 11 labels"):
+        load_mnist(str(tmp_path), download=False)
+
+
+def published(arrays: dict[str, np.ndarray], mirrors: list[str]) -> tuple[IdxData, dict[str, bytes]]:
+    """The small data set as if it were published: its description and the files on its mirrors."""
+    files = {name: gzip.compress(idx_bytes(array), mtime=0) for name, array in arrays.items()}
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    return IdxData("Small/raw", md5, tuple(mirrors)), {f"{name}.gz": file for name, file in files.items()}
+
+
+def test_only_what_is_missing_is_downloaded(tmp_path, arrays, mirror):
+    data, files = published(arrays, [mirror.url])
+    mirror.files.update(files)
+    write(tmp_path, {NAMES[0]: arrays[NAMES[0]]}, packed=False)
+    source = load_idx(data, str(tmp_path), download=True)
+    assert np.array_equal(source.test.x.squeeze(1).numpy(), arrays[NAMES[2]])
+    assert sorted(mirror.asked) == sorted(f"{name}.gz" for name in NAMES[1:])
+    assert sorted(p.name for p in (tmp_path / "Small/raw").iterdir()) == sorted(mirror.asked)
+    mirror.asked.clear()
+    load_idx(data, str(tmp_path), download=True)
+    assert mirror.asked == [], "what is there is not asked for again"
+
+
+def test_a_failed_download_says_what_to_do_by_hand(tmp_path, arrays, mirror):
+    data, files = published(arrays, [mirror.url])
+    mirror.files.update(files)
+    del mirror.files[f"{NAMES[2]}.gz"]
+    with pytest.raises(UserError) as caught:
+        load_idx(data, str(tmp_path), download=True)
+    first, second = str(caught.value).split("\n")
+    assert f"Could not download {NAMES[2]}.gz: {mirror.url} answered 404." in first
+    assert f"Missing: {NAMES[2]}.gz, {NAMES[3]}.gz." in first
+    assert str(tmp_path / "Small/raw") in second
+    assert "data.root=" in second
+
+
+@pytest.mark.parametrize("load", [load_mnist, load_fashion_mnist])
+def test_the_published_sets_take_other_mirrors_and_check_what_they_send(tmp_path, mirror, load, arrays):
+    mirror.files.update(published(arrays, [])[1])  # right names, wrong content
+    with pytest.raises(UserError, match=rf"{mirror.url} sent a file with a wrong checksum"):
+        load(str(tmp_path), mirrors=[mirror.url])
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_the_real_fashion_mnist():
+    source = load_fashion_mnist(str(DEBIAN), download=False)
+    assert source.train.x.shape == (60_000, 1, 28, 28)
+    assert source.test.x.shape == (10_000, 1, 28, 28)
+    assert source.train.y.bincount().tolist() == [6000] * 10
+    assert source.test.y.bincount().tolist() == [1000] * 10
+    assert source.train.y[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+    # the mean brightness that is widely used to normalise the set
+    assert source.train.x.float().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)

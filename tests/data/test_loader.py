@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from vaelab.data.images import ImageSet
+from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
+
+
+def numbered(size: int) -> ImageSet:
+    """Images whose pixels and labels say which they are."""
+    return ImageSet(torch.arange(size).float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2), torch.arange(size))
+
+
+@pytest.mark.parametrize("size", [1, 5, 6, 7, 13])
+@pytest.mark.parametrize("batch_size", [1, 3, 6, 100])
+@pytest.mark.parametrize("make", [Sequential, lambda n: Shuffled(n, seed=0)])
+def test_every_image_comes_once_and_the_last_batch_is_kept(size, batch_size, make):
+    loader = InMemoryLoader(numbered(size), batch_size, make(size))
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    assert [len(b.x) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert 1 <= len(batches[-1].x) <= batch_size
+    seen = torch.cat([b.position for b in batches])
+    assert seen.sort().values.tolist() == list(range(size))
+    for b in batches:
+        assert torch.equal(b.x, numbered(size).x[b.position])
+        assert torch.equal(b.y, b.position)
+
+
+def test_evaluation_keeps_the_order():
+    batches = InMemoryLoader(numbered(10), 4, Sequential(10))
+    assert torch.cat([b.y for b in batches]).tolist() == list(range(10))
+    assert torch.cat([b.y for b in batches]).tolist() == list(range(10)), "it can be iterated again"
+
+
+def test_the_training_order_is_a_function_of_seed_and_epoch():
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = Shuffled(100, seed)
+        sampler.set_epoch(epoch)
+        return torch.cat([b.y for b in InMemoryLoader(numbered(100), 7, sampler)]).tolist()
+
+    first = order(0, 3)
+    torch.manual_seed(5)
+    assert order(0, 3) == first
+    assert order(0, 4) != first
+    assert order(1, 3) != first
+    assert sorted(first) == list(range(100))
+
+
+@pytest.mark.parametrize("size", [3, 10, 11, 12])
+def test_evaluation_shards_partition_exactly(size):
+    shards = [Sequential(size, rank, 4) for rank in range(4)]
+    assert [len(s) for s in shards] == [len(s.indices()) for s in shards]
+    assert torch.cat([s.indices() for s in shards]).sort().values.tolist() == list(range(size))
+
+
+@pytest.mark.parametrize("size", [4, 10, 11, 12])
+def test_training_shards_are_disjoint_and_equally_long(size):
+    def shards(epoch: int) -> list[list[int]]:
+        return [Shuffled(size, 0, rank, 4, epoch).indices().tolist() for rank in range(4)]
+
+    seen = [i for shard in shards(0) for i in shard]
+    assert {len(shard) for shard in shards(0)} == {size // 4} == {len(Shuffled(size, 0, 2, 4))}
+    assert len(set(seen)) == len(seen) == size - size % 4
+    # What is dropped is another image in another epoch: all are seen in the end
+    assert {i for epoch in range(30) for shard in shards(epoch) for i in shard} == set(range(size))
+
+
+def drawn(seed: int, epoch: int = 0, rank: int = 0) -> torch.Tensor:
+    grey = ImageSet(torch.full((64, 1, 8, 8), 102, dtype=torch.uint8))
+    sampler = Shuffled(64, seed, rank, 2, epoch)
+    return torch.cat([b.x for b in InMemoryLoader(grey, 16, sampler, redraw=seed)])
+
+
+def test_dynamic_draws_are_a_function_of_seed_epoch_rank_and_batch():
+    first = drawn(0)
+    assert first.dtype == torch.bool
+    assert torch.equal(first, drawn(0))
+    others = [drawn(1), drawn(0, epoch=1), drawn(0, rank=1)]
+    assert all(not torch.equal(first, other) for other in others)
+    assert not torch.equal(first[:16], first[16:]), "another batch, another draw"
+
+
+def test_the_mean_of_dynamic_draws_approaches_the_image():
+    mean = torch.stack([drawn(0, epoch).float().mean() for epoch in range(50)]).mean()
+    assert abs(mean.item() - 102 / 255) < 5 * (0.24 / (50 * 32 * 64)) ** 0.5
