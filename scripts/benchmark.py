@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -68,7 +69,7 @@ def compare(network: str, options: argparse.Namespace, folder: Path) -> None:
     )
 
 
-def config(network: str, options: argparse.Namespace, outputs: Path):  # type: ignore[no-untyped-def]
+def config(network: str, options: argparse.Namespace, outputs: Path) -> Any:
     """The config that the command line would compose."""
     from hydra import compose, initialize_config_dir
 
@@ -88,14 +89,12 @@ def config(network: str, options: argparse.Namespace, outputs: Path):  # type: i
         )
 
 
-def images(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def images(options: argparse.Namespace) -> Any:
     """Random 28x28 uint8 images, some more of them for validation."""
     import torch
 
     random = torch.Generator().manual_seed(0)
-    return torch.randint(
-        256, (options.images + 1000, 1, 28, 28), dtype=torch.uint8, generator=random
-    )
+    return torch.randint(256, (options.images + 1000, 1, 28, 28), dtype=torch.uint8, generator=random)
 
 
 def bare_loop(network: str, options: argparse.Namespace) -> float:
@@ -141,7 +140,7 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     experiment.build_data = lambda cfg: DataModule(  # type: ignore[assignment]
         source, batch_size=options.batch, val_size=500, train_size=None, seed=0
     )
-    record = {
+    record: dict[str, Any] = {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "name": network,
         "group": None,

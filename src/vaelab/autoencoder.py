@@ -78,7 +78,8 @@ class Autoencoder(nn.Module):
 
     def _decode(self, z: Tensor) -> Tensor:
         """(..., D) -> the likelihood's parameters, (..., C', H, W)."""
-        return self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+        decoded = self.decoder(z.reshape(-1, z.shape[-1]))
+        return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Gaussian:

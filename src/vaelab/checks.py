@@ -100,10 +100,10 @@ CONTRACT: dict[str, Check] = {
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain dictionaries, interpolations resolved; a UserError where that can't be done."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
     try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"The config can't be resolved: {str(error).splitlines()[0]}") from error

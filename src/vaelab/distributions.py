@@ -11,11 +11,14 @@ from torch import Tensor, expm1
 LOG_2PI = math.log(2 * math.pi)
 
 
-def normal_log_prob(x: Tensor, loc: Tensor | float, log_var: Tensor | float) -> Tensor:
+def normal_log_prob(x: Tensor, loc: Tensor, log_var: Tensor) -> Tensor:
     """log N(x; loc, exp(log_var)) = -1/2 [log 2 pi + log_var + (x - loc)^2 exp(-log_var)], elementwise."""
-    if isinstance(log_var, Tensor):
-        return -0.5 * (LOG_2PI + log_var + (x - loc).square() * (-log_var).exp())
-    return -0.5 * (LOG_2PI + log_var + (x - loc).square() * math.exp(-log_var))
+    return -0.5 * (LOG_2PI + log_var + (x - loc).square() * (-log_var).exp())
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I) = -1/2 (D log 2 pi + |z|^2): (..., D) -> (...)."""
+    return -0.5 * (z.shape[-1] * LOG_2PI + z.square().sum(-1))
 
 
 def gaussian_kl(loc: Tensor, log_var: Tensor) -> Tensor:
@@ -27,10 +30,10 @@ def gaussian_kl(loc: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * (loc.square() + expm1(log_var) - log_var)
 
 
-def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
-    """x log p + (1 - x) log(1 - p) with p = sigmoid(logits), elementwise; stable for any logit.
+def bernoulli_cross_entropy(x: Tensor, logits: Tensor) -> Tensor:
+    """-x log p - (1 - x) log(1 - p) with p = sigmoid(logits), elementwise; stable for any logit.
 
-    For x strictly between 0 and 1 this is minus the cross-entropy with a grey target, whose best value
-    is minus the entropy of x rather than 0.
+    It is -log p(x) of a Bernoulli variable for x in {0, 1}. For x strictly between it is a cross-entropy
+    with a grey target, whose least value is the entropy of x rather than 0.
     """
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none")

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from vaelab.distributions import gaussian_kl, normal_log_prob
+from vaelab.distributions import gaussian_kl, standard_normal_log_prob
 
 
 class Prior(nn.Module):
@@ -28,7 +28,7 @@ class StandardNormal(Prior):
         return gaussian_kl(loc, log_var)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return normal_log_prob(z, 0.0, 0.0).sum(-1)
+        return standard_normal_log_prob(z)
 
     def sample(self, noise: Tensor) -> Tensor:
         return noise

@@ -1,5 +1,6 @@
 """LitAutoencoder: how an Autoencoder is trained and measured."""
 
+import math
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +20,28 @@ HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noi
 NOISE_ROWS = 4096  # images per block of the table of held-out noise
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+class Window:
+    """Means over the training steps since the last log, summed on the device: one transfer when closed."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._sums: Tensor | None = None
+        self._names: list[str] = []
+
+    def add(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        values = torch.stack([loss, *terms.values()]).detach()
+        self._sums = values if self._sums is None else self._sums + values
+        self._names = ["loss", *terms]
+        self.steps += 1
+
+    def close(self) -> dict[str, float]:
+        """The means by name; the window is empty after that."""
+        assert self._sums is not None
+        means = (self._sums / self.steps).tolist()
+        self._sums, self.steps = None, 0
+        return dict(zip(self._names, means, strict=True))
 
 
 class LitAutoencoder(pl.LightningModule):
@@ -49,9 +72,7 @@ class LitAutoencoder(pl.LightningModule):
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
         self._held_out_noise: dict[str, Tensor] = {}
-        self._sums: Tensor | None = None
-        self._steps = 0
-        self._names: list[str] = []
+        self._window = Window()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer_factory(self.parameters())
@@ -63,10 +84,7 @@ class LitAutoencoder(pl.LightningModule):
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
         )
         output: Output = self.model(batch.x, self.model.draw_noise(len(batch.x), random), self.global_step)
-        values = torch.stack([output.loss, *output.terms.values()]).detach()
-        self._sums = values if self._sums is None else self._sums + values
-        self._names = ["loss", *output.terms]
-        self._steps += 1
+        self._window.add(output.loss, output.terms)
         return output.loss
 
     def on_train_batch_end(self, *args: Any) -> None:
@@ -77,11 +95,10 @@ class LitAutoencoder(pl.LightningModule):
         self._log_training()
 
     def _log_training(self) -> None:
-        if self._sums is None:
+        if not self._window.steps:
             return
-        means = dict(zip(self._names, (self._sums / self._steps).tolist(), strict=True))
-        self._sums, self._steps = None, 0
-        if means["loss"] != means["loss"] or abs(means["loss"]) == float("inf"):
+        means = self._window.close()
+        if not math.isfinite(means["loss"]):
             raise UserError(
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."

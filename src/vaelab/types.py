@@ -11,7 +11,7 @@ from torch import Tensor
 class Batch(NamedTuple):
     """A batch of images and what is known of them."""
 
-    x: Tensor  # (B, C, H, W)  uint8 or bool in memory; float once it is on the device (see data.images.to_float)
+    x: Tensor  # (B, C, H, W)  as stored; float once it is on the device (data.images.to_float)
     y: Tensor | None = None  # (B,)  class labels
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
     position: Tensor | None = None  # (B,)  the image's place in its split

@@ -36,7 +36,7 @@ class ActiveUnits(Metric):
     with a threshold on the KL: a dimension whose mean never moves but whose scale is not 1 pays KL.
     """
 
-    full_state_update = False
+    full_state_update = True  # forward(): torchmetrics can't merge states without a reduction
     count: Tensor
     mean: Tensor
     squares: Tensor

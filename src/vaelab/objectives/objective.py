@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from vaelab.schedules import as_schedule
@@ -40,4 +39,4 @@ class Objective(nn.Module):
         """The loss, and every term unweighted."""
         values = {name: term(stats, step).mean() for name, term in self.terms.items()}
         weighted = [term.get_submodule("weight")(step) * values[name] for name, term in self.terms.items()]
-        return torch.stack(weighted).sum(), values
+        return sum(weighted[1:], start=weighted[0]), values
