@@ -1,0 +1,1 @@
+"""What several tests share: readers and stand-ins for the outside world."""
