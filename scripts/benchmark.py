@@ -137,7 +137,7 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     source = Source(train=ImageSet(data[:-500]), test=ImageSet(data[-500:]))
     cfg = config(network, options, folder)
     cfg.trainer.enable_progress_bar = False
-    experiment.build_data = lambda cfg: DataModule(  # type: ignore[assignment]
+    experiment.build_data = lambda cfg: DataModule(
         source, batch_size=options.batch, val_size=500, train_size=None, seed=0
     )
     record: dict[str, Any] = {

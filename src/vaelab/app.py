@@ -41,6 +41,8 @@ def run(cfg: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     alone = hydra.mode != RunMode.MULTIRUN
     started = time.perf_counter()
+    if not is_main_process():
+        logging.getLogger().setLevel(logging.WARNING)
     record = new_record(cfg, hydra)
     log.info("%s", record["name"] if alone else f"{folder.name}: {record['name']}")
     try:
@@ -68,7 +70,7 @@ def run(cfg: DictConfig) -> None:
         record["timing"]["total_seconds"] = round(time.perf_counter() - started, 3)
         record["finished"] = _now()
         _save(folder, record)
-    if alone:
+    if alone and is_main_process():
         print(single_summary(folder, record), flush=True)
 
 

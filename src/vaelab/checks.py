@@ -20,9 +20,10 @@ def integer(least: int, also: tuple[int | None, ...] = ()) -> Check:
     """A whole number of at least ``least``, or one of ``also``."""
 
     def check(value: Any) -> str | None:
-        if value in also and not isinstance(value, bool):
+        if value is None and None in also:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or (value < least and value not in also):
             others = "".join(", or null" if other is None else f", or {other}" for other in also)
             return f"a whole number >= {least}{others}"
         return None

@@ -46,6 +46,8 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
         seed=cfg.seed,
         checkpoint_extra={"config": record["config"], "image_shape": list(data.image_shape)},
     )
+    # deterministic=True would also fill every new tensor before it is written: all of ours are written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     clock = Clock()
     callbacks = build_callbacks(cfg, folder, validated=data.has_validation)
     if not data.has_validation:

@@ -70,7 +70,7 @@ class Gaussian(Likelihood):
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         error = sum_pixels((x - decoded).square())
-        pixels = decoded[0, 0].numel()
+        pixels = math.prod(decoded.shape[-3:])
         return -0.5 * (error / self.sigma.square() + pixels * (LOG_2PI + 2 * self.sigma.log()))
 
     def mean(self, decoded: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def swept_name(swept: dict[str, str]) -> str:
         last = key.rsplit(".", 1)[-1]
         if sum(other.rsplit(".", 1)[-1] == last for other in swept) > 1:
             last = key
-        parts.append(re.sub(r"[^\w.+-]+", "_", f"{last}{value}").strip("_"))
+        parts.append(re.sub(r"[^\w.+-]+", "_", f"{last}{value}", flags=re.ASCII).strip("_"))
     return "-".join(parts)[:LONGEST]
 
 

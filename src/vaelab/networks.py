@@ -8,7 +8,7 @@ Bernoulli likelihood, on probability 1/2.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import prod
+from math import prod, sqrt
 from typing import NamedTuple
 
 from torch import nn
@@ -138,6 +138,10 @@ def _initialised(encoder: nn.Module, decoder: nn.Module, output_layers: Sequence
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if module in output_layers:
                 nn.init.xavier_normal_(module.weight)
+            elif isinstance(module, nn.ConvTranspose2d):
+                # an output pixel sums over k^2 / stride^2 weights of each input channel; torch's fan_in is another
+                taps = prod(module.kernel_size) / prod(module.stride)
+                nn.init.normal_(module.weight, std=sqrt(2 / (module.in_channels * taps)))
             else:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:

@@ -73,6 +73,7 @@ class LitAutoencoder(pl.LightningModule):
         self.results: dict[str, dict[str, Tensor]] = {}
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
+        self._step_before = 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer_factory(self.parameters())
@@ -85,10 +86,12 @@ class LitAutoencoder(pl.LightningModule):
         )
         output: Output = self.model(batch.x, self.model.draw_noise(len(batch.x), random), self.global_step)
         self._window.add(output.loss, output.terms)
+        self._step_before = self.global_step
         return output.loss
 
     def on_train_batch_end(self, *args: Any) -> None:
-        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        stepped = self.global_step != self._step_before  # not so while gradients accumulate
+        if stepped and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_training()
 
     def on_train_epoch_end(self) -> None:
@@ -103,7 +106,8 @@ class LitAutoencoder(pl.LightningModule):
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        self.log_dict({f"train/{name}": value for name, value in means.items()}, prog_bar=True)
+        train = {f"train/{name}": value for name, value in means.items()}
+        self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
 
     # held-out images
 
@@ -148,17 +152,19 @@ class LitAutoencoder(pl.LightningModule):
         to_loggers = to_loggers and bool(self.trainer.loggers)
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
         metrics.reset()
-        distortion = results.get("distortion")
-        if distortion is not None and not distortion.isfinite():
-            raise UserError(
-                f"{split}/distortion became {distortion.item()} in epoch {self.current_epoch}. "
-                "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
-            )
+        for name, value in results.items():
+            # NaN may mean undefined, but a distortion always has a value, and nothing is infinite
+            if value.isinf().any() or (name == "distortion" and value.isnan()):
+                raise UserError(
+                    f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. "
+                    "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+                )
         self.results[split] = results
         for name, value in named_scalars(results).items():
             # NaN here means undefined (an autoencoder's rate): it is left out, so that panels stay blank
             if value.isfinite():
-                self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers)
+                # the metrics have been reduced over devices: sync_dist averages equal numbers
+                self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # plain types alone, so that torch.load(weights_only=True) reads it

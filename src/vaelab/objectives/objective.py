@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from vaelab.errors import UserError
 from vaelab.schedules import as_schedule
 from vaelab.types import LatentStats
 
@@ -31,9 +32,13 @@ class Objective(nn.Module):
 
     def __init__(self, terms: Mapping[str, Term | None]) -> None:
         super().__init__()
-        self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term is not None})
-        if not self.terms:
-            raise ValueError("an objective needs at least one term")
+        chosen = {name: term for name, term in terms.items() if term is not None}
+        if not chosen:
+            raise UserError("model.objective has no terms: nothing would be trained.")
+        try:
+            self.terms = nn.ModuleDict(chosen)
+        except KeyError as error:  # torch keeps a few names for itself, such as "train"
+            raise UserError(f"model.objective: a term can't have that name: {error.args[0]}.") from error
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and every term unweighted."""

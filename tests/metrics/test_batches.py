@@ -1,0 +1,98 @@
+"""What holds for every metric: the numbers belong to the images, not to the batches or processes."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.multiprocessing import spawn
+
+from builders import all_metrics, images, latent_stats, measured, random
+
+N = 301
+
+
+def data() -> tuple:
+    """Statistics, images and reconstructions of N images; mu_3 moves between the two shards below alone."""
+    stats = latent_stats(N, samples=2)
+    stats.loc[200:, 3] += 1
+    return stats, images(N), torch.rand(2, N, 1, 4, 4, generator=random(9))
+
+
+def batches(size: int, n: int = N) -> list[int]:
+    return [min(size, n - start) for start in range(0, n, size)]
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    names = {"rate", "distortion", "elbo", "kl_per_dim", "active_units", "mse"}
+    assert set(found) == set(expected) == names
+    for name in names:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("sizes", [batches(16), batches(256), batches(300), [1] * N, [1, 250, 50]])
+def test_the_numbers_do_not_depend_on_the_batches(sizes):
+    assert sum(sizes) == N
+    assert_same(measured(all_metrics(), *data(), sizes), measured(all_metrics(), *data(), [N]))
+
+
+def test_a_short_last_batch_does_not_weigh_more():
+    stats, x, reconstruction = data()
+    found = measured(all_metrics(), stats, x, reconstruction, batches(256))
+    mean_of_batch_means = torch.stack([stats.rate[:256].mean(), stats.rate[256:].mean()]).mean()
+    assert found["rate"].item() == pytest.approx(stats.rate.double().mean().item(), rel=1e-6)
+    assert abs(mean_of_batch_means - stats.rate.mean()) > 1e-3  # what the test guards against
+
+
+def test_the_rate_is_the_sum_over_dimensions_and_the_elbo_its_negative_with_the_distortion():
+    found = measured(all_metrics(), *data(), batches(64))
+    assert found["rate"].item() == pytest.approx(found["kl_per_dim"].sum().item(), rel=1e-6)
+    assert found["elbo"].item() == pytest.approx(-(found["rate"] + found["distortion"]).item(), rel=1e-6)
+    assert found["elbo"] < 0 < found["rate"]
+
+
+def test_reset_forgets_everything():
+    metrics = all_metrics()
+    measured(metrics, *(part for part in (latent_stats(50, samples=2, seed=1), *data()[1:])), sizes=[50, 251])
+    metrics.reset()
+    assert_same(measured(metrics, *data(), batches(64)), measured(all_metrics(), *data(), batches(64)))
+
+
+def test_a_deterministic_posterior_has_no_rate():
+    stats, x, reconstruction = data()
+    nothing = stats._replace(rate=stats.rate * math.nan, kl=stats.kl * math.nan)
+    found = measured(all_metrics(), nothing, x, reconstruction, batches(64))
+    expected = measured(all_metrics(), stats, x, reconstruction, batches(64))
+    assert found["kl_per_dim"].isnan().all()
+    for undefined in ("rate", "elbo"):
+        assert found[undefined].isnan()
+    for defined in ("distortion", "active_units", "mse"):
+        assert found[defined] == expected[defined]
+
+
+def shard(rank: int, size: int, folder: str) -> None:
+    """One process of two: the first sees 200 images, the second 101, in batches of other sizes."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    try:
+        stats, x, reconstruction = data()
+        part, batch = ((slice(0, 200), 64), (slice(200, N), 30))[rank]
+        samples_first = ("distortion", "z", "log_q", "log_p")
+        own = {k: v[:, part] if k in samples_first else v[part] for k, v in stats._asdict().items()}
+        n = len(x[part])
+        found = measured(
+            all_metrics(), type(stats)(**own), x[part], reconstruction[:, part], batches(batch, n)
+        )
+        torch.save(found, f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_report_what_one_does(tmp_path: Path):
+    spawn(shard, args=(2, str(tmp_path)), nprocs=2)
+    expected = measured(all_metrics(), *data(), [N])
+    assert expected["active_units"] == 4  # 3 in each shard on its own
+    for rank in range(2):
+        assert_same(torch.load(tmp_path / f"{rank}.pt", weights_only=True), expected)

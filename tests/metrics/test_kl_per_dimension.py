@@ -1,0 +1,13 @@
+import numpy as np
+
+from builders import latent_stats
+from vaelab.metrics import KLPerDimension
+
+
+def test_the_mean_over_images_of_each_dimension():
+    kl = latent_stats(50).kl
+    metric = KLPerDimension(4)
+    for batch in kl.split(16):
+        metric.update(batch)
+    assert metric.compute().shape == (4,)
+    np.testing.assert_allclose(metric.compute().numpy(), kl.double().numpy().mean(0), rtol=1e-6)

@@ -1,0 +1,147 @@
+import math
+
+import pytest
+from omegaconf import OmegaConf
+
+from vaelab.checks import CONTRACT, check_values, resolved
+from vaelab.errors import UserError
+
+SCHEDULE = {"_target_": "vaelab.schedules.Linear", "stop": 4.0}
+NO_NUMBER = ["a", True, [1], None, math.nan, math.inf]
+
+GOOD = {
+    "model.latent_dim": [1, 10, 512],
+    "model.beta": [0, 0.5, 4, SCHEDULE],
+    "network.hidden": [[], [400], [64, 32]],
+    "likelihood.sigma": [0.1, 1],
+    "data.batch_size": [1, 256],
+    "data.val_size": [0, 10_000],
+    "data.train_size": [1, 50_000, None],
+    "data.test_size": [1, 10_000, None],
+    "data.size": [8, 64],
+    "data.binarize": ["none", "threshold", "static", "dynamic"],
+    "optimizer.lr": [1e-3, 1],
+    "optimizer.weight_decay": [0, 0.01],
+    "trainer.max_epochs": [0, 30, -1, None],
+    "trainer.max_steps": [0, 1000, -1],
+    "trainer.log_every_n_steps": [1, 50],
+    "trainer.accumulate_grad_batches": [1, 4],
+    "logger.mode": ["offline", "online", "disabled"],
+    "seed": [0, 1, 2**31, None],
+    "name": [None, "a run", 7],
+    "group": [None, "a sweep", 7],
+    "paths.outputs": ["outputs", "/tmp/x"],
+}
+
+BAD = {
+    "model.latent_dim": [0, -1, 2.5, 10.0, "ten", True, None],
+    "model.beta": [-1, {"stop": 4.0}, *NO_NUMBER],
+    "network.hidden": [400, [0], [64, -1], [2.5], [True], ["64"], None],
+    "likelihood.sigma": [0, -0.1, *NO_NUMBER],
+    "data.batch_size": [0, -5, 2.5, "many", True, None],
+    "data.val_size": [-1, 0.1, True, None],
+    "data.train_size": [0, -1, 0.5, "all", False],
+    "data.test_size": [0, -1, 0.5, "all", False],
+    "data.size": [7, 64.0, None],
+    "data.binarize": ["Static", "yes", True, None],
+    "optimizer.lr": [0, -1e-3, *NO_NUMBER],
+    "optimizer.weight_decay": [-1e-3, *NO_NUMBER],
+    "trainer.max_epochs": [-2, 1.5, "all", True],
+    "trainer.max_steps": [-2, 1.5, None, True],
+    "trainer.log_every_n_steps": [0, -1, 0.5, None],
+    "trainer.accumulate_grad_batches": [0, -1, 0.5, None],
+    "logger.mode": ["of", "Online", None, True],
+    "seed": [-1, 0.5, "zero", True, False],
+    "name": [["a"], {"a": 1}],
+    "group": [["a"], {"a": 1}],
+    "paths.outputs": [["a"], {"a": 1}],
+}
+
+
+def config(key: str, value: object) -> dict:
+    *groups, last = key.split(".")
+    found = {last: value}
+    for group in reversed(groups):
+        found = {group: found}
+    return found
+
+
+def cases(table: dict) -> list:
+    return [
+        pytest.param(key, value, id=f"{key}={value}") for key, values in table.items() for value in values
+    ]
+
+
+def test_every_key_of_the_contract_is_tried():
+    assert set(GOOD) == set(BAD) == set(CONTRACT)
+
+
+@pytest.mark.parametrize(("key", "value"), cases(GOOD))
+def test_good_values_pass(key, value):
+    check_values(config(key, value))
+
+
+@pytest.mark.parametrize(("key", "value"), cases(BAD))
+def test_bad_values_are_refused_by_key_and_value(key, value):
+    with pytest.raises(UserError) as caught:
+        check_values(config(key, value))
+    text = str(caught.value)
+    shown = "null" if value is None else str(value)
+    assert text.startswith(f"{key}={shown} does not fit: it must be ")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("model.latent_dim", 0, "a whole number >= 1"),
+        ("data.train_size", 0, "a whole number >= 1, or null"),
+        ("trainer.max_steps", -2, "a whole number >= 0, or -1"),
+        ("optimizer.lr", 0, "a number > 0"),
+        ("model.beta", -1, "a number >= 0"),
+        ("network.hidden", 400, "a list of whole numbers >= 1"),
+        ("data.binarize", "stat", "one of none, threshold, static, dynamic"),
+    ],
+)
+def test_the_message_says_what_would_be_right(key, value, right):
+    with pytest.raises(UserError) as caught:
+        check_values(config(key, value))
+    assert right in str(caught.value)
+
+
+def test_a_typo_in_a_word_gets_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean offline\?"):
+        check_values(config("logger.mode", "ofline"))
+
+
+def test_keys_that_the_config_does_not_have_are_not_asked_for():
+    check_values({})
+    check_values({"model": {"latent_dim": 3}, "network": None, "logger": {}})
+
+
+def test_one_bad_value_among_good_ones_is_found():
+    good = {"model": {"latent_dim": 3, "beta": 1.0}, "seed": 0}
+    check_values(good)
+    with pytest.raises(UserError, match="seed=-1"):
+        check_values({**good, "seed": -1})
+
+
+# resolving
+
+
+def test_interpolations_are_resolved_into_plain_types():
+    cfg = OmegaConf.create({"model": {"beta": 4.0, "hidden": [1, 2]}, "weight": "${model.beta}"})
+    plain = resolved(cfg)
+    assert plain == {"model": {"beta": 4.0, "hidden": [1, 2]}, "weight": 4.0}
+    assert type(plain["model"]) is dict
+    assert type(plain["model"]["hidden"]) is list
+
+
+def test_a_missing_value_is_asked_for():
+    with pytest.raises(UserError, match=r"data.path is missing.*data.path=\.\.\."):
+        resolved(OmegaConf.create({"data": {"path": "???"}}))
+
+
+def test_an_interpolation_to_nowhere_is_a_users_error():
+    with pytest.raises(UserError, match=r"can't be resolved.*model\.bta"):
+        resolved(OmegaConf.create({"weight": "${model.bta}"}))
