@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12_800, help="training images per epoch")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=2, help="epochs per round")
+    parser.add_argument("--networks", nargs="+", default=["mlp", "conv"])
     parser.add_argument("--doors", type=int, default=5, help="runs of --help and of a config error")
     options = parser.parse_args()
 
     time_the_door(options.doors)
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder, "WANDB_SILENT": "true"}
-        for network in ("mlp", "conv"):
+        for network in options.networks:
             compare(network, options, Path(folder))
 
 

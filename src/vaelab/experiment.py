@@ -28,6 +28,16 @@ warnings.filterwarnings("ignore", message="The number of training batches .* is 
 warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated")
 
 
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+
+
 def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], object]) -> None:
     """Run the experiment that ``record["config"]`` describes; fill in the record and ``save`` it on the way.
 
@@ -49,11 +59,11 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     # deterministic=True would also fill every new tensor before it is written: all of ours are written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     clock = Clock()
-    callbacks = build_callbacks(cfg, folder, validated=data.has_validation)
+    callbacks = without_idle_hooks([*build_callbacks(cfg, folder, data.has_validation), clock])
     if not data.has_validation:
         cfg.trainer.limit_val_batches = 0  # else Lightning warns of an empty loader
     trainer: pl.Trainer = build(
-        "trainer", cfg.trainer, callbacks=[*callbacks, clock], logger=False, default_root_dir=str(folder)
+        "trainer", cfg.trainer, callbacks=callbacks, logger=False, default_root_dir=str(folder)
     )
     record["data"] = describe(data)
     record["parameters"] = sum(p.numel() for p in model.parameters())
@@ -99,6 +109,19 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
         callbacks.append(callback)
     if cfg.trainer.enable_progress_bar and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(progress())
+    return callbacks
+
+
+def without_idle_hooks(callbacks: list[pl.Callback]) -> list[pl.Callback]:
+    """The same callbacks, spared the calls of a training step that they do nothing in.
+
+    Lightning calls every hook of every callback, each within a profiler's context, unless it is not
+    callable. A step has six of them; five callbacks that ignore all of them cost a small network 4 %.
+    """
+    for callback in callbacks:
+        for hook in STEP_HOOKS:
+            if getattr(type(callback), hook) is getattr(pl.Callback, hook):
+                setattr(callback, hook, None)
     return callbacks
 
 

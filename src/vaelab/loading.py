@@ -1,6 +1,5 @@
 """Trained models back from disk."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -37,12 +36,10 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Au
         raise UserError(f"There are no weights {file}.")
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{file} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-    extra = checkpoint["vaelab"]
+        extra, state = checkpoint["vaelab"], checkpoint["state_dict"]
+    except Exception as error:  # torch raises whatever damaged bytes lead it to
+        raise UserError(f"{file} is not a readable checkpoint of a run ({type(error).__name__}).") from error
     model = build_autoencoder(OmegaConf.create(extra["config"]), extra["image_shape"])
     prefix = "model."
-    model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    )
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return model.to(device).eval()

@@ -31,7 +31,7 @@ class Window:
         self._names: list[str] = []
 
     def add(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        values = torch.stack([loss, *terms.values()]).detach()
+        values = torch.stack([value.detach() for value in (loss, *terms.values())])
         self._sums = values if self._sums is None else self._sums + values
         self._names = ["loss", *terms]
         self.steps += 1
@@ -74,6 +74,14 @@ class LitAutoencoder(pl.LightningModule):
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
         self._step_before = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets this one forty times a step; Module's own way, which looks for parameters and
+        # submodules first, would cost a small network several per cent of its speed
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer_factory(self.parameters())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +19,7 @@ class EpochBar(TQDMProgressBar):
         super().__init__(refresh_rate=10)
 
     def init_validation_tqdm(self) -> Any:
-        bar = super().init_validation_tqdm()
-        bar.disable = True
-        return bar
+        return Tqdm(disable=True)
 
     init_test_tqdm = init_validation_tqdm
 

@@ -43,5 +43,5 @@ class Objective(nn.Module):
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and every term unweighted."""
         values = {name: term(stats, step).mean() for name, term in self.terms.items()}
-        weighted = [term.get_submodule("weight")(step) * values[name] for name, term in self.terms.items()]
+        weighted = [term.weight(step) * values[name] for name, term in self.terms.items()]  # type: ignore[operator]
         return sum(weighted[1:], start=weighted[0]), values
