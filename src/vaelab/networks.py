@@ -139,7 +139,7 @@ def _initialised(encoder: nn.Module, decoder: nn.Module, output_layers: Sequence
             if module in output_layers:
                 nn.init.xavier_normal_(module.weight)
             elif isinstance(module, nn.ConvTranspose2d):
-                # a pixel sums over k^2 / stride^2 weights of each input channel; torch counts a fan-in of out k^2
+                # a pixel sums over k^2 / stride^2 weights of each input channel; torch takes out k^2 for it
                 taps = prod(module.kernel_size) / prod(module.stride)
                 nn.init.normal_(module.weight, std=sqrt(2 / (module.in_channels * taps)))
             else:

@@ -120,7 +120,8 @@ class DataModule(pl.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``, field by field: Lightning's way for any nested collection takes longer."""
-        return Batch(*(field if field is None else field.to(device, non_blocking=True) for field in batch))
+        moved = (field if field is None else field.to(device, non_blocking=True) for field in batch)
+        return Batch._make(moved)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale the images to float32 (see :func:`to_float`), on the device: the transfer carries bytes."""
