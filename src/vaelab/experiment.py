@@ -47,6 +47,8 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     data = build_data(cfg)
     if cfg.seed is not None:
         pl.seed_everything(cfg.seed, verbose=False)
+    else:
+        torch.seed()  # from the operating system: not what the job before has left behind
     model = build_autoencoder(cfg, data.image_shape)
     model.likelihood.check(*data.value_range)
     lit = LitAutoencoder(
@@ -59,9 +61,10 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     # deterministic=True would also fill every new tensor before it is written: all of ours are written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     clock = Clock()
-    callbacks = without_idle_hooks([*build_callbacks(cfg, folder, data.has_validation), clock])
-    if not data.has_validation:
+    validated = data.has_validation and cfg.trainer.limit_val_batches != 0
+    if not validated:
         cfg.trainer.limit_val_batches = 0  # else Lightning warns of an empty loader
+    callbacks = without_idle_hooks([*build_callbacks(cfg, folder, validated), clock])
     trainer: pl.Trainer = build(
         "trainer", cfg.trainer, callbacks=callbacks, logger=False, default_root_dir=str(folder)
     )
@@ -75,7 +78,7 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
         trainer.fit(lit, datamodule=data)
         train = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
         record["weights"] = load_chosen_weights(trainer, lit, folder)
-        if data.has_validation:
+        if validated:
             trainer.validate(lit, datamodule=data, verbose=False)
         trainer.test(lit, datamodule=data, verbose=False)
         record["timing"] |= clock.report()
