@@ -25,7 +25,7 @@ FOLDER = Path("outputs/ppca")
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     file = FOLDER / "gaussian.npz"
-    np.savez(file, x=gaussian_images(EIGENVALUES, 5000), x_test=gaussian_images(EIGENVALUES, 5000, seed=1))
+    np.savez(file, x=gaussian_images(EIGENVALUES, 5000), x_test=gaussian_images(EIGENVALUES, 50_000, seed=1))
     name = f"ppca-{len(list((FOLDER / 'sweeps').glob('*')))}"
     command = [sys.executable, str(Path(__file__).resolve().parent / "train.py"), "experiment=ppca"]
     settings = [f"data.path={file}", f"paths.outputs={FOLDER}", f"sweep.name={name}", *sys.argv[1:]]

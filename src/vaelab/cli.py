@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 
 import hydra
+import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -60,6 +61,14 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
         run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(f"{program}: {explain(error, sys.argv[1:])}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        place = f"{where.name}, line {where.line + 1}" if where else "A config file"
+        print(f"{program}: {place} is not valid YAML: {getattr(error, 'problem', error)}.", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except OSError as error:  # Hydra's: a folder that can't be made; a job's own are recorded by the job
+        print(f"{program}: {error.filename or ''}: {error.strerror or error}.", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

@@ -41,6 +41,8 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
             f"'name=\"a(b)\"'"
         )
     if isinstance(error, ConfigCompositionException):
+        if "--multirun" in str(error):
+            return f"{first}. To sweep over several values put -m first; quote a value that has a comma."
         key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
         if key:
             return unknown_key(key.group(1), arguments or [])

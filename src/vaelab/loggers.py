@@ -1,6 +1,7 @@
 """Loggers: Weights & Biases, CSV. Each factory takes the run's record and folder, beside its own settings."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def wandb_logger(
         )
     except wandb.errors.Error as error:
         raise UserError(
-            f"logger.mode={mode}: W&B can't start: {str(error).splitlines()[0]} "
+            f"logger.mode={mode}: W&B can't start: {str(error).splitlines()[0].rstrip('.')}. "
             "Run wandb login, or use logger.mode=offline."
         ) from error
     run.define_metric("trainer/global_step")
@@ -72,4 +73,9 @@ def wandb_logger(
 
 def csv_logger(record: dict[str, Any], folder: Path) -> list[Logger]:
     """``metrics.csv`` in the run's folder."""
-    return [CSVLogger(folder, name="", version="")]
+    logger = CSVLogger(folder, name="", version="")
+    with warnings.catch_warnings():
+        # it finds Hydra's files in the folder and warns; it deletes no file but an older metrics.csv
+        warnings.filterwarnings("ignore", message="Experiment logs directory")
+        _ = logger.experiment
+    return [logger]

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from vaelab.results import FILE_NAME, plain, read_record
+from vaelab.results import FILE_NAME, read_record
 from vaelab.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def summary(folder: Path, records: list[dict[str, Any]]) -> str:
 
 def single_summary(folder: Path, record: dict[str, Any]) -> str:
     """The end of a run that was not part of a sweep."""
-    lines = [sweep_table([plain({**record, "swept": {}})])]  # undefined is NaN here, null in what is read
+    lines = [sweep_table([{**record, "swept": {}}])]
     lines.append("On test images; rate, distortion and ELBO in nats per image.")
     lines.append(f"Run:          {folder}/")
     lines.append(f"Sample grids: {folder}/samples/*.png")

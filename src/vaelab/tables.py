@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 def cell(value: object, digits: int = 2) -> str:
     """A number with two digits, a whole one without, an undefined one blank."""
-    if value is None:
+    if value is None or value != value:  # NaN alone differs from itself
         return ""
     if isinstance(value, float):
         return f"{value:.{digits}f}"

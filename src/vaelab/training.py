@@ -92,7 +92,7 @@ class LitAutoencoder(pl.LightningModule):
         random = generator(
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
         )
-        output: Output = self.model(batch.x, self.model.draw_noise(len(batch.x), random), self.global_step)
+        output = self._forward(batch.x, self.model.draw_noise(len(batch.x), random))
         self._window.add(output.loss, output.terms)
         self._step_before = self.global_step
         return output.loss
@@ -131,9 +131,14 @@ class LitAutoencoder(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self._report("test", self.test_metrics, to_loggers=True)
 
+    def _forward(self, x: Tensor, noise: Noise) -> Output:
+        """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
+        noise = Noise._make(part.to(self.dtype) for part in noise)
+        output: Output = self.model(x.to(self.dtype), noise, self.global_step)
+        return output
+
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        noise = self._noise_of(split, batch)
-        output: Output = self.model(batch.x, noise, self.global_step)
+        output = self._forward(batch.x, self._noise_of(split, batch))
         metrics.update(
             **output.stats._asdict(),
             x=batch.x,

@@ -40,13 +40,21 @@ class EpochLines(ProgressBar):
     def disable(self) -> None:
         self.seconds = float("inf")
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        now, epoch = time.monotonic(), trainer.current_epoch + 1
-        if trainer.is_global_zero and (now - self._last >= self.seconds or epoch == trainer.max_epochs):
-            self._last = now
+    # not on_train_epoch_end: a callback's comes before the module has logged the epoch's loss
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        if trainer.current_epoch > 0 and time.monotonic() - self._last >= self.seconds:
+            self._say(trainer, trainer.current_epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._say(trainer, trainer.current_epoch)
+
+    def _say(self, trainer: pl.Trainer, epochs: int) -> None:
+        self._last = time.monotonic()
+        if trainer.is_global_zero and epochs > 0:
             values = trainer.callback_metrics
             shown = [f"{name} {values[name]:.2f}" for name in ("train/loss", "val/elbo") if name in values]
-            log.info("epoch %d/%s  %s", epoch, trainer.max_epochs, "  ".join(shown))
+            log.info("epoch %d/%s  %s", epochs, trainer.max_epochs, "  ".join(shown))
 
 
 def progress() -> ProgressBar:

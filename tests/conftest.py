@@ -1,0 +1,46 @@
+"""What several test files share: no settings of the user's own, and the runs that many tests look at."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_runner import Result, small, trained
+from support.wandb_home import wandb_home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody() -> Iterator[None]:
+    """Whoever runs the tests: their variables change nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("WANDB_", "VAELAB_", "HYDRA_")):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def wandb_offline(tmp_path: Path) -> Iterator[Path]:
+    """A W&B of this test's own, offline; what `logger=wandb` needs."""
+    with wandb_home(tmp_path / "wandb_home") as runs:
+        yield runs
+
+
+@pytest.fixture(scope="session")
+def vae_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A VAE on digits, two epochs, with pictures and checkpoints. To look at, not to change."""
+    outputs = tmp_path_factory.mktemp("vae_run")
+    return trained(outputs, "model=vae", "model.latent_dim=4", "trainer.max_epochs=2", "seed=3")
+
+
+@pytest.fixture(scope="session")
+def beta_sweep(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A multirun over three values of beta with all that is on by default, W&B offline included."""
+    folder = tmp_path_factory.mktemp("beta_sweep")
+    with wandb_home(folder / "home"):  # the offline files are whole once this block is left
+        return small(
+            folder / "outputs",
+            *("-m", "model=beta_vae", "model.beta=0.5,1,2", "seed=0", "model.latent_dim=4"),
+            *("logger=wandb", "logger.tags=[extra]", "trainer.max_epochs=2"),
+        )

@@ -1,0 +1,186 @@
+"""What arrives in Weights & Biases: read back from the offline files, and seen by a stub of the server."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cli_runner import Result, small, trained
+from support.wandb_files import WandbRun, media_paths, read_runs
+from support.wandb_home import wandb_home
+from support.wandb_stub import WandbStub
+
+HISTORY = {"train/loss", "train/distortion", "train/kl", "val/elbo", "val/rate", "val/distortion", "val/mse"}
+PICTURES = {
+    *(f"samples/{name}" for name in ("prior", "reconstructions", "traversals", "interpolations")),
+    *(f"latents/{name}" for name in ("kl_per_dim", "kl_over_training")),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(beta_sweep: Result) -> list[WandbRun]:
+    """The offline files of the three jobs."""
+    return read_runs(beta_sweep.outputs / "wandb")
+
+
+def numbers(record: dict, split: str) -> dict[str, float]:
+    """The record's numbers of a split under W&B's names."""
+    metrics = {name: value for name, value in record["metrics"].items() if name.startswith(f"{split}/")}
+    kl = metrics.pop(f"{split}/kl_per_dim")
+    return metrics | {f"{split}/kl/dim_{d:02d}": value for d, value in enumerate(kl)}
+
+
+def test_three_jobs_are_three_runs_in_one_folder(beta_sweep, runs):
+    records = list(beta_sweep.records.values())
+    assert [run.id for run in runs] == [record["wandb"]["id"] for record in records]
+    assert [run.name for run in runs] == [record["name"] for record in records]
+    assert len({run.name for run in runs}) == 3
+    assert {run.group for run in runs} == {beta_sweep.sweep.name}
+    assert {run.project for run in runs} == {"vaelab"}
+    assert [run.exit_code for run in runs] == [0, 0, 0]
+    assert {record["wandb"]["folder"] for record in records} == {str(beta_sweep.outputs / "wandb")}
+
+
+def test_runs_are_tagged(runs):
+    assert all(sorted(run.tags) == ["beta_vae", "digits", "extra"] for run in runs)
+
+
+def test_the_config_is_nested_and_what_one_plots_by_is_flat(beta_sweep, runs):
+    for run, (folder, record) in zip(runs, beta_sweep.records.items(), strict=True):
+        flat = {
+            "variant": "beta_vae",
+            "dataset": "digits",
+            "latent_dim": 4,
+            "seed": 0,
+            "beta": record["beta"],
+        }
+        assert {key: run.config[key] for key in flat} == flat
+        nested = {key: run.config[key] for key in record["config"] if key != "seed"}
+        assert nested == {key: value for key, value in record["config"].items() if key != "seed"}
+        assert run.config["run_folder"] == str(beta_sweep.sweep / folder)
+    assert [run.config["beta"] for run in runs] == [0.5, 1, 2]
+
+
+def test_the_history_has_every_curve(runs):
+    for run in runs:
+        names = {name for row in run.history for name in row}
+        assert names >= HISTORY | {f"val/kl/dim_{d:02d}" for d in range(4)}
+        assert len([row for row in run.history if "val/elbo" in row]) == 2  # once an epoch
+        assert all("trainer/global_step" in row for row in run.history if "train/loss" in row)
+
+
+def test_the_summary_is_the_record(beta_sweep, runs):
+    for run, record in zip(runs, beta_sweep.records.values(), strict=True):
+        for split in ("val", "test"):
+            for name, value in numbers(record, split).items():
+                assert run.summary[name] == pytest.approx(value, rel=1e-6), name
+        assert run.summary["status"] == "finished"
+        assert run.summary["weights"] == "checkpoints/best.ckpt"
+        assert run.summary["images_per_second"] == record["timing"]["images_per_second"]
+
+
+def test_pictures_are_on_disk(runs):
+    for run in runs:
+        files = media_paths(run)
+        assert {
+            str(file.relative_to(run.path / "files/media/images").with_suffix("")).rsplit("_", 2)[0]
+            for file in files
+        } == PICTURES
+        for file in files:
+            with Image.open(file) as picture:
+                picture.verify()
+
+
+def test_pictures_in_wandb_are_those_in_the_run_folder(beta_sweep, runs):
+    for run, folder in zip(runs, beta_sweep.records, strict=True):
+        [file] = (run.path / "files/media/images/samples").glob("prior_*.png")
+        with Image.open(file) as one, Image.open(beta_sweep.sweep / folder / "samples/prior.png") as other:
+            assert one.convert("L").tobytes() == other.convert("L").tobytes()
+
+
+def test_kl_is_a_histogram_in_every_epoch(runs):
+    for run in runs:
+        histograms = [row["val/kl_histogram"] for row in run.history if "val/kl_histogram" in row]
+        assert len(histograms) == 2
+        kl = [row["val/kl/dim_00"] for row in run.history if "val/kl/dim_00" in row]
+        assert [histogram["values"][0] for histogram in histograms] == pytest.approx(kl, rel=1e-6)
+
+
+def test_a_run_that_fails_is_failed_in_wandb_too(tmp_path, wandb_offline):
+    result = small(tmp_path, "-m", "optimizer.lr=1e-3,1e6", "logger=wandb", "callbacks=none")
+    import wandb
+
+    wandb.teardown()
+    assert result.code == 1
+    assert [run.exit_code for run in read_runs(tmp_path / "wandb")] == [0, 1]
+
+
+def test_an_autoencoder_has_no_rate_in_wandb(tmp_path):
+    with wandb_home(tmp_path / "home"):
+        trained(tmp_path, "model=ae", "logger=wandb", "callbacks=none")
+    [run] = read_runs(tmp_path / "wandb")
+    names = {name for row in [*run.history, run.summary] for name in row}
+    assert {"val/distortion", "test/distortion"} <= names
+    assert not [name for name in names if name.endswith(("/rate", "/elbo")) or "/kl" in name]
+    assert run.config["beta"] is None
+
+
+# online
+
+
+def test_online_the_same_arrives(tmp_path):
+    with WandbStub() as stub, wandb_home(tmp_path / "home", **stub.environ, WANDB_PROJECT="mine"):
+        result = trained(tmp_path, "logger=wandb", "logger.mode=online", "model.latent_dim=3")
+    assert set(stub.unknown) <= {"OrganizationCoreWeaveOrganizationID"}  # the SDK does without an answer
+    [run] = stub.runs.values()
+    record = result.record
+    assert (run.id, run.name, run.project) == (record["wandb"]["id"], "beta_vae-digits", "mine")
+    assert record["wandb"]["mode"] == "online"
+    assert record["wandb"]["url"].startswith(stub.url)
+    assert record["wandb"]["url"] in result.out
+    assert sorted(run.tags) == ["beta_vae", "digits"]
+    assert (run.config["beta"], run.config["model"]["latent_dim"]) == (4, 3)
+    assert {name for row in run.history for name in row} >= HISTORY
+    for name, value in numbers(record, "test").items():
+        assert run.summary[name] == pytest.approx(value, rel=1e-6)
+    pictures = {
+        Path(name).parent.name + "/" + Path(name).stem.rsplit("_", 2)[0]
+        for name in run.files
+        if "media" in name
+    }
+    assert pictures == PICTURES
+    assert run.exit_code == 0
+
+
+def test_online_without_a_key_nothing_is_trained(tmp_path):
+    with wandb_home(tmp_path / "home"):
+        result = small(tmp_path, "logger=wandb", "logger.mode=online")
+    assert_not_trained(result)
+    assert "wandb login" in result.err
+    assert "logger.mode=offline" in result.err
+
+
+def test_online_with_a_refused_key_nothing_is_trained(tmp_path):
+    with WandbStub(refuse_key=True) as stub, wandb_home(tmp_path / "home", **stub.environ):
+        result = small(tmp_path, "logger=wandb")  # WANDB_MODE=online decides
+    assert_not_trained(result)
+    assert "logger.mode=online" in result.err
+
+
+def assert_not_trained(result: Result) -> None:
+    assert result.code == 2
+    assert "Traceback" not in result.err + result.out
+    ours = [line for line in result.err.splitlines() if not line.startswith("wandb: ")]
+    assert 1 <= len(ours) <= 2, result.err
+    assert ours[0].startswith("vaelab-train: ")
+    assert "epoch 1" not in result.out
+    assert not list(result.outputs.rglob("*.ckpt"))
+    assert result.record["status"] == "failed"
+
+
+def test_disabled_it_runs_and_writes_nothing(tmp_path):
+    with wandb_home(tmp_path / "home", WANDB_MODE="disabled"):
+        result = trained(tmp_path / "outputs", "logger=wandb", "callbacks=none")
+    assert result.record["wandb"]["mode"] == "disabled"
+    assert not list(tmp_path.rglob("*.wandb"))
+    assert "wandb sync" not in result.out
