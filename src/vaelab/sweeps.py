@@ -7,12 +7,16 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from vaelab.errors import UserError
 from vaelab.results import FILE_NAME, read_record
 from vaelab.tables import text_table
 
 log = logging.getLogger(__name__)
 
 COLUMNS = {"rate": "rate", "distortion": "distortion", "ELBO": "elbo", "active units": "active_units"}
+
+
+UNITS = "On test images; rate, distortion and ELBO in nats per image."
 
 
 class SweepTable(Callback):
@@ -52,22 +56,35 @@ def sweep_table(records: list[dict[str, Any]], split: str = "test") -> str:
 
 def summary(folder: Path, records: list[dict[str, Any]]) -> str:
     """The end of a sweep, in words."""
-    lines = [sweep_table(records), "", "On test images; rate, distortion and ELBO in nats per image."]
-    for record in records:
-        if record["status"] != "finished":
-            lines.append(
-                f"{record['folder'].name} {record['status']}: {record.get('error', 'no reason given')}"
-            )
+    lines = [comparison(folder, records)]
     lines.append(f"Runs:         {folder}/")
     lines.append(f"Sample grids: {folder}/*/samples/*.png")
-    lines += wandb_lines(records)
-    return "\n".join(lines)
+    return "\n".join([*lines, *wandb_lines(records)])
+
+
+def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
+    """Write the sweep's report and return what it found; a plain table of the runs if that fails."""
+    from vaelab.compare import compare_sweep
+
+    try:
+        return compare_sweep(folder)
+    except UserError as error:
+        reason = str(error)
+    except Exception:
+        log.exception("The report failed.")
+        reason = "see above"
+    failed = [
+        f"{record['folder'].name} {record['status']}: {record.get('error') or 'no reason given'}"
+        for record in records
+        if record["status"] != "finished"
+    ]
+    return "\n".join([sweep_table(records), UNITS, *failed, f"There is no report: {reason}"])
 
 
 def single_summary(folder: Path, record: dict[str, Any]) -> str:
     """The end of a run that was not part of a sweep."""
     lines = [sweep_table([{**record, "swept": {}}])]
-    lines.append("On test images; rate, distortion and ELBO in nats per image.")
+    lines.append(UNITS)
     lines.append(f"Run:          {folder}/")
     lines.append(f"Sample grids: {folder}/samples/*.png")
     return "\n".join([*lines, *wandb_lines([record])])

@@ -1,8 +1,9 @@
 """Callbacks render and log. What they show is computed by metrics and by :mod:`vaelab.generation`."""
 
 from vaelab.callbacks.clock import Clock
+from vaelab.callbacks.history import History
 from vaelab.callbacks.latents import KLPictures
 from vaelab.callbacks.progress import progress
 from vaelab.callbacks.samples import Samples
 
-__all__ = ["Clock", "KLPictures", "Samples", "progress"]
+__all__ = ["Clock", "History", "KLPictures", "Samples", "progress"]

@@ -1,0 +1,111 @@
+"""The sentences, on records made so that the right answer is known."""
+
+from compare_builders import beta_sweep, make_record
+
+from vaelab.compare.records import read_runs
+from vaelab.compare.table import build_table
+from vaelab.compare.words import differences, findings, unfinished
+
+
+def words(folder, **options):
+    return findings(build_table(read_runs([folder]).runs, **options))
+
+
+def the(sentences, start):
+    (found,) = [text for text in sentences if text.startswith(start)]
+    return found
+
+
+def test_a_beta_sweep_in_words(sweep):
+    sentences = words(sweep(*beta_sweep(seeds=2)))
+    assert sentences[0].startswith(
+        "10 finished runs, 5 configurations, 2 seeds each; numbers are of test images"
+    )
+    best = the(sentences, "The best ELBO")
+    assert "at beta 1; next is beta 2, 1.50 lower" in best
+    assert "overlap" not in best
+    assert "beta 0.25 to 8 the rate goes from 14.01 to 0.02" in the(sentences, "From")
+    assert the(sentences, "Active units") == "Active units first drop by one or more at beta 2, from 4 to 2."
+    collapsed = the(sentences, "Looks collapsed")
+    assert "rate below 0.5 nats per image, or no active unit" in collapsed
+    assert "beta 8 (rate 0.02, 2 of 2 seeds)" in collapsed
+    assert "beta 2" not in collapsed
+
+
+def test_the_largest_drop_is_named_when_it_is_not_the_first(sweep):
+    records = [make_record(beta, rate=5 - beta) for beta in (1, 2, 3)]
+    for record, units in zip(records, (10.0, 9.0, 2.0), strict=True):
+        record["metrics"]["test/active_units"] = units
+    text = the(words(sweep(*records)), "Active units")
+    assert "at beta 2, from 10 to 9; the largest drop, from 9 to 2, is between beta 2 and 3" in text
+
+
+def test_a_single_seed_promises_nothing(sweep):
+    text = the(words(sweep(*beta_sweep(seeds=1))), "The best ELBO")
+    assert "Single runs do not tell how much of that is chance" in text
+
+
+def test_overlapping_intervals_are_said(sweep):
+    records = [make_record(beta, seed, 3 + seed + 0.1 * beta) for beta in (1, 2) for seed in (0, 1)]
+    assert "intervals overlap" in the(words(sweep(*records)), "The best ELBO")
+
+
+def test_the_best_at_the_end_of_the_range_is_said(sweep):
+    records = [make_record(beta, rate=5 - beta) for beta in (1, 2, 3)]
+    assert "the largest beta tried, so the optimum may lie beyond" in the(
+        words(sweep(*records)), "The best ELBO"
+    )
+
+
+def test_a_rate_that_rises_with_beta_is_said(sweep):
+    text = the(words(sweep(make_record(1, rate=2), make_record(2, rate=5))), "From beta")
+    assert "Between beta 1 and 2 the rate rises" in text
+
+
+def test_none_collapsed_names_the_criterion_too(sweep):
+    assert the(words(sweep(make_record(1))), "No run looks collapsed") == (
+        "No run looks collapsed (a rate below 0.5 nats per image, or no active unit)."
+    )
+
+
+def test_an_autoencoder_is_mentioned_and_not_judged_by_its_rate(sweep):
+    sentences = words(
+        sweep(make_record(None, rate=None, swept={"model": "ae"}), make_record(1, swept={"model": "vae"}))
+    )
+    assert "ae (distortion 20.00)" in the(sentences, "Without a rate")
+    the(sentences, "No run looks collapsed")
+
+
+def test_different_data_are_not_ranked_together(sweep):
+    sentences = words(sweep(make_record(1), make_record(1, dataset="sprites", distortion=300.0)))
+    the(sentences, "On digits (Bernoulli): The best ELBO is -23.00")
+    the(sentences, "On sprites (Bernoulli): The best ELBO is -303.00")
+    assert "compare only within one" in the(sentences, "Data or likelihood differ")
+
+
+def test_failed_alone_says_so_and_no_more(sweep):
+    sentences = words(sweep(make_record(1, status="failed", metrics={}, error="no")))
+    assert len(sentences) == 1
+    assert sentences[0].startswith("0 finished runs, 1 failed, 1 configuration;")
+
+
+def test_differences_share_an_entry_when_they_go_together(sweep):
+    runs = read_runs([sweep(make_record(1), make_record(2), make_record(2, git="def"))]).runs
+    found = {entry.keys: entry.values for entry in differences(runs)}
+    assert found[("model.beta", "model.objective.kl.weight")] == (("1", 1), ("2", 2))
+    assert found[("git",)] == (("abc", 2), ("def", 1))
+    assert len(found) == 2
+
+
+def test_why_runs_have_no_numbers(sweep):
+    runs = read_runs(
+        [
+            sweep(
+                make_record(1, status="failed", error="ValueError: no\nmore"),
+                make_record(2, status="running"),
+            )
+        ]
+    ).runs
+    failed, running = unfinished(runs)
+    assert failed[1:] == ("failed", "ValueError: no")
+    assert running[1] == "unfinished"
