@@ -46,17 +46,18 @@ def test_every_job_is_recorded_as_itself(beta_sweep):
 def test_the_table_has_a_row_for_every_beta(beta_sweep):
     expected = [
         [
-            *(str(record["beta"]) if record["beta"] != 0.5 else "0.50",),
+            str(record["beta"]),
+            "1",  # run of this configuration
             *(f"{record['metrics'][f'test/{name}']:.2f}" for name in ("rate", "distortion", "elbo")),
             str(int(record["metrics"]["test/active_units"])),
         ]
         for record in beta_sweep.records.values()
     ]
-    assert rows(beta_sweep, columns=5) == expected
+    assert [row[:6] for row in rows(beta_sweep, columns=7)] == expected
 
 
 def test_the_end_says_where_everything_is(beta_sweep):
-    end = beta_sweep.out[beta_sweep.out.index("On test images") :]
+    end = beta_sweep.out[beta_sweep.out.index("finished runs") :]
     assert f"{beta_sweep.sweep}/*/samples/*.png" in end
     assert f"wandb sync {beta_sweep.outputs / 'wandb'}" in end
     assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 12
@@ -99,7 +100,7 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
     error = result.records["01-beta-1"]["error"]
     assert "model.beta=-1" in error
     assert error in result.out
-    assert ["-1", "failed"] in rows(result, columns=6)  # the last column says what did not finish
+    assert ["-1", "0", "failed"] in rows(result, columns=8)  # the last column says what did not finish
 
 
 def test_a_bug_in_one_job_is_shown_and_recorded(tmp_path, monkeypatch):
@@ -150,12 +151,8 @@ def test_groups_can_be_swept(tmp_path):
     assert [record["swept"] for record in records.values()] == [
         {"model": model, "seed": seed} for model in ("ae", "vae") for seed in (0, 1)
     ]
-    assert [row[:2] for row in rows(result, columns=6)] == [
-        ["ae", "0"],
-        ["ae", "1"],
-        ["vae", "0"],
-        ["vae", "1"],
-    ]
+    # seeds are folded: two runs of each
+    assert [row[:2] for row in rows(result, columns=7)] == [["ae", "2"], ["vae", "2"]]
     assert "nan" not in result.out
 
 
