@@ -14,7 +14,7 @@ def test_a_linear_beta_vae_reaches_its_exact_optimum(tmp_path):
     file = tmp_path / "gaussian.npz"
     x_test = gaussian_images(EIGENVALUES, 50_000, seed=1)  # many: the distortion is measured with sampled z
     np.savez(file, x=gaussian_images(EIGENVALUES, 5000), x_test=x_test)
-    settings = ("model.beta=1,5", "data.batch_size=1000", "trainer.max_epochs=250")
+    settings = ("model.beta=1,5", "data.batch_size=1000", "optimizer.lr=2e-2", "trainer.max_epochs=250")
     result = run(tmp_path, "experiment=ppca", f"data.path={file}", *settings)
     assert result.code == 0, result.err
     assert len(result.records) == 2
