@@ -22,21 +22,14 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
         return {}
     parser = OverridesParser.create()
     job = {o.key_or_group: o.get_value_string() for o in parser.parse_overrides(list(hydra.overrides.task))}
-    asked = list(hydra.sweeper.get("params") or {})
-    varying = {
-        key for key in asked if "," in str(hydra.sweeper.params[key]) or "(" in str(hydra.sweeper.params[key])
-    }
     multirun = Path(hydra.sweep.dir) / "multirun.yaml"
-    if multirun.is_file():
-        task = OmegaConf.load(multirun).hydra.overrides.task
-        for override in parser.parse_overrides(list(task)):
-            # what stands on the command line replaces the sweep file's values
-            varying.discard(override.key_or_group)
-            if override.is_sweep_override():
-                varying.add(override.key_or_group)
-    else:  # another sweeper than Hydra's own: all that differs between jobs is in the job's overrides
-        varying |= set(job)
-    return {key: value for key, value in job.items() if key in varying}
+    if not multirun.is_file():  # another sweeper than Hydra's own: what differs between jobs is among these
+        return job
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    task = list(OmegaConf.load(multirun).hydra.overrides.task)
+    # a key that stands twice counts as the command line, the later one, has it
+    varies = {o.key_or_group: o.is_sweep_override() for o in parser.parse_overrides([*params, *task])}
+    return {key: value for key, value in job.items() if varies.get(key)}
 
 
 def swept_name(swept: dict[str, str]) -> str:

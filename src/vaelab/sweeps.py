@@ -1,4 +1,4 @@
-"""What a multirun does beside its jobs: it announces them, and ends with a table of what they found."""
+"""What a multirun does beside its jobs: it ends with what they found, and where everything lies."""
 
 import logging
 from pathlib import Path
@@ -14,13 +14,11 @@ from vaelab.tables import text_table
 log = logging.getLogger(__name__)
 
 COLUMNS = {"rate": "rate", "distortion": "distortion", "ELBO": "elbo", "active units": "active_units"}
-
-
 UNITS = "On test images; rate, distortion and ELBO in nats per image."
 
 
 class SweepTable(Callback):
-    """Hydra callback: after the last job of a multirun, print one row a job and where everything lies."""
+    """Hydra callback: after the last job of a multirun, compare the runs and say where everything lies."""
 
     failed_jobs = 0  # of the last multirun in this process; the command line's exit code
 
