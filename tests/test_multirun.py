@@ -132,12 +132,13 @@ def test_interrupted_means_stopped_and_recorded(tmp_path, monkeypatch):
 
     monkeypatch.setattr(LitAutoencoder, "training_step", interrupted)
     result = small(tmp_path, "-m", "model.beta=1,2", QUICK)
-    assert result.code not in (0, None)
+    assert result.code == 130
     assert "Traceback" not in result.out + result.err
+    assert "the same command goes on" in result.err
     assert list(result.records) == ["00-beta1"]  # the second never began
     record = result.records["00-beta1"]
-    assert record["status"] == "failed"
-    assert "interrupted" in record["error"]
+    assert record["status"] == "interrupted"
+    assert "Ctrl-C" in record["error"]
 
 
 # what is swept, and from where

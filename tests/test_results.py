@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab import results
+from vaelab import files
 from vaelab.results import FILE_NAME, plain, read_record, write_record
 
 RECORD = {"schema": 1, "status": "finished", "seed": 0, "metrics": {"test/elbo": -101.25, "kl": [1.0, 0.5]}}
@@ -83,7 +83,7 @@ def test_a_failure_in_the_middle_leaves_the_old_record(tmp_path, monkeypatch, st
     def fail(*_) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(results.os, step, fail)
+    monkeypatch.setattr(files.os, step, fail)
     with pytest.raises(OSError, match="No space left"):
         write_record(tmp_path, {"schema": 1, "status": "running"})
     assert read_record(tmp_path) == RECORD
@@ -91,20 +91,19 @@ def test_a_failure_in_the_middle_leaves_the_old_record(tmp_path, monkeypatch, st
 
 
 def test_a_reader_never_sees_half_a_record(tmp_path, monkeypatch):
-    """While the new one is being written, and is on disk in part, the old one is what there is to read."""
+    """Until the new one is on the disk as a whole, the old one is what there is to read."""
     write_record(tmp_path, RECORD)
     seen = []
-    dump = json.dump
+    sync = files.os.fsync
 
-    def watched(value, file, **options) -> None:
-        dump(value, file, **options)
-        file.flush()
-        seen.append(read_record(tmp_path))
+    def watched(descriptor) -> None:
+        sync(descriptor)
+        seen.append(read_record(tmp_path)["status"])
         seen.append([p for p in tmp_path.glob("*") if p.name != FILE_NAME and not p.name.startswith(".")])
 
-    monkeypatch.setattr(results.json, "dump", watched)
+    monkeypatch.setattr(files.os, "fsync", watched)
     write_record(tmp_path, {"schema": 1, "status": "new"})
-    assert seen == [RECORD, []]
+    assert seen == [RECORD["status"], [], "new", []]  # the file, then its folder
     assert read_record(tmp_path) == {"schema": 1, "status": "new"}
 
 

@@ -6,8 +6,10 @@ Light until the config has passed its checks; what is heavy is imported after th
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,13 +20,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.checks import check_values, resolved
-from vaelab.errors import UserError
+from vaelab.errors import INTERRUPTED, STOPS, UserError
+from vaelab.files import remove_temporary
+from vaelab.heartbeat import FILE_NAME as BEAT
+from vaelab.heartbeat import beat, claim, read_beat
 from vaelab.hints import explain
 from vaelab.naming import run_name, swept_overrides
 from vaelab.results import SCHEMA, write_record
+from vaelab.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
 from vaelab.sweeps import single_summary
 
 log = logging.getLogger(__name__)
+
+RESUME = "VAELAB_RESUME"  # environment: the checkpoint that the run goes on from, empty if it starts
 
 PACKAGES = (
     "vaelab", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "wandb", "numpy",
@@ -32,28 +40,73 @@ PACKAGES = (
 
 
 def run(cfg: DictConfig) -> None:
-    """Check, train, measure and record one run.
+    """Check, train, measure and record one run; the same run again goes on where it was stopped.
 
     A run that fails is recorded as failed. Alone it then raises; in a multirun it returns, so that the
-    other jobs run, and the sweep's end sets the exit code.
+    other jobs run, and the sweep's end sets the exit code. One whose folder holds another run is refused
+    in any case, and the other run's record stays.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     alone = hydra.mode != RunMode.MULTIRUN
-    started = time.perf_counter()
     if not is_main_process():
         logging.getLogger().setLevel(logging.WARNING)
+        _run(cfg, hydra, folder, alone)
+        return
+    lock = claim(folder)
+    if lock is None:
+        if alone:
+            raise UserError(f"Another process is training in {folder}.")
+        log.warning("%s: skipped, another process is training it", folder.name)
+        return
+    with lock:
+        remove_temporary(folder)
+        _run(cfg, hydra, folder, alone)
+
+
+def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
+    clock = time.perf_counter()
     record = new_record(cfg, hydra)
-    log.info("%s", record["name"] if alone else f"{folder.name}: {record['name']}")
+    label = record["name"] if alone else f"{folder.name}: {record['name']}"
+    earlier = earlier_record(folder) if is_main_process() else None
+    keep = earlier is not None and is_worth_keeping(folder, earlier)
+    before: dict[str, Any] = {}
     try:
         record["config"] = resolved(cfg)
         check_values(record["config"])
+        step = next_step(folder, record, earlier)
+        if step == "skip":
+            assert earlier is not None
+            log.info("%s: finished before, skipped", label)
+            if alone:
+                print(single_summary(folder, earlier), flush=True)
+            return
+        keep = False
+        log.info("%s%s", label, ": goes on from its last checkpoint" if step == "resume" else "")
+        checkpoint = take_up(folder, record, earlier, step)
+        before = (read_beat(folder) or {}) if step == "resume" else {}
         _save(folder, record)
         from vaelab.experiment import train_and_measure  # imports torch and Lightning
 
-        train_and_measure(record, folder, save=lambda: _save(folder, record))
-        record["status"] = "finished"
+        def tell(**progress: Any) -> None:
+            beat(folder, total_seconds=_total(before, clock), **progress)
+
+        if is_main_process():
+            tell(epoch=0, max_epochs=None, step=0)
+        train_and_measure(
+            record,
+            folder,
+            save=lambda: _save(folder, record),
+            checkpoint=checkpoint,
+            before=before,
+            tell=tell,
+        )
+        record["status"] = FINISHED
     except Exception as error:
+        if keep:  # refused: the folder holds another run, or this one as it was before a mistake was made
+            if not alone:
+                log.error("%s: %s", folder.name, explain(error))
+            raise
         record |= {"status": "failed", "error": explain(error)}
         mistake = isinstance(error, UserError)
         if mistake and not alone:
@@ -63,15 +116,45 @@ def run(cfg: DictConfig) -> None:
             log.exception("The run failed; its folder is %s", folder)
         if alone:
             raise error if mistake else SystemExit(1) from None
-    except BaseException as stop:  # Ctrl-C, or a signal that Lightning turned into an exit
-        record |= {"status": "failed", "error": f"interrupted ({type(stop).__name__})"}
+    except BaseException as stop:  # Ctrl-C, or SIGTERM
+        code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+        record |= {"status": "interrupted", "error": f"stopped ({STOPS.get(code, type(stop).__name__)})"}
         raise
     finally:
-        record["timing"]["total_seconds"] = round(time.perf_counter() - started, 3)
-        record["finished"] = _now()
-        _save(folder, record)
+        if not keep:
+            record["timing"]["total_seconds"] = round(_total(before, clock), 3)
+            record["finished"] = _now()
+            record["sessions"][-1] |= {"ended": record["finished"], "status": record["status"]}
+            _save(folder, record)
+    if record["status"] == FINISHED and is_main_process():
+        (folder / BEAT).unlink(missing_ok=True)
     if alone and is_main_process():
         print(single_summary(folder, record), flush=True)
+
+
+def take_up(
+    folder: Path, record: dict[str, Any], earlier: Mapping[str, Any] | None, step: str
+) -> Path | None:
+    """Prepare folder and record for a run that starts or goes on; return the checkpoint to go on from.
+
+    The processes that a distributed strategy starts later learn of it through the environment.
+    """
+    if not is_main_process():
+        return Path(os.environ[RESUME]) if os.environ.get(RESUME) else None
+    record["sessions"][-1]["from"] = "checkpoint" if step == "resume" else "start"
+    if earlier is not None:
+        record["sessions"] = [*earlier.get("sessions", []), *record["sessions"]]
+        if earlier["status"] != "failed":
+            record["wandb"] = earlier.get("wandb")  # the same W&B run
+        if step == "resume":
+            record["started"] = earlier["started"]
+        else:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            for name in (BEAT, "history.csv", "metrics.csv"):
+                (folder / name).unlink(missing_ok=True)
+    checkpoint = (folder / LAST).absolute() if step == "resume" else None
+    os.environ[RESUME] = str(checkpoint or "")
+    return checkpoint
 
 
 def new_record(cfg: DictConfig, hydra: Any) -> dict[str, Any]:
@@ -94,6 +177,7 @@ def new_record(cfg: DictConfig, hydra: Any) -> dict[str, Any]:
         "overrides": list(hydra.overrides.task),
         "started": _now(),
         "finished": None,
+        "sessions": [{"started": _now(), "ended": None, "status": "running", "from": "start"}],
         "git": git_revision(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "wandb": None,
@@ -124,6 +208,11 @@ def git_revision() -> str | None:
 def _save(folder: Path, record: dict[str, Any]) -> None:
     if is_main_process():
         write_record(folder, record)
+
+
+def _total(before: Mapping[str, Any], clock: float) -> float:
+    """Seconds of all sessions of the run up to now."""
+    return float(before.get("total_seconds", 0)) + time.perf_counter() - clock
 
 
 def _select(cfg: DictConfig, key: str, default: Any = None) -> Any:

@@ -92,6 +92,7 @@ CONTRACT: dict[str, Check] = {
     "trainer.log_every_n_steps": integer(1),
     "trainer.accumulate_grad_batches": integer(1),
     "logger.mode": one_of("offline", "online", "disabled"),
+    "threads": integer(1, also=(None,)),
     "seed": integer(0, also=(None,)),
     "name": text,
     "group": text,

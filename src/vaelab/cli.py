@@ -10,20 +10,19 @@ from collections.abc import Callable
 
 import hydra
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.errors import UserError
+from vaelab.errors import INTERRUPTED, MISTAKE, PROGRAM, STOPS, UserError
 from vaelab.hints import explain
 from vaelab.naming import register_resolvers
 from vaelab.paths import conf_dir
-from vaelab.sweeps import SweepTable
+from vaelab.sweeps import Sweep
 
 register_resolvers()  # at import: a launcher's worker processes import this module and call job
-
-PROGRAM = "vaelab-train"
-MISTAKE = 2  # exit code for a user's mistake; 1 for a run that failed
 
 
 def job(cfg: DictConfig) -> None:
@@ -32,17 +31,25 @@ def job(cfg: DictConfig) -> None:
 
     try:
         run(cfg)
-    except UserError as error:  # of a single run; said here, since Hydra would print a line of its own
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # when the other jobs have run
+        # said here, since Hydra would print a line of its own
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(MISTAKE) from None
 
 
 def train() -> None:
     """``vaelab-train``: compose, check, train, test, record; for each setting of a sweep in turn."""
-    SweepTable.failed_jobs = 0
+    Sweep.unfinished = 0
     run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job)
-    present_errors(PROGRAM, run)
-    if SweepTable.failed_jobs:
+    try:
+        present_errors(PROGRAM, run)
+    except SystemExit as stop:
+        if stop.code in STOPS:
+            print(f"{PROGRAM}: stopped. In a sweep, the same command goes on from here.", file=sys.stderr)
+        raise
+    if Sweep.unfinished:
         sys.exit(1)
 
 
@@ -72,7 +79,7 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -6,6 +6,13 @@ Light on purpose: the command line imports this before anything heavy.
 import difflib
 from collections.abc import Iterable
 
+PROGRAM = "vaelab-train"
+
+# exit codes
+MISTAKE = 2  # a user's mistake; 1 is a run that failed
+INTERRUPTED, TERMINATED = 130, 143  # as shells have it: 128 + the signal's number
+STOPS: dict[object, str] = {INTERRUPTED: "Ctrl-C", TERMINATED: "SIGTERM"}
+
 MOST_NAMES = 12  # more than these are no help in an error
 
 

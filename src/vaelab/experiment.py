@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,16 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from vaelab.assembly import build, build_autoencoder, build_data, build_metrics
-from vaelab.callbacks import Clock, progress
+from vaelab.callbacks import Clock, LastCheckpoint, StopAfterSteps, progress
+from vaelab.callbacks.history import scalars
+from vaelab.checkpoints import WholeCheckpoints
 from vaelab.data.datamodule import DataModule
-from vaelab.training import LitAutoencoder, named_scalars
+from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.loggers import running_logger, write_summary
+from vaelab.training import LitAutoencoder
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +42,22 @@ STEP_HOOKS = (
 )
 
 
-def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], object]) -> None:
+def train_and_measure(
+    record: dict[str, Any],
+    folder: Path,
+    save: Callable[[], object],
+    checkpoint: Path | None = None,
+    before: Mapping[str, Any] | None = None,
+    tell: Callable[..., object] | None = None,
+) -> None:
     """Run the experiment that ``record["config"]`` describes; fill in the record and ``save`` it on the way.
 
     Everything that can be refused is refused before the first W&B run is made and the first step is taken.
+
+    Args:
+        checkpoint: what to go on from; None to start.
+        before: the times of the sessions before (see :class:`~vaelab.callbacks.Clock`).
+        tell: is told now and then how far the training is.
     """
     cfg: DictConfig = OmegaConf.create(record["config"])
     data = build_data(cfg)
@@ -60,13 +76,22 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     )
     # deterministic=True would also fill every new tensor before it is written: all of ours are written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    clock = Clock()
+    clock = Clock(before, tell)
     validated = data.has_validation and cfg.trainer.limit_val_batches != 0
     if not validated:
         cfg.trainer.limit_val_batches = 0  # else Lightning warns of an empty loader
-    callbacks = without_idle_hooks([*build_callbacks(cfg, folder, validated), clock])
+    callbacks = [clock, *build_callbacks(cfg, folder, validated)]
+    if cfg.trainer.max_steps not in (None, -1):
+        callbacks.insert(0, StopAfterSteps(cfg.trainer.max_steps))
+        cfg.trainer.max_steps = -1
+        cfg.trainer.max_epochs = -1 if cfg.trainer.max_epochs is None else cfg.trainer.max_epochs
     trainer: pl.Trainer = build(
-        "trainer", cfg.trainer, callbacks=callbacks, logger=False, default_root_dir=str(folder)
+        "trainer",
+        cfg.trainer,
+        callbacks=without_idle_hooks(callbacks),
+        logger=False,
+        default_root_dir=str(folder),
+        plugins=[*(build("trainer.plugins", node) for node in cfg.trainer.plugins or ()), WholeCheckpoints()],
     )
     record["data"] = describe(data)
     record["parameters"] = sum(p.numel() for p in model.parameters())
@@ -75,13 +100,20 @@ def train_and_measure(record: dict[str, Any], folder: Path, save: Callable[[], o
     with running_logger(cfg, record, folder) as loggers:
         trainer.loggers = loggers
         save()
-        trainer.fit(lit, datamodule=data)
-        train = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+        with stops_as_exits(trainer), warnings.catch_warnings():
+            # a run that goes on finds its own checkpoints there
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+            trainer.fit(lit, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        # nothing was logged if the run had been stopped after its last epoch
+        train = scalars(trainer) or lit.logged
         record["weights"] = load_chosen_weights(trainer, lit, folder)
         if validated:
-            trainer.validate(lit, datamodule=data, verbose=False)
-        trainer.test(lit, datamodule=data, verbose=False)
+            with stops_as_exits(trainer):
+                trainer.validate(lit, datamodule=data, verbose=False)
+        with stops_as_exits(trainer):
+            trainer.test(lit, datamodule=data, verbose=False)
         record["timing"] |= clock.report()
+        train = {name: value for name, value in train.items() if name.startswith("train/")}
         record["metrics"] = train | held_out_metrics(lit)
         write_summary(loggers, record)
 
@@ -90,6 +122,25 @@ def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     """The optimizer's factory; built once on a dummy parameter, so that a wrong argument is refused now."""
     build("optimizer", cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])
     return lambda parameters: build("optimizer", cfg.optimizer, params=parameters)
+
+
+@contextmanager
+def stops_as_exits(trainer: pl.Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process with the codes of shells, whatever Lightning was doing.
+
+    Lightning turns the first into an exit of its own, and takes note of the second until the next epoch ends,
+    which after training is never.
+    """
+    try:
+        yield
+    except SIGTERMException:
+        raise SystemExit(TERMINATED) from None
+    except SystemExit as stop:
+        raise SystemExit(
+            INTERRUPTED if isinstance(stop.__context__, KeyboardInterrupt) else stop.code
+        ) from None
+    if trainer.received_sigterm:
+        raise SystemExit(TERMINATED)
 
 
 def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.Callback]:
@@ -108,11 +159,12 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
             log.info("No validation images: callbacks.%s, which monitors %s, is left out.", name, monitor)
             continue
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-            callback.dirpath = str(folder / "checkpoints")
+            callback.dirpath = str((folder / "checkpoints").absolute())
         callbacks.append(callback)
     if cfg.trainer.enable_progress_bar and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(progress())
-    return callbacks
+    # what a run goes on from is written last: it holds what the others know of the epoch
+    return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
 def without_idle_hooks(callbacks: list[pl.Callback]) -> list[pl.Callback]:
@@ -126,22 +178,6 @@ def without_idle_hooks(callbacks: list[pl.Callback]) -> list[pl.Callback]:
             if getattr(type(callback), hook) is getattr(pl.Callback, hook):
                 setattr(callback, hook, None)
     return callbacks
-
-
-@contextmanager
-def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
-    """The run's logger, and the end of its W&B run with the true exit code, whatever happens."""
-    loggers: list[Logger] = []
-    if cfg.logger:
-        loggers = build("logger", cfg.logger, record=record, folder=folder)
-    exit_code = 1
-    try:
-        yield loggers
-        exit_code = 0
-    finally:
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=exit_code)
 
 
 def load_chosen_weights(trainer: pl.Trainer, lit: LitAutoencoder, folder: Path) -> str:
@@ -170,21 +206,6 @@ def held_out_metrics(lit: LitAutoencoder) -> dict[str, Any]:
         for split, results in lit.results.items()
         for name, value in results.items()
     }
-
-
-def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
-    """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
-    scalars: dict[str, float] = {}
-    for name, value in record["metrics"].items():
-        split, _, rest = name.partition("/")
-        for key, number in named_scalars({rest: torch.as_tensor(value)}).items():
-            if number.isfinite():
-                scalars[f"{split}/{key}"] = number.item()
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(
-                {**scalars, "weights": record["weights"], "status": "finished", **record["timing"]}
-            )
 
 
 def describe(data: DataModule) -> dict[str, Any]:

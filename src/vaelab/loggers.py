@@ -1,17 +1,52 @@
 """Loggers: Weights & Biases, CSV. Each factory takes the run's record and folder, beside its own settings."""
 
-import os
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from vaelab.errors import UserError
+from vaelab.assembly import build
+from vaelab.training import named_scalars
 
-FLUSH_SECONDS = 2.0  # wandb's own 15 s lose everything of a run that is killed before
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
+    """The run's loggers, and the end of its W&B run with the true exit code, whatever happens."""
+    loggers: list[Logger] = []
+    if cfg.logger:
+        loggers = build("logger", cfg.logger, record=record, folder=folder)
+    exit_code = 1
+    try:
+        yield loggers
+        exit_code = 0
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=exit_code)
+
+
+def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
+    """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
+    scalars: dict[str, float] = {}
+    for name, value in record["metrics"].items():
+        split, _, rest = name.partition("/")
+        for key, number in named_scalars({rest: torch.as_tensor(value)}).items():
+            if number.isfinite():
+                scalars[f"{split}/{key}"] = number.item()
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(
+                {**scalars, "weights": record["weights"], "status": "finished", **record["timing"]}
+            )
 
 
 def wandb_logger(
@@ -21,54 +56,41 @@ def wandb_logger(
     project: str = "vaelab",
     entity: str | None = None,
     tags: Sequence[str] = (),
+    init_timeout: float = 20.0,
+    finish_timeout: float = 30.0,
 ) -> list[Logger]:
-    """Start the W&B run of this job and note it in the record.
+    """Start the W&B run of this job, or go on with the one that the record names; note it in the record.
 
     All runs share ``<paths.outputs>/wandb``, so that one ``wandb sync`` covers a sweep. The config is the
     resolved one, nested, and flat copies of what dashboards group and plot by.
     """
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return []
-    import wandb
+    from vaelab.wandb_run import start_run
 
-    outputs = Path(record["config"]["paths"]["outputs"]).absolute()
-    outputs.mkdir(parents=True, exist_ok=True)
-    # staging files and logs of wandb's own would otherwise go to the home directory
-    os.environ.setdefault("WANDB_DATA_DIR", str(outputs / "wandb" / "data"))
-    os.environ.setdefault("WANDB_CACHE_DIR", str(outputs / "wandb" / "cache"))
+    outputs = Path(record["config"]["paths"]["outputs"])
     flat = {key: record[key] for key in ("variant", "dataset", "beta", "latent_dim", "seed")}
-    settings = wandb.Settings(
-        x_transaction_log_flush_interval=FLUSH_SECONDS, console="off", silent=mode != "online"
+    run = start_run(
+        project=project,
+        outputs=outputs,
+        mode=mode,
+        entity=entity,
+        name=record["name"],
+        group=record["group"],
+        job_type="train",
+        tags=[record["variant"], record["dataset"], *tags],
+        config={**record["config"], **flat, "run_folder": str(folder), "swept": record["swept"]},
+        run_id=(record["wandb"] or {}).get("id"),
+        init_timeout=init_timeout,
+        finish_timeout=finish_timeout,
     )
-    try:
-        run = wandb.init(
-            project=project,
-            entity=entity,
-            name=record["name"],
-            group=record["group"],
-            job_type="train",
-            tags=[record["variant"], record["dataset"], *tags],
-            config={**record["config"], **flat, "run_folder": str(folder), "swept": record["swept"]},
-            dir=str(outputs),
-            mode=mode,  # type: ignore[arg-type]
-            reinit="create_new",  # else the next job of a multirun continues this run
-            settings=settings,
-        )
-    except wandb.errors.Error as error:
-        raise UserError(
-            f"logger.mode={mode}: W&B can't start: {str(error).splitlines()[0].rstrip('.')}. "
-            "Run wandb login, or use logger.mode=offline."
-        ) from error
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    record["wandb"] = {
-        "id": run.id,
-        "project": project,
-        "mode": mode,
-        "folder": str(outputs / "wandb"),
-        "url": run.url if mode == "online" else None,
-    }
-    return [WandbLogger(experiment=run, project=project, name=record["name"], save_dir=str(outputs))]
+    record["wandb"] = run.facts
+    if run.facts["url"]:
+        log.info("W&B: %s", run.facts["url"])
+    experiment: Any = run  # not a wandb.Run, but it does what one does
+    return [WandbLogger(experiment=experiment, project=project, name=record["name"], save_dir=str(outputs))]
 
 
 def csv_logger(record: dict[str, Any], folder: Path) -> list[Logger]:

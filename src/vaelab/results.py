@@ -2,10 +2,10 @@
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from vaelab.files import replacing
 
 SCHEMA = 1
 FILE_NAME = "results.json"
@@ -27,21 +27,12 @@ def plain(value: Any) -> Any:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
-    """Write the record into ``folder``: to a temporary name first, so that no reader ever sees half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(plain(record), file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's own mode hides the file from everyone else
-        os.replace(temporary, folder / FILE_NAME)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return folder / FILE_NAME
+    """Write the record into ``folder``; no reader ever sees half of it."""
+    path = Path(folder) / FILE_NAME
+    with replacing(path) as temporary:
+        text = json.dumps(plain(record), indent=1, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+    return path
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """What a multirun does beside its jobs: it ends with what they found, and where everything lies."""
 
 import logging
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from yaml import YAMLError
 
-from vaelab.errors import UserError
+from vaelab.errors import MISTAKE, PROGRAM, UserError
+from vaelab.naming import MULTIRUN, planned_jobs
 from vaelab.results import FILE_NAME, read_record
+from vaelab.resume import FINISHED, check_sweep
 from vaelab.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -17,23 +22,47 @@ COLUMNS = {"rate": "rate", "distortion": "distortion", "ELBO": "elbo", "active u
 UNITS = "On test images; rate, distortion and ELBO in nats per image."
 
 
-class SweepTable(Callback):
-    """Hydra callback: after the last job of a multirun, compare the runs and say where everything lies."""
+class Sweep(Callback):
+    """Hydra callback: a sweep is not mixed with another; at its end its runs are compared."""
 
-    failed_jobs = 0  # of the last multirun in this process; the command line's exit code
+    unfinished = 0  # jobs of the last multirun in this process; the command line's exit code
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            check_sweep(Path(config.hydra.sweep.dir), config)
+        except UserError as error:  # Hydra makes a warning of whatever a callback raises, but not of an exit
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            raise SystemExit(MISTAKE) from None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         records = sweep_records(folder)
-        SweepTable.failed_jobs = sum(record["status"] != "finished" for record in records)
+        Sweep.unfinished = len(unfinished_jobs(folder, records))
         print(f"\n{summary(folder, records)}", flush=True)
 
 
 def sweep_records(folder: Path) -> list[dict[str, Any]]:
-    """The records below a sweep's folder, in the order of the jobs; each gets its ``folder``."""
-    return [
-        {**read_record(path.parent), "folder": path.parent} for path in sorted(folder.glob(f"*/{FILE_NAME}"))
-    ]
+    """The records below a sweep's folder, in the order of the jobs; each gets its ``folder``.
+
+    One that can't be read is left out; the comparison names it.
+    """
+    records = []
+    for path in sorted(folder.glob(f"*/{FILE_NAME}")):
+        with suppress(ValueError, OSError):
+            records.append({**read_record(path.parent), "folder": path.parent})
+    return records
+
+
+def unfinished_jobs(folder: Path, records: list[dict[str, Any]]) -> set[str]:
+    """The names of a sweep's jobs that have no record of a finished run, for whatever reason."""
+    finished = {record["folder"].name for record in records if record["status"] == FINISHED}
+    unfinished = {record["folder"].name for record in records} - finished
+    try:
+        planned = planned_jobs(folder / MULTIRUN)
+    except (OSError, ValueError, AttributeError, YAMLError):  # another sweeper than Hydra's own
+        return unfinished
+    done = {name.partition("-")[2] for name in finished}
+    return unfinished | {name for name in planned if name and name not in done}
 
 
 def sweep_table(records: list[dict[str, Any]], split: str = "test") -> str:

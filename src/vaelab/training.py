@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.autoencoder import Autoencoder
+from vaelab.checkpoints import random_states, set_random_states
 from vaelab.errors import UserError
 from vaelab.randomness import generator
 from vaelab.types import Batch, Noise, Output
@@ -36,6 +37,13 @@ class Window:
         self._names = ["loss", *terms]
         self.steps += 1
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "sums": self._sums, "names": self._names}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.steps, self._names = state["steps"], list(state["names"])
+        self._sums = None if state["sums"] is None else state["sums"].to(device)
+
     def close(self) -> dict[str, float]:
         """The means by name; the window is empty after that."""
         assert self._sums is not None
@@ -53,6 +61,9 @@ class LitAutoencoder(pl.LightningModule):
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged, every
       ``trainer.log_every_n_steps`` steps and at the end of an epoch: sums stay on the device until then.
     - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
+    - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
+      the seed, the means that are being summed, torch's random states. ``logged`` is what the run had logged
+      of training and validation when the checkpoint was written that it goes on from.
     """
 
     def __init__(
@@ -71,9 +82,11 @@ class LitAutoencoder(pl.LightningModule):
         self.seed = secrets.randbits(32) if seed is None else seed
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
+        self.logged: dict[str, float] = {}
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
         self._step_before = 0
+        self._restore: dict[str, Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning sets this one forty times a step; Module's own way, which looks for parameters and
@@ -179,9 +192,34 @@ class LitAutoencoder(pl.LightningModule):
                 # the metrics have been reduced over devices: sync_dist averages equal numbers
                 self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
 
+    # checkpoints
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # plain types alone, so that torch.load(weights_only=True) reads it
-        checkpoint["vaelab"] = self.checkpoint_extra
+        logged = self.trainer.callback_metrics
+        checkpoint["vaelab"] = {
+            **self.checkpoint_extra,
+            "seed": self.seed,
+            "window": self._window.state_dict(),
+            "logged": {k: v.item() for k, v in logged.items() if k.startswith(("train/", "val/"))},
+            "random": random_states(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        extra = checkpoint["vaelab"]
+        self.seed, self.logged = extra["seed"], extra["logged"]
+        self._restore = extra
+
+    def on_train_start(self) -> None:
+        # last of all, since what is built on the way may draw random numbers
+        if self._restore is not None:
+            self._window.load_state_dict(self._restore["window"], self.device)
+            if self._window.steps and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                self._window.close()  # the step before was logged after its checkpoint was written
+            set_random_states(self._restore["random"])
+            # what was logged last, for callbacks that look at it before it is logged again
+            self.trainer.callback_metrics.update({k: torch.tensor(v) for k, v in self.logged.items()})
+            self._restore = None
 
 
 def named_scalars(results: dict[str, Tensor]) -> dict[str, Tensor]:

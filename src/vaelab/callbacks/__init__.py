@@ -2,8 +2,10 @@
 
 from vaelab.callbacks.clock import Clock
 from vaelab.callbacks.history import History
+from vaelab.callbacks.last import LastCheckpoint
 from vaelab.callbacks.latents import KLPictures
 from vaelab.callbacks.progress import progress
 from vaelab.callbacks.samples import Samples
+from vaelab.callbacks.steps import StopAfterSteps
 
-__all__ = ["Clock", "History", "KLPictures", "Samples", "progress"]
+__all__ = ["Clock", "History", "KLPictures", "LastCheckpoint", "Samples", "StopAfterSteps", "progress"]

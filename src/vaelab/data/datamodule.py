@@ -118,6 +118,13 @@ class DataModule(pl.LightningDataModule):
     def test_dataloader(self) -> InMemoryLoader:
         return self._in_order(self.test)
 
+    def state_dict(self) -> dict[str, int]:
+        """For the checkpoint: the seed of the training order, which may have been drawn."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.seed = state_dict["seed"]
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``, field by field: Lightning's way for any nested collection takes longer."""
         moved = (field if field is None else field.to(device, non_blocking=True) for field in batch)

@@ -65,6 +65,8 @@ class InMemoryLoader:
 
     With ``redraw`` (a seed) every batch is a new Bernoulli draw of its images: a function of (seed, epoch,
     rank, batch), so that an epoch can be repeated exactly.
+
+    ``state_dict`` says how far the epoch is, and a loader that has loaded it goes on from there, once.
     """
 
     batch_sampler = None  # Lightning looks for it wherever there is a sampler
@@ -76,14 +78,27 @@ class InMemoryLoader:
         self.batch_size = batch_size
         self.sampler = sampler
         self.redraw = redraw
+        self._served = 0  # batches of the epoch that have been handed out
+        self._resume: tuple[int, int] | None = None  # epoch, batches of it to leave out
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, index in enumerate(self.sampler.indices().split(self.batch_size)):
+        epoch, done = self._resume or (None, 0)
+        self._resume = None
+        self._served = done if epoch == self.sampler.epoch else 0
+        batches = self.sampler.indices().split(self.batch_size)
+        for number, index in enumerate(batches[self._served :], start=self._served):
             batch = self.images.batch(index)
+            self._served = number + 1
             yield batch if self.redraw is None else self._drawn(batch, self.redraw, number)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.sampler.epoch, "served": self._served}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._resume = (state_dict["epoch"], state_dict["served"])
 
     def _drawn(self, batch: Batch, seed: int, number: int) -> Batch:
         random = generator(seed, "data/binarize", self.sampler.epoch, self.sampler.rank, number)
