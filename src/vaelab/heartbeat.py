@@ -5,6 +5,7 @@ The heartbeat, ``heartbeat.json``, is written every few seconds, and tells other
 far the run is; after a kill it says how much time the run had taken.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -42,8 +43,8 @@ def read_beat(folder: Path) -> dict[str, Any] | None:
 def claim(folder: Path) -> AbstractContextManager[Any] | None:
     """Take the lock of ``folder``, to be held as a context; None if another process has it."""
     lock = FileLock(Path(folder) / LOCK_NAME)
-    try:
-        return lock.acquire(timeout=0)
+    try:  # who only looks holds it for an instant
+        return lock.acquire(timeout=1.0, poll_interval=0.02)
     except Timeout:
         return None
 
@@ -52,11 +53,14 @@ def is_alive(folder: Path) -> bool:
     """Whether a process trains in ``folder`` now: here as the lock says, elsewhere as the heartbeat does."""
     last = read_beat(folder)
     if last is not None and last.get("host") != socket.gethostname():
-        return time.time() - float(last.get("time", 0)) < LOST_SECONDS
-    if not (Path(folder) / LOCK_NAME).exists():
-        return False
-    held = claim(folder)
-    if held is None:
+        beaten = last.get("time")
+        if isinstance(beaten, int | float) and time.time() - beaten < LOST_SECONDS:
+            return True  # else a process of this machine may have taken the folder over
+    try:
+        with (Path(folder) / LOCK_NAME).open() as file:  # shared: those who look don't see each other
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    with held:
+    except OSError:
         return False
+    return False
