@@ -1,11 +1,13 @@
-"""Draw docs/images/demo.png, the picture in the README, from what ``make demo`` left behind.
+"""Make the pictures in the README from what ``make demo`` left behind.
 
-    python scripts/readme_picture.py [outputs/sweeps/demo-...]     (default: the newest demo)
+    python scripts/readme_picture.py [outputs/sweeps/demo]     (default: the newest demo)
 
-One row a beta: the first held-out images and their reconstructions, then samples for the same z ~ p(z), and
-the KL of every latent dimension.
+docs/images/demo.png: one row a beta: the first held-out images and their reconstructions, then samples for
+the same z ~ p(z), and the KL of every latent dimension.
+docs/images/compare.png: the rate-distortion curve, as the sweep's report has it.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,23 +18,26 @@ import torch
 
 import vaelab
 from vaelab.assembly import build_data
+from vaelab.compare import compare_sweep
 from vaelab.data.images import to_float
 from vaelab.figures import new_figure
 from vaelab.sweeps import sweep_records
 
-TARGET = Path("docs/images/demo.png")
+DEMO, COMPARE = Path("docs/images/demo.png"), Path("docs/images/compare.png")
 IMAGES = 8
 
 
 def main() -> None:
-    folders = sorted(Path("outputs/sweeps").glob("demo-*"))
+    folders = sorted(Path("outputs/sweeps").glob("demo*"), key=lambda folder: folder.stat().st_mtime)
     if not folders and len(sys.argv) < 2:
         sys.exit("There is no demo yet: run make demo first.")
     sweep = Path(sys.argv[1]) if len(sys.argv) > 1 else folders[-1]
     records = [record for record in sweep_records(sweep) if record["status"] == "finished"]
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    draw(records).savefig(TARGET, facecolor="white")
-    print(f"{TARGET}, from {sweep}")
+    DEMO.parent.mkdir(parents=True, exist_ok=True)
+    draw(records).savefig(DEMO, facecolor="white")
+    compare_sweep(sweep)
+    shutil.copyfile(sweep / "report" / "rate-distortion.png", COMPARE)
+    print(f"{DEMO} and {COMPARE}, from {sweep}")
 
 
 def strip(images: torch.Tensor) -> np.ndarray:

@@ -72,9 +72,24 @@ def test_a_job_that_left_no_record_is_named(sweep):
     assert "01: left no record" in read_runs([folder]).problems[0]
 
 
+def test_jobs_that_wait_are_named(sweep):
+    folder = sweep(make_record(1))
+    (folder / "00").rename(folder / "00-beta1")
+    plan = "hydra: {sweeper: {params: null}, overrides: {task: ['model.beta=1,2,4']}}"
+    (folder / "multirun.yaml").write_text(plan)
+    assert read_runs([folder]).problems == [f"{folder}: not begun yet: 01-beta2, 02-beta4"]
+
+
 def test_a_folder_without_records_is_an_error(tmp_path):
     with pytest.raises(UserError, match="holds no record"):
         read_runs([tmp_path])
+
+
+def test_one_of_several_folders_without_records_is_named(sweep, tmp_path):
+    (tmp_path / "empty").mkdir()
+    reading = read_runs([tmp_path / "empty", sweep(make_record(1))])
+    assert [run.beta for run in reading.runs] == [1.0]
+    assert reading.problems == [f"{tmp_path / 'empty'}: holds no record of a run"]
 
 
 def test_a_sweep_is_found_by_its_name_and_a_typo_is_answered(sweep, tmp_path):

@@ -17,10 +17,12 @@ from vaelab.compare.records import read_runs
 from vaelab.compare.report import compare
 from vaelab.compare.sheets import contact_sheets, grid_rows
 from vaelab.compare.table import build_table
+from vaelab.errors import UserError
+from vaelab.results import write_record
 
 FIGURES = ("rate-distortion", "against-beta", "kl-per-dimension", "training-curves")
 SHEETS = ("contact-prior", "contact-reconstructions", "contact-traversals")
-VOID = {"meta", "img", "br", "link", "input", "hr", "base", "source"}
+VOID = {"meta", "img", "br", "wbr", "link", "input", "hr", "base", "source"}
 
 
 class Page(HTMLParser):
@@ -128,6 +130,36 @@ def test_figures_of_an_earlier_report_go(sweep):
     compare_sweep(folder)
     assert not (folder / "report" / "training-curves.png").exists()
     assert (folder / "report" / "mine.txt").exists()
+
+
+def test_a_report_that_fails_leaves_the_one_before_whole(sweep, monkeypatch):
+    folder = sweep(make_record(1), make_record(2), pictures=True)
+    compare_sweep(folder)
+    before = {path.name: path.read_bytes() for path in (folder / "report").iterdir()}
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vaelab.compare.page.page", fail)
+    with pytest.raises(UserError, match="No space left"):
+        compare_sweep(folder)
+    assert {path.name: path.read_bytes() for path in (folder / "report").iterdir()} == before
+
+
+def test_a_resumed_run_is_read_like_any_other(sweep):
+    sessions = [{"started": "2026-11-22T08:00:00+00:00", "ended": None}, {"started": "2026-11-22T09:00:00"}]
+    text = compare_sweep(sweep(make_record(1), make_record(2, sessions=sessions)))
+    assert "2 finished runs, 2 configurations" in text
+    assert "sessions" not in text
+
+
+def test_a_sweep_that_has_grown_is_one_table(sweep):
+    """The old jobs keep their folders, so two jobs have the same number."""
+    folder = sweep()
+    for name, beta in (("00-beta2", 2), ("01-beta4", 4), ("00-beta1", 1), ("03-beta8", 8)):
+        write_record(folder / name, make_record(beta))
+    table = build_table(read_runs([folder]).runs)
+    assert [row.beta for row in table.rows] == [1, 2, 4, 8]
 
 
 def test_an_autoencoder_is_not_on_the_curve(sweep):

@@ -67,7 +67,7 @@ def test_failed_and_unfinished_runs_have_their_row(sweep):
     failed = make_record(2, status="failed", metrics={}, config=None)
     table = table_of(sweep(make_record(1), failed, make_record(4, status="running", metrics={})))
     header, rows = cells_as_text(table)
-    assert [row[header.index("status")] for row in rows] == ["", "failed", "running"]
+    assert [row[header.index("status")] for row in rows] == ["", "failed", "interrupted"]
     assert [row[header.index("n")] for row in rows] == ["1", "0", "0"]
 
 

@@ -5,6 +5,7 @@ from compare_builders import beta_sweep, make_record
 from vaelab.compare.records import read_runs
 from vaelab.compare.table import build_table
 from vaelab.compare.words import differences, findings, unfinished
+from vaelab.heartbeat import beat, claim
 
 
 def words(folder, **options):
@@ -106,6 +107,30 @@ def test_why_runs_have_no_numbers(sweep):
             )
         ]
     ).runs
-    failed, running = unfinished(runs)
+    failed, stopped = unfinished(runs)
     assert failed[1:] == ("failed", "ValueError: no")
-    assert running[1] == "unfinished"
+    assert stopped[1:] == ("interrupted", "stopped before its end")
+
+
+def test_an_interrupted_run_has_not_failed_and_says_how_far_it_was(sweep):
+    folder = sweep(
+        make_record(1),
+        make_record(2, status="running", metrics={}),
+        make_record(4, status="interrupted", metrics={}, error="interrupted (SIGTERM)"),
+        make_record(8, status="running", metrics={}),
+    )
+    (folder / "multirun.yaml").touch()
+    for name, epoch in (("01", 7), ("03", 9)):
+        beat(folder / name, epoch=epoch, max_epochs=40)
+    with claim(folder / "03"):
+        table = build_table(read_runs([folder]).runs)
+    assert findings(table)[0].startswith("1 finished run, 2 interrupted, 1 running, 4 configurations")
+    assert [row.status for row in table.rows] == ["", "interrupted", "interrupted", "running"]
+    assert [state[1:] for state in unfinished(table.runs)] == [
+        (
+            "interrupted",
+            "stopped after 7 of 40 epochs; the same command goes on from there",
+        ),
+        ("interrupted", "stopped before its end; the same command goes on from there"),
+        ("running", "still training, 9 of 40 epochs done"),
+    ]

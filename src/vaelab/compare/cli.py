@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vaelab.compare.records import locate, newest_sweep
 from vaelab.compare.report import compare
+from vaelab.pipes import reader_may_leave
 
 PROGRAM = "vaelab-compare"
 
@@ -36,7 +37,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     paths = [locate(name, args.outputs) for name in args.runs] or [newest_sweep(args.outputs)]
-    print(compare(paths, args.out, args.split, args.fold))
+    text = compare(paths, args.out, args.split, args.fold)
+    with reader_may_leave():
+        print(text)
 
 
 def main() -> None:

@@ -32,7 +32,10 @@ def rate_distortion(table: Table) -> "Figure | None":
         place = iso_place(level, x_range, y_range)
         if place:
             text = f"ELBO {level:g}".replace("-", "−")
-            axes.annotate(text, place, (4, -8), textcoords="offset points", fontsize=6.5, color=MUTED)
+            axes.annotate(
+                text, place, (4, -8), textcoords="offset points", fontsize=6.5, color=MUTED, zorder=2,
+                bbox={"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"},
+            )  # fmt: skip
     clear = clear_labels(points, x_range, y_range)
     for i, (name, rows) in enumerate(series.items()):
         xs, ys = zip(*(point_of(table, row) for row in rows), strict=True)

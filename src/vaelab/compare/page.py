@@ -163,7 +163,8 @@ def table_html(table: Table) -> str:
         if table.folded
         else ""
     )
-    note = f"In nats per image; blank is undefined.{fold} A click on a heading sorts."
+    sorts = '<span class="screen"> A click on a heading sorts.</span>'
+    note = f"In nats per image; blank is undefined.{fold}{sorts}"
     return (
         '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
         f'<table id="runs"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -180,12 +181,17 @@ def sort_values(table: Table, row: Row, cells: Sequence[str]) -> list[str]:
     return [*values, *cells[len(values) :]]
 
 
+def breakable(key: str) -> str:
+    """A key that may be broken over lines after its dots."""
+    return html.escape(key).replace(".", ".<wbr>")
+
+
 def differences_section(table: Table) -> str:
     found = words.differences(table.runs)
     if not found:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{"<br>".join(html.escape(key) for key in entry.keys)}</th>'
+        f'<tr><th scope="row">{"<br>".join(map(breakable, entry.keys))}</th>'
         f"<td>{html.escape(words.values_text(entry))}</td></tr>"
         for entry in found
     )
@@ -205,5 +211,5 @@ def states_section(table: Table, problems: Sequence[str]) -> str:
     head = (
         '<thead><tr><th scope="col">run</th><th scope="col">state</th><th scope="col">why</th></tr></thead>'
     )
-    body = f'<table class="plain wrap">{head}<tbody>{rows}</tbody></table>' if rows else ""
+    body = f'<table class="plain states">{head}<tbody>{rows}</tbody></table>' if rows else ""
     return section("Failed, unfinished or unreadable", body + (bullets(problems) if problems else ""))

@@ -3,13 +3,14 @@
 import csv
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError, nearest
 from vaelab.results import FILE_NAME, SCHEMA, read_record
+from vaelab.status.jobs import MULTIRUN, sweep_jobs, true_status
 
 HISTORY_FILES = ("history.csv", "metrics.csv")  # the second is Lightning's CSVLogger's, of the same form
 
@@ -19,7 +20,7 @@ class Run:
     """What a comparison knows of a run. Missing keys of the record are None or empty."""
 
     folder: Path
-    status: str  # finished, failed, running
+    status: str  # finished, running, interrupted, failed
     error: str | None
     name: str
     variant: str
@@ -57,14 +58,20 @@ class Reading:
     problems: list[str]
 
 
-def read_runs(paths: Iterable[Path]) -> Reading:
-    """Read every record at or below the given runs and sweeps, each once."""
+def read_runs(paths: Sequence[Path]) -> Reading:
+    """Read every record at or below the given runs and sweeps, each once.
+
+    Raises UserError if there is none in the only path; of several, the empty ones are named.
+    """
     runs: dict[Path, Run] = {}
     problems: list[str] = []
     for path in paths:
         folders = record_folders(path)
         problems += [f"{folder}: left no record ({FILE_NAME})" for folder in folders_without_record(path)]
-        if not folders:
+        problems += not_begun(path)
+        if not folders and len(paths) > 1:
+            problems.append(f"{path}: holds no record of a run")
+        elif not folders:
             raise UserError(
                 f"{path} holds no record of a run: no {FILE_NAME} in it or in its subfolders.\n"
                 "Give a run's folder or a sweep's, such as outputs/sweeps/<sweep>."
@@ -107,6 +114,17 @@ def folders_without_record(path: Path) -> list[Path]:
     )
 
 
+def not_begun(path: Path, most: int = 8) -> list[str]:
+    """A line that names the jobs of a sweep that have no folder yet; none if all have one."""
+    if not (path / MULTIRUN).is_file():
+        return []
+    names = [job.name for job in sweep_jobs(path) if job.folder is None]
+    if not names:
+        return []
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"{path}: not begun yet: {', '.join(names[:most])}{more}"]
+
+
 def as_run(record: dict[str, Any], folder: Path) -> Run:
     """A record of any schema as a :class:`Run`."""
     swept, config = dict(record.get("swept") or {}), flatten(record.get("config") or {})
@@ -115,7 +133,7 @@ def as_run(record: dict[str, Any], folder: Path) -> Run:
     setup = {"git": record.get("git"), **flatten({"versions": record.get("versions") or {}})}
     return Run(
         folder=folder,
-        status=str(record.get("status") or ("finished" if metrics else "unknown")),
+        status=true_status(folder, record) or ("finished" if metrics else "unknown"),
         error=record.get("error") and str(record["error"]),
         name=str(record.get("name") or folder.name),
         variant=str(record.get("variant") or swept.get("model") or "unknown"),

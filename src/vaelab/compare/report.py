@@ -8,6 +8,7 @@ from vaelab.compare import words
 from vaelab.compare.records import Reading, read_runs
 from vaelab.compare.table import Table, as_csv, as_markdown, as_text, build_table, cells_as_text
 from vaelab.errors import UserError
+from vaelab.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,26 +65,28 @@ def default_folder(path: Path) -> Path:
 def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -> None:
     """table.csv, figures as PNG and SVG, contact sheets, report.md, report.html."""
     from vaelab.compare.page import page
-    from vaelab.compare.sheets import contact_sheets, stack
+    from vaelab.compare.sheets import as_picture, contact_sheets, stack
     from vaelab.compare.style import as_png, as_svg, settle
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (*CAPTIONS, "contact-prior", "contact-reconstructions", "contact-traversals"):
-        for suffix in ("png", "svg"):  # of an earlier report, perhaps of other runs
-            (out / f"{name}.{suffix}").unlink(missing_ok=True)
-    svgs = {}
+    svgs: dict[str, tuple[str, str, str]] = {}
+    files: dict[str, bytes] = {}
     for name, figure in draw(table).items():
         settle(figure)
-        (out / f"{name}.png").write_bytes(as_png(figure))
         svg = as_svg(figure, name)
-        (out / f"{name}.svg").write_text(svg, encoding="utf-8")
+        files |= {f"{name}.png": as_png(figure), f"{name}.svg": svg.encode()}
         svgs[name] = (*CAPTIONS[name], svg)
     sheets = contact_sheets(table)
-    for sheet in sheets:
-        stack(sheet.strips).save(out / f"{sheet.name}.png")
-    (out / "table.csv").write_text(as_csv(table), encoding="utf-8")
-    (out / "report.md").write_text(markdown(table, problems, title, list(svgs), sheets), encoding="utf-8")
-    (out / "report.html").write_text(page(title, table, svgs, sheets, problems), encoding="utf-8")
+    files |= {f"{sheet.name}.png": as_picture(stack(sheet.strips)) for sheet in sheets}
+    files["table.csv"] = as_csv(table).encode()
+    files["report.md"] = markdown(table, problems, title, list(svgs), sheets).encode()
+    files["report.html"] = page(title, table, svgs, sheets, problems).encode()
+    for file, content in files.items():
+        with replacing(out / file, durable=False) as temporary:  # a report can be made again
+            temporary.write_bytes(content)
+    for name in (*CAPTIONS, "contact-prior", "contact-reconstructions", "contact-traversals"):
+        for file in (f"{name}.png", f"{name}.svg"):
+            if file not in files:  # of an earlier report, perhaps of other runs
+                (out / file).unlink(missing_ok=True)
 
 
 def draw(table: Table) -> dict[str, "Figure"]:

@@ -1,5 +1,6 @@
 """Contact sheets: the same picture of every configuration, one row each, cut from the runs' own PNGs."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,13 @@ def stack(labelled: Sequence[tuple[str, Strip]]) -> Image.Image:
         sheet.paste(strip, (left, top))
         top += strip.height + PADDING
     return sheet
+
+
+def as_picture(sheet: Image.Image) -> bytes:
+    """The sheet as PNG."""
+    file = io.BytesIO()
+    sheet.save(file, format="png")
+    return file.getvalue()
 
 
 def evenly(rows: Sequence[Row], most: int) -> list[Row]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from vaelab.compare.records import Run, natural
 from vaelab.compare.table import Row, Table, canonical, show, show_stat
+from vaelab.status.jobs import MULTIRUN, read_progress
 
 COLLAPSED_RATE = 0.5  # nats per image; log 2 = 0.69 would be one yes or no about an image
 MOST_SERIES = 6  # sentences about more than these are no help
@@ -46,7 +47,7 @@ def scope(table: Table) -> str:
     """What there is: ``6 finished runs, 6 configurations, one seed each.``"""
     states = Counter(run.status for run in table.runs)
     parts = [count(states.pop("finished", 0), "finished run")]
-    parts += [f"{number} {'unfinished' if state == 'running' else state}" for state, number in states.items()]
+    parts += [f"{number} {state}" for state, number in states.items()]
     text = ", ".join(parts)
     if table.folded:
         text += f", {count(len(table.rows), 'configuration')}"
@@ -253,16 +254,23 @@ def values_text(entry: Difference, most: int = 12) -> str:
 
 def unfinished(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     """(run, state, why) for every run without its final numbers."""
-    return [
-        (str(run.folder), "unfinished" if run.status == "running" else run.status, why(run))
-        for run in runs
-        if not run.finished
-    ]
+    return [(str(run.folder), run.status, why(run)) for run in runs if not run.finished]
 
 
 def why(run: Run) -> str:
-    if run.error:
-        return run.error.strip().splitlines()[0]
+    """Why a run has no final numbers; an interrupted run has not failed, and is taken up again."""
+    done = epochs_done(run)
     if run.status == "running":
-        return "still running, or stopped without a chance to say so"
-    return "no reason in its record"
+        return f"still training, {done} done" if done else "still training"
+    if run.status == "interrupted":
+        goes_on = "; the same command goes on from there" if (run.folder.parent / MULTIRUN).is_file() else ""
+        return f"stopped {f'after {done}' if done else 'before its end'}{goes_on}"
+    return run.error.strip().splitlines()[0] if run.error else "no reason in its record"
+
+
+def epochs_done(run: Run) -> str:
+    """``7 of 40 epochs``; empty if that is not known."""
+    progress = read_progress(run.folder)
+    if progress is None:
+        return ""
+    return f"{progress.epoch} of {progress.max_epochs} epochs" if progress.max_epochs else ""

@@ -69,6 +69,7 @@ function layout() {
   const levels = data.iso.filter(({ at }) => at).map(({ level, at }) => ({
     x: at[0], y: at[1], text: (narrow ? "" : "ELBO ") + String(level).replace("-", "−"), showarrow: false,
     xanchor: "left", yanchor: "top", xshift: 4, font: { size: 10, color: theme("--soft") },
+    bgcolor: theme("--paper"), borderpad: 1,
   }));
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
