@@ -49,6 +49,8 @@ class StubRun:
     project: str = ""
     group: str = ""
     job_type: str = ""
+    sweep: str = ""  # the id of the W&B Sweep that it is part of
+    notes: str = ""
     tags: list[str] = field(default_factory=list)
     config: Json = field(default_factory=dict)
     rows: dict[int, Json] = field(default_factory=dict)  # by line number: a line may be sent twice
@@ -74,6 +76,8 @@ class WandbStub:
         self.runs: dict[str, StubRun] = {}
         self.unknown: list[str] = []  # requests that got an error for an answer
         self.lock = Lock()  # requests come in parallel
+        self.projects: set[str] = set()  # beside those that runs have made
+        self.views: list[Json] = []  # workspaces and reports
         self._artifacts: dict[str, StubArtifact] = {}  # by the id that the stub gave out
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -161,6 +165,8 @@ class WandbStub:
         run.project = variables.get("project") or run.project
         run.group = variables.get("groupName") or run.group
         run.job_type = variables.get("jobType") or run.job_type
+        run.sweep = variables.get("sweep") or run.sweep
+        run.notes = variables.get("notes") or run.notes
         run.tags = variables.get("tags") or run.tags
         if variables.get("config"):
             entries = json.loads(variables["config"])
@@ -235,6 +241,38 @@ class WandbStub:
             for file in variables["input"]["artifactFiles"]
         ]
         return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+
+    # ---- dashboards
+
+    def _known_projects(self) -> set[str]:
+        return self.projects | {run.project for run in self.runs.values()}
+
+    def answer_ProjectInternalId(self, variables: Json) -> Json:
+        name = variables["projectName"]
+        known = name in self._known_projects()
+        return {"project": {"id": name, "internalId": f"internal-{name}"} if known else None}
+
+    def answer_GetProjects(self, _: Json) -> Json:
+        facts = {
+            "__typename": "Project",
+            "entityName": ENTITY,
+            "createdAt": "2020-01-01",
+            "isBenchmark": False,
+            "user": None,
+        }
+        nodes = [facts | {"id": name, "name": name} for name in sorted(self._known_projects())]
+        page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+        return {"models": {"pageInfo": page, "edges": [{"node": node} for node in nodes]}}
+
+    def answer_upsertView(self, variables: Json) -> Json:
+        view = {key: variables.get(key) for key in ("type", "displayName", "description", "spec")}
+        owner = {"id": "project", "name": variables["projectName"], "entityName": variables["entityName"]}
+        view |= {"id": f"view{len(self.views)}", "name": variables["name"], "project": owner}
+        view["updatedAt"] = None
+        self.views.append(view)
+        return {"upsertView": {"view": view, "inserted": True}}
+
+    answer_UpsertView2 = answer_upsertView  # the same mutation under the name that workspaces give it
 
     def answer_CommitArtifact(self, variables: Json) -> Json:
         key = variables["artifactID"]
