@@ -17,11 +17,13 @@ import wandb
 from wandb.sdk.lib.runid import generate_id
 
 from vaelab.errors import UserError
+from vaelab.wandb_service import end_service, end_service_at_exit
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0  # wandb's own 15 s lose everything of a run that is killed before
 INIT_TIMEOUT, FINISH_TIMEOUT = 20.0, 30.0  # seconds; wandb's own are 90 and for ever
+EXIT_SECONDS = 10.0  # more than that, for W&B's process to end after an online run
 
 PREFIX = re.compile(r"^wandb:\s*(?:WARNING|ERROR)?")
 
@@ -69,6 +71,7 @@ class SteadyRun(Steady):
 
     def __init__(self, run: Any, requested: str, mode: str, folder: Path, problem: str | None) -> None:
         super().__init__(run, self._failed)
+        self._broken = False
         self.facts: dict[str, Any] = {
             "id": run.id,
             "project": run.project,
@@ -83,16 +86,22 @@ class SteadyRun(Steady):
     def finish(self, exit_code: int = 0) -> None:
         """End the run, in ``finish_timeout`` seconds at most; note if some data have not arrived."""
         self._steadied(self._target.finish)(exit_code=exit_code)
-        if _said.lost and self.facts["mode"] == "online":
-            self._say(f"the upload did not complete: {_said.lost}")
+        if _said.lost and self.facts["mode"] == "online" and not self._broken:
+            self._say(f"the upload did not complete: {_said.lost}. What is missing is on disk")
+        if self._broken:
+            end_service()
 
     def _failed(self, error: Exception) -> None:
-        self._say(f"logging failed: {type(error).__name__}: {_reason(error)}")
+        if not self._broken:
+            self._broken = True
+            what = f"{type(error).__name__}: {_reason(error)}"
+            self._say(f"logging failed: {what}. What was logged until then is on disk")
 
     def _say(self, what: str) -> None:
-        if self.facts["problem"] is None:
-            self.facts["problem"] = f"{what}. The data are on disk; upload them with: {self._upload()}"
-            log.warning("W&B: %s", self.facts["problem"])
+        problem = f"{what}; upload it with: {self._upload()}"
+        log.warning("W&B: %s", problem)
+        before = self.facts["problem"]
+        self.facts["problem"] = f"{before}. {problem}" if before else problem
 
     def _upload(self) -> str:
         option = "--include-online " if self.facts["mode"] == "online" else ""
@@ -143,7 +152,7 @@ def start_run(
             project=None if in_sweep else project,
             entity=None if in_sweep else entity,
             id=None if named or in_sweep else own_id,
-            resume="allow" if run_id and not named and mode == "online" else None,  # offline, sync appends
+            resume="allow" if run_id and not named else None,  # offline, wandb sync will append
             name=name,
             group=group,
             job_type=job_type,
@@ -158,6 +167,7 @@ def start_run(
 
     problem = None
     if mode == "online":
+        end_service_at_exit(finish_timeout + EXIT_SECONDS)
         server = wandb.setup().settings.base_url
         before = set(outputs.glob(f"wandb/run-*-{own_id}"))
         problem = _unavailable.get(server)
@@ -168,7 +178,7 @@ def start_run(
                 problem = _reason(error)
                 if not isinstance(error, wandb.errors.UsageError):  # such as no login, which takes no time
                     _unavailable[server] = problem
-            wandb.teardown()  # else the id is taken, by an attempt that has left no data
+            end_service()  # else the id is taken, by an attempt that has left no data
             for folder in set(outputs.glob(f"wandb/run-*-{own_id}")) - before:
                 shutil.rmtree(folder, ignore_errors=True)
         problem += f". The run goes on offline; upload it with: wandb sync {outputs / 'wandb'}"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import wandb
 
+from vaelab.wandb_service import end_service
+
 LEAN = wandb.Settings(
     console="off",
     disable_git=True,
@@ -40,4 +42,4 @@ def wandb_home(folder: Path, **environ: str) -> Iterator[Path]:
         try:
             yield folder / "wandb"
         finally:
-            wandb.teardown()
+            end_service()
