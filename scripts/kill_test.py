@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,15 @@ def kill_until_done(
     return problems
 
 
-def different(one: Any, other: Any, where: str) -> list[str]:
+def different(pair: Sequence[Any], where: str) -> list[str]:
     """The places in which two nested values differ."""
+    one, other = pair
     if isinstance(one, dict) and isinstance(other, dict):
         keys = [key for key in {**one, **other} if key not in BESIDE]
-        return [d for key in keys for d in different(one.get(key), other.get(key), f"{where}/{key}")]
+        return [d for key in keys for d in different((one.get(key), other.get(key)), f"{where}/{key}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         return [
-            d for n, pair in enumerate(zip(one, other, strict=True)) for d in different(*pair, f"{where}/{n}")
+            d for n, pair in enumerate(zip(one, other, strict=True)) for d in different(pair, f"{where}/{n}")
         ]
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return [] if torch.equal(one, other) else [where]
@@ -107,20 +109,20 @@ def compare(killed: Path, undisturbed: Path) -> list[str]:
             {"results": json.loads((s / job / "results.json").read_text())} for s in (killed, undisturbed)
         )
         for key in ("status", "metrics", "weights", "parameters", "data", "swept"):
-            problems += different(a["results"][key], b["results"][key], f"{job}/{key}")
+            problems += different((a["results"][key], b["results"][key]), f"{job}/{key}")
         for file in sorted((undisturbed / job / "checkpoints").glob("*")):
             pair = [
                 torch.load(s / job / "checkpoints" / file.name, weights_only=True)
                 for s in (killed, undisturbed)
             ]
-            problems += different(*pair, f"{job}/{file.name}")
+            problems += different(pair, f"{job}/{file.name}")
         rows = [list(csv.reader((s / job / "history.csv").open())) for s in (killed, undisturbed)]
-        problems += different(*rows, f"{job}/history.csv")
+        problems += different(rows, f"{job}/history.csv")
         pictures = [
             sorted(p.relative_to(s).as_posix() for p in s.glob(f"{job}/*/*.png"))
             for s in (killed, undisturbed)
         ]
-        problems += different(*pictures, f"{job}: pictures")
+        problems += different(pictures, f"{job}: pictures")
     problems += [f"left in part: {file}" for file in killed.glob("**/.tmp-*")]
     return problems
 

@@ -134,3 +134,25 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(tmp_path, undisturbed,
     assert again.code == 0, again.err + again.out
     same_run(folder, reference)
     assert [session["status"] for session in read_record(folder)["sessions"]] == ["interrupted", "finished"]
+
+
+def test_a_terminated_run_writes_a_checkpoint_at_once_and_goes_on(tmp_path, undisturbed):
+    reference = undisturbed("epoch-checkpoints")
+    Stop.at("train_batch_end", 8, sigterm=True)
+    stopped, folder = go(tmp_path, "run", *SETTINGS["epoch-checkpoints"])
+    assert stopped.code == 143
+    assert "SIGTERM" in read_record(folder)["error"]
+    assert load(folder, "last.ckpt")["global_step"] == 8  # in the middle of the second epoch
+    again, _ = go(tmp_path, "run", *SETTINGS["epoch-checkpoints"])
+    assert again.code == 0, again.err + again.out
+    same_run(folder, reference)
+
+
+def test_terminated_in_its_test_a_run_stops_the_sweep(tmp_path):
+    Stop.at("test_batch_start", 1, sigterm=True)
+    result = run(tmp_path, "-m", "model.beta=1,2", *COMMON)
+    assert result.code == 143
+    assert [record["status"] for record in result.records.values()] == ["interrupted"]
+    again = run(tmp_path, "-m", "model.beta=1,2", *COMMON)
+    assert again.code == 0
+    assert [record["status"] for record in again.records.values()] == ["finished", "finished"]

@@ -25,6 +25,7 @@ from vaelab.files import remove_temporary
 from vaelab.heartbeat import FILE_NAME as BEAT
 from vaelab.heartbeat import beat, claim, read_beat
 from vaelab.hints import explain
+from vaelab.launchers import is_out_of_time
 from vaelab.naming import run_name, swept_overrides
 from vaelab.results import SCHEMA, write_record
 from vaelab.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
@@ -92,7 +93,8 @@ def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
             beat(folder, total_seconds=_total(before, clock), **progress)
 
         if is_main_process():
-            tell(epoch=0, max_epochs=None, step=0)
+            told = {"epoch", "max_epochs", "step", "fit_seconds", "train_seconds", "images"}
+            tell(**{"epoch": 0, "step": 0, **{key: before[key] for key in told & before.keys()}})
         train_and_measure(
             record,
             folder,
@@ -107,9 +109,10 @@ def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
             if not alone:
                 log.error("%s: %s", folder.name, explain(error))
             raise
-        record |= {"status": "failed", "error": explain(error)}
+        late = is_out_of_time(error)
+        record |= {"status": "interrupted" if late else "failed", "error": explain(error)}
         mistake = isinstance(error, UserError)
-        if mistake and not alone:
+        if (mistake or late) and not alone:
             log.error("%s: %s", folder.name, record["error"])
         elif not mistake:
             record["error"] = f"{type(error).__name__}: {record['error']}"

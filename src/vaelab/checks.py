@@ -31,14 +31,16 @@ def integer(least: int, also: tuple[int | None, ...] = ()) -> Check:
     return check
 
 
-def number(least: float = 0.0, above: bool = False) -> Check:
+def number(least: float = 0.0, above: bool = False, or_null: bool = False) -> Check:
     """A finite number of at least, or above, ``least``."""
 
     def check(value: Any) -> str | None:
+        if value is None and or_null:
+            return None
         fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if fits and (value > least if above else value >= least):
             return None
-        return f"a number {'>' if above else '>='} {least:g}"
+        return f"a number {'>' if above else '>='} {least:g}{', or null' if or_null else ''}"
 
     return check
 
@@ -48,6 +50,11 @@ def number_or_node(value: Any) -> str | None:
     if isinstance(value, dict) and "_target_" in value:
         return None
     return number()(value)
+
+
+def flag(value: Any) -> str | None:
+    """True or false."""
+    return None if isinstance(value, bool) else "true or false"
 
 
 def one_of(*options: str) -> Check:
@@ -92,6 +99,12 @@ CONTRACT: dict[str, Check] = {
     "trainer.log_every_n_steps": integer(1),
     "trainer.accumulate_grad_batches": integer(1),
     "logger.mode": one_of("offline", "online", "disabled"),
+    "logger.init_timeout": number(above=True),
+    "logger.finish_timeout": number(),
+    "callbacks.last.every_n_epochs": integer(0),
+    "callbacks.last.every_minutes": number(or_null=True),
+    "sweep.name": text,
+    "sweep.resume": flag,
     "threads": integer(1, also=(None,)),
     "seed": integer(0, also=(None,)),
     "name": text,

@@ -20,6 +20,7 @@ from vaelab.errors import INTERRUPTED, MISTAKE, PROGRAM, STOPS, UserError
 from vaelab.hints import explain
 from vaelab.naming import register_resolvers
 from vaelab.paths import conf_dir
+from vaelab.pipes import reader_may_leave
 from vaelab.sweeps import Sweep
 
 register_resolvers()  # at import: a launcher's worker processes import this module and call job
@@ -65,7 +66,8 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        run()
+        with reader_may_leave():
+            run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(f"{program}: {explain(error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(MISTAKE)

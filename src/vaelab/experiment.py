@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from vaelab.assembly import build, build_autoencoder, build_data, build_metrics
@@ -19,6 +19,7 @@ from vaelab.callbacks.history import scalars
 from vaelab.checkpoints import WholeCheckpoints
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
 from vaelab.training import LitAutoencoder
 
@@ -60,6 +61,7 @@ def train_and_measure(
         tell: is told now and then how far the training is.
     """
     cfg: DictConfig = OmegaConf.create(record["config"])
+    set_threads(cfg.threads)
     data = build_data(cfg)
     if cfg.seed is not None:
         pl.seed_everything(cfg.seed, verbose=False)
@@ -85,6 +87,8 @@ def train_and_measure(
         callbacks.insert(0, StopAfterSteps(cfg.trainer.max_steps))
         cfg.trainer.max_steps = -1
         cfg.trainer.max_epochs = -1 if cfg.trainer.max_epochs is None else cfg.trainer.max_epochs
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+        cfg.trainer.enable_checkpointing = False  # else Lightning makes one of its own, in a place of its own
     trainer: pl.Trainer = build(
         "trainer",
         cfg.trainer,

@@ -58,6 +58,10 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
 def unknown_key(key: str, arguments: list[str]) -> str:
     """``model.bta`` -> which key was probably meant, or which there are at that place."""
     keys = known_keys(arguments, without=key)
+    if key == "wandb":
+        return "conf/wandb/ holds files for 'wandb sweep', not settings."
+    if key in keys:  # of the default option, but not of one that is swept over
+        return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")
     siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
     guess = nearest(name, siblings)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from yaml import YAMLError
 
 from vaelab.errors import MISTAKE, PROGRAM, UserError
+from vaelab.launchers import check_launcher
 from vaelab.naming import MULTIRUN, planned_jobs
 from vaelab.results import FILE_NAME, read_record
 from vaelab.resume import FINISHED, check_sweep
@@ -29,6 +30,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            check_launcher(config.hydra)
             check_sweep(Path(config.hydra.sweep.dir), config)
         except UserError as error:  # Hydra makes a warning of whatever a callback raises, but not of an exit
             print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -92,9 +94,12 @@ def summary(folder: Path, records: list[dict[str, Any]]) -> str:
 def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
     """Write the sweep's report and return what it found; a plain table of the runs if that fails."""
     from vaelab.compare import compare_sweep
+    from vaelab.dashboard.sweep_run import log_sweep
 
     try:
-        return compare_sweep(folder)
+        text = compare_sweep(folder)
+        where = log_sweep(folder, records)
+        return f"{text}\nW&B summary:  {where}" if where else text
     except UserError as error:
         reason = str(error)
     except Exception:
@@ -128,5 +133,6 @@ def wandb_lines(records: list[dict[str, Any]]) -> list[str]:
             f"  upload:     wandb sync {folder}",
             f"  or look:    wandb leet {folder}",
         ]
+    lines += [f"W&B: {run['problem']}" for run in runs if run["mode"] == "online" and run.get("problem")]
     urls = sorted({run["url"] for run in runs if run.get("url")})
     return lines + [f"W&B: {url}" for url in urls]

@@ -1,5 +1,6 @@
 """The checkpoint that an interrupted run goes on from."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class LastCheckpoint(Checkpoint):
             return
         if trainer.received_sigterm and not self._validation_is_due(trainer):
             self.save(trainer)
-            raise SIGTERMException
+            if not self._goes_on(trainer):
+                raise SIGTERMException
         seconds = time.monotonic() - self._saved
         due = self.every_minutes is not None and seconds >= 60 * self.every_minutes
         if trainer.world_size > 1:  # all ranks save together: the first one's clock decides, now and then
@@ -54,10 +56,22 @@ class LastCheckpoint(Checkpoint):
         regular = self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0
         if regular or epochs == trainer.max_epochs or trainer.received_sigterm:
             self.save(trainer)
+        if trainer.received_sigterm:
+            self._goes_on(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
         self._saved = time.monotonic()
+
+    def _goes_on(self, trainer: pl.Trainer) -> bool:
+        """Whether SIGTERM is a mere warning: SLURM's before a preemption, after which submitit starts anew.
+
+        A job that ended by itself would not be queued again.
+        """
+        warned = "SUBMITIT_EXECUTOR" in os.environ
+        if warned:
+            trainer._signal_connector.received_sigterm = False
+        return warned
 
     def _validation_is_due(self, trainer: pl.Trainer) -> bool:
         every, loop = trainer.val_check_batch, trainer.fit_loop
