@@ -9,7 +9,7 @@ import torch
 
 from vaelab.data.binarize import binarize as binarized
 from vaelab.data.binarize import check_mode
-from vaelab.data.images import ImageSet, Source, check_finite, to_float, value_range
+from vaelab.data.images import ImageSet, Source, check_finite, grey_levels, to_float, value_range
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 from vaelab.errors import UserError
 from vaelab.randomness import generator
@@ -94,6 +94,16 @@ class DataModule(pl.LightningDataModule):
         self.value_range = self._value_range()
 
     @property
+    def levels(self) -> int | None:
+        """The grey levels of all splits (see :func:`grey_levels`); None if any image has values between."""
+        found = [2 if part is self.train and self._redraw else grey_levels(part.x) for part in self._splits]
+        return None if None in found else max(level for level in found if level is not None)
+
+    @property
+    def _splits(self) -> list[ImageSet]:
+        return [part for part in (self.train, self.val, self.test) if part is not None]
+
+    @property
     def has_validation(self) -> bool:
         return self.val is not None
 
@@ -137,7 +147,7 @@ class DataModule(pl.LightningDataModule):
     def _value_range(self) -> tuple[float, float]:
         if self._redraw:
             return 0.0, 1.0
-        ranges = [value_range(part.x) for part in (self.train, self.val, self.test) if part is not None]
+        ranges = [value_range(part.x) for part in self._splits]
         return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def _in_order(self, images: ImageSet) -> InMemoryLoader:

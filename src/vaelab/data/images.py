@@ -128,6 +128,23 @@ def value_range(x: Images) -> tuple[float, float]:
     return limits[:, 0].min().item(), limits[:, 1].max().item()
 
 
+def on_grid(x: Tensor, levels: int) -> Tensor:
+    """() bool: is every value one of 0, 1/(levels - 1), ..., 1, but for the rounding of float32?"""
+    steps = levels - 1
+    nearest = (x * steps).round().clamp(0, steps) / steps
+    return ((x - nearest).abs() < 1e-6).all()
+
+
+def grey_levels(x: Images) -> int | None:
+    """2 for images of 0 and 1, 256 for those of k/255, None for others; by the dtype where it tells."""
+    if x.dtype in (torch.bool, torch.uint8):
+        return 2 if x.dtype == torch.bool else 256
+    for levels in (2, 256):
+        if all(bool(on_grid(part, levels)) for part in chunks(x)):
+            return levels
+    return None
+
+
 def check_finite(x: Images, name: str) -> None:
     """A UserError that begins with ``name`` if any value is NaN or infinite."""
     if not x.dtype.is_floating_point:

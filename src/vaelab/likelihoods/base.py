@@ -1,0 +1,93 @@
+"""What an autoencoder asks of p(x|z), and what the likelihoods share."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaelab.errors import UserError
+
+
+def sum_pixels(values: Tensor) -> Tensor:
+    """(..., C, H, W) -> (...): nats per pixel become nats per image. A mean here would rescale beta."""
+    return values.flatten(-3).sum(-1)
+
+
+def positive(key: str, value: float) -> Tensor:
+    """A 0-dim tensor of ``value``, or a UserError that names ``key`` if it is no finite number above 0."""
+    if not (value > 0 and math.isfinite(value)):
+        raise UserError(f"{key} must be a number above 0, got {value}.")
+    return torch.tensor(float(value))
+
+
+class LearnedScale(nn.Module):
+    """One learned scale, a positive 0-dim number: ``forward()`` gives it, ``log()`` its logarithm.
+
+    The logarithm is kept divided by SPEED: a step of Adam is as large as its learning rate whatever the
+    gradient, so the scale moves by SPEED times that share, 1% a step at 1e-3. One number among a network's
+    weights would otherwise be the last to arrive.
+    """
+
+    SPEED = 10.0
+
+    def __init__(self, key: str, start: float) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(positive(key, start).log() / self.SPEED)
+
+    def log(self) -> Tensor:
+        return self.SPEED * self.raw
+
+    def forward(self) -> Tensor:
+        return self.log().exp()
+
+    def reading(self, step: int | Tensor) -> Tensor:
+        """What is logged, as ``train/likelihood_sigma`` or wherever it stands."""
+        return self()
+
+
+def soft_floor(values: Tensor, least: Tensor | float) -> Tensor:
+    """least + softplus(values - least): never below ``least``, and ``values`` itself well above it.
+
+    It keeps a log scale that the decoder predicts from running away on pixels that never change (Chua et al.,
+    2018; Rybkin et al., 2021).
+    """
+    return least + F.softplus(values - least)
+
+
+class Likelihood(nn.Module):
+    """What an autoencoder asks of p(x|z). The decoder gives ``parameters_per_channel`` maps a channel."""
+
+    parameters_per_channel = 1
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """log p(x|z): x (B, C, H, W), decoded (S, B, C', H, W) -> (S, B), in nats, summed over pixels."""
+        raise NotImplementedError
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """E[x|z], pixel by pixel: (..., C', H, W) -> (..., C, H, W)."""
+        raise NotImplementedError
+
+    def check(self, low: float, high: float, levels: int | None = None) -> None:
+        """A UserError if the data do not fit. Any finite data do here.
+
+        Args:
+            low, high: the least and the greatest value.
+            levels: L if every value is one of 0, 1/(L-1), ..., 1 (:func:`vaelab.data.images.grey_levels`).
+        """
+
+    def discrete(self, x: Tensor) -> Tensor:
+        """() bool: is p(x|z) of these images a probability? Only then are bits per dimension defined.
+
+        A density, or a Bernoulli likelihood of grey pixels, is none.
+        """
+        return torch.zeros((), dtype=torch.bool, device=x.device)
+
+
+def check_unit_interval(option: str, low: float, high: float) -> None:
+    """A UserError if values from ``low`` to ``high`` leave [0, 1]."""
+    if low < 0 or high > 1:
+        raise UserError(
+            f"likelihood={option} needs pixels in [0, 1], the data lie in [{low:g}, {high:g}]. "
+            "Use likelihood=gaussian, or rescale the data."
+        )
