@@ -1,0 +1,100 @@
+"""What the factories share: the pair, activations, convolutions that halve an image, initialisation."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod, sqrt
+from typing import NamedTuple
+
+from torch import nn
+
+from vaelab.errors import UserError, did_you_mean
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+Size = tuple[int, int]
+
+
+class Networks(NamedTuple):
+    """An encoder (B, C, H, W) -> (B, encoder_outputs) and a decoder (B, D) -> (B, decoder_channels, H, W)."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+
+def activation_class(name: str) -> type[nn.Module]:
+    """The activation called ``name``; an unknown one is a UserError."""
+    if name not in ACTIVATIONS:
+        raise UserError(f"network.activation={name} is unknown. {did_you_mean(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def check_widths(hidden: Sequence[int], at_least_one_for: str | None = None) -> None:
+    """Layer widths are whole numbers of at least 1; the named network needs at least one of them."""
+    if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden):
+        raise UserError(f"network.hidden must be a list of whole numbers >= 1, got {list(hidden)}.")
+    if at_least_one_for and not hidden:
+        raise UserError(f"network.hidden needs at least one width for network={at_least_one_for}, got [].")
+
+
+def check_whole(least: int, **values: int) -> None:
+    """The named keys of ``network`` are whole numbers of at least ``least``."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"network.{name}={value} does not fit: it must be a whole number >= {least}.")
+
+
+def dense(widths: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
+    """Linear layers of these widths, each followed by the activation."""
+    return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), act())]
+
+
+def halved_sizes(name: str, image_shape: Sequence[int], stages: int) -> list[Size]:
+    """The image's size and what ``stages`` halvings, rounding down, make of it; a UserError if too many."""
+    _, height, width = image_shape
+    if min(height, width) < 8:
+        raise UserError(
+            f"network={name} needs images of at least 8x8, the data are {height}x{width}. Use network=mlp."
+        )
+    sizes = [(height, width)]
+    for _ in range(stages):
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    if min(sizes[-1]) < 1:
+        most = min(height, width).bit_length() - 1
+        raise UserError(
+            f"network.hidden has {stages} stages, each halving the image; "
+            f"{height}x{width} images allow at most {most}."
+        )
+    return sizes
+
+
+def halving(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 4x4 convolution of stride 2: half the size, rounded down."""
+    return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
+
+
+def doubling(inputs: int, outputs: int, small: Size, large: Size) -> nn.ConvTranspose2d:
+    """A transposed 4x4 convolution of stride 2 from ``small`` to ``large``: twice the size, or one more."""
+    odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])
+    return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1, output_padding=odd)
+
+
+def initialised(encoder: nn.Module, decoder: nn.Module, output_layers: Sequence[nn.Module]) -> Networks:
+    """The pair with its first weights: Xavier for ``output_layers``, Kaiming for the others, biases zero."""
+    for module in [*encoder.modules(), *decoder.modules()]:
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if module in output_layers:
+                nn.init.xavier_normal_(module.weight)
+            elif isinstance(module, nn.ConvTranspose2d):
+                # a pixel sums over k^2 / stride^2 weights of each input channel; torch takes out k^2 for it
+                taps = prod(module.kernel_size) / prod(module.stride)
+                nn.init.normal_(module.weight, std=sqrt(2 / (module.in_channels * taps)))
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return Networks(encoder, decoder)
