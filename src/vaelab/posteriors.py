@@ -1,11 +1,15 @@
-"""Posteriors q(z|x): from the encoder's output to a sample, its density and its divergence from the prior."""
+"""Posteriors q(z|x): from the encoder's output to a sample, its density and its divergence from the prior.
 
-from typing import NamedTuple
+Another one than a variant's own: ``model.posterior._target_=vaelab.posteriors.FullCovariance``.
+"""
+
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.distributions import normal_log_prob
+from vaelab.distributions import LOG_2PI, normal_log_prob
+from vaelab.errors import UserError
 from vaelab.priors import Prior
 
 
@@ -17,32 +21,56 @@ class Gaussian(NamedTuple):
     log_var: Tensor  # (B, D)  2 log(scale)
 
 
-class Posterior(nn.Module):
-    """What an autoencoder asks of q(z|x). The encoder gives ``parameter_count`` numbers an image."""
+class FullGaussian(NamedTuple):
+    """The parameters of a Gaussian q(z|x) with correlated dimensions: N(loc, L L^T)."""
 
-    deterministic = False
-    parameters_per_dimension: int
+    loc: Tensor  # (B, D)
+    scale: Tensor  # (B, D)  standard deviation of each dimension
+    log_var: Tensor  # (B, D)  2 log(scale)
+    tril: Tensor  # (B, D, D)  L, lower triangular, with a positive diagonal
+
+
+class Coded(NamedTuple):
+    """The choice of codes for a batch."""
+
+    loc: Tensor  # (B, D)  the chosen codes: their gradient goes to the codebook
+    scale: Tensor  # (B, D)  0
+    log_var: Tensor  # (B, D)  -inf
+    encoded: Tensor  # (B, D)  the encoder's point, before it is replaced by codes
+    codes: Tensor  # (B, n)  which ones
+
+
+class Posterior(nn.Module):
+    """What an autoencoder asks of q(z|x). The encoder gives ``parameter_count`` numbers an image.
+
+    Its parameters are a named tuple with at least the fields of :class:`Gaussian`.
+    """
+
+    deterministic = False  # a function of x: no density of z, and no term that needs one
+    correlated = False  # the dimensions of z given x are not independent
+    discrete = False  # z is made of codes; its prior must be, too
+    parameters_per_dimension = 1
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.parameter_count = self.parameters_per_dimension * latent_dim
 
-    def forward(self, encoded: Tensor) -> Gaussian:
+    def forward(self, encoded: Tensor) -> Any:
         """The encoder's output (B, parameter_count) -> the parameters of q(z|x), each (B, D)."""
         raise NotImplementedError
 
-    def sample(self, q: Gaussian, noise: Tensor) -> Tensor:
+    def sample(self, q: Any, noise: Tensor) -> Tensor:
         """Standard normal noise (S, B, D) -> z (S, B, D)."""
         raise NotImplementedError
 
-    def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
+    def log_prob(self, q: Any, z: Tensor) -> Tensor:
         """log q(z|x) in nats: (S, B, D) -> (S, B)."""
         raise NotImplementedError
 
-    def kl(self, q: Gaussian, prior: Prior) -> Tensor:
-        """KL(q(z_d|x) || p(z_d)) in nats, (B, D)."""
-        raise NotImplementedError
+    def kl(self, q: Any, prior: Prior) -> Tensor:
+        """KL(q(z_d|x) || p(z_d)) in nats, (B, D); NaN where the rate has no such parts."""
+        return torch.full_like(q.loc, torch.nan)
 
 
 class DiagonalGaussian(Posterior):
@@ -84,5 +112,91 @@ class Deterministic(Posterior):
     def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
         return torch.full_like(z[..., 0], torch.nan)
 
-    def kl(self, q: Gaussian, prior: Prior) -> Tensor:
-        return torch.full_like(q.loc, torch.nan)
+
+class FullCovariance(Posterior):
+    """q(z|x) = N(mu(x), L(x) L(x)^T) (Kingma & Welling, 2019, An Introduction to VAEs, section 2.5.1).
+
+    The encoder gives mu (D), log L_dd^2 (D) and L below its diagonal, row by row (D (D - 1) / 2).
+
+    ``kl`` splits the rate by the chain rule, E_q KL(q(z_d|z_<d, x) || p(z_d)): the parts are >= 0 and sum to
+    the rate, and depend on the order of the dimensions. (The KL of the marginals sum to less: the
+    difference is the total correlation of q(z|x).)
+    """
+
+    correlated = True
+    below: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        d = latent_dim
+        self.parameter_count = d + d * (d + 1) // 2
+        # (D, D): where each entry below the diagonal stands in what the encoder gives; 0: it is zero
+        below = torch.zeros(d, d, dtype=torch.long)
+        row, column = torch.tril_indices(d, d, offset=-1)
+        below[row, column] = torch.arange(1, len(row) + 1)
+        self.register_buffer("below", below, persistent=False)
+
+    def forward(self, encoded: Tensor) -> FullGaussian:
+        d = self.latent_dim
+        loc, log_diagonal, lower = encoded.split([d, d, encoded.shape[-1] - 2 * d], dim=-1)
+        padded = torch.cat([torch.zeros_like(loc[..., :1]), lower], dim=-1)
+        tril = padded[..., self.below] + torch.diag_embed((0.5 * log_diagonal).exp())
+        variance = tril.square().sum(-1)
+        return FullGaussian(loc, variance.sqrt(), variance.log(), tril)
+
+    def sample(self, q: FullGaussian, noise: Tensor) -> Tensor:
+        return q.loc + (q.tril @ noise[..., None]).squeeze(-1)
+
+    def log_prob(self, q: FullGaussian, z: Tensor) -> Tensor:
+        delta = (z - q.loc)[..., None]
+        white = torch.linalg.solve_triangular(q.tril.expand(*delta.shape[:-2], -1, -1), delta, upper=False)
+        diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
+        return -0.5 * (self.latent_dim * LOG_2PI + white.square().sum((-2, -1))) - diagonal.log().sum(-1)
+
+    def kl(self, q: FullGaussian, prior: Prior) -> Tensor:
+        # q(z_d|z_<d) has variance L_dd^2 and a mean that itself varies by sum_(j<d) L_dj^2
+        diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
+        spread = q.tril.tril(-1).square().sum(-1)
+        return prior.kl(q.loc, 2 * diagonal.log(), spread)
+
+
+class Codebook(Posterior):
+    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017, eq. 1-2).
+
+    The encoder's D numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned
+    vectors. (The paper's latents are a map of codes; here they are a vector, as for every other posterior, so
+    that every network fits.) The gradient of z passes straight through to the encoder; the codebook learns by
+    :class:`~vaelab.objectives.CodebookLoss`, the encoder keeps near it by
+    :class:`~vaelab.objectives.Commitment`.
+
+    log q is the logarithm of a probability: 0, the choice being certain. No dimension has a KL of its own.
+    """
+
+    deterministic = True
+    discrete = True
+
+    def __init__(self, latent_dim: int, codes: int, code_dim: int) -> None:
+        super().__init__(latent_dim)
+        if codes < 2:
+            raise UserError(f"model.codes={codes} does not fit: a codebook needs at least 2 codes.")
+        if code_dim < 1 or latent_dim % code_dim:
+            raise UserError(
+                f"model.code_dim={code_dim} does not fit: it must divide model.latent_dim={latent_dim}."
+            )
+        self.places = latent_dim // code_dim
+        self.codebook = nn.Parameter(torch.randn(codes, code_dim))
+
+    def forward(self, encoded: Tensor) -> Coded:
+        points = encoded.unflatten(-1, (self.places, -1))  # (B, n, d)
+        # |p - e|^2 = |p|^2 - 2 p.e + |e|^2; the first is the same for every code
+        distance = self.codebook.square().sum(-1) - 2 * points @ self.codebook.T
+        chosen = distance.argmin(-1)
+        loc = self.codebook[chosen].flatten(-2)
+        return Coded(loc, torch.zeros_like(loc), torch.full_like(loc, -torch.inf), encoded, chosen)
+
+    def sample(self, q: Coded, noise: Tensor) -> Tensor:
+        # the codes; the gradient goes to the encoder as if nothing had been replaced
+        return (q.encoded + (q.loc - q.encoded).detach()).expand_as(noise)
+
+    def log_prob(self, q: Coded, z: Tensor) -> Tensor:
+        return torch.zeros_like(z[..., 0])

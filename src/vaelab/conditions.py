@@ -1,0 +1,73 @@
+"""What an autoencoder is told beside the image: nothing, or the image's label."""
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.errors import UserError
+
+
+class Unconditional(nn.Module):
+    """Nothing: p(x|z) and q(z|x)."""
+
+    channels = 0  # how many the encoder's input gains
+    features = 0  # how many numbers the decoder's input gains
+
+    def image(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The encoder's input: (B, C, H, W) -> (B, C + channels, H, W)."""
+        return x
+
+    def latent(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """The decoder's input: (..., D) -> (..., D + features)."""
+        return z
+
+    def in_turn(self, n: int, device: torch.device | str = "cpu") -> Tensor | None:
+        """The labels of n samples that are to show everything, (n,)."""
+        return None
+
+
+class Labels(Unconditional):
+    """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y) (Sohn et al., 2015; eq. 4).
+
+    One-hot, as K more channels of the encoder's image, constant over the pixels, and as K more numbers of the
+    decoder's input. The prior stays p(z): z is to hold what the label leaves open (as in Kingma et al.,
+    2014, eq. 1). The rate and the ELBO are of log p(x|y).
+    """
+
+    def __init__(self, num_classes: int | None = None) -> None:
+        super().__init__()
+        if num_classes is None:
+            raise UserError(
+                "This model is told each image's label, and the data have none. Use data with labels, such "
+                "as data=digits, or a model without: model=vae."
+            )
+        self.channels = self.features = num_classes
+
+    def image(self, x: Tensor, y: Tensor | None) -> Tensor:
+        planes = self._one_hot(y, x)[..., None, None].expand(-1, -1, *x.shape[-2:])
+        return torch.cat([x, planes], dim=1)
+
+    def latent(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """y has the leading shape of z, or one that broadcasts to it."""
+        return torch.cat([z, self._one_hot(y, z).expand(*z.shape[:-1], -1)], dim=-1)
+
+    def in_turn(self, n: int, device: torch.device | str = "cpu") -> Tensor | None:
+        return torch.arange(n, device=device) % self.channels
+
+    def _one_hot(self, y: Tensor | None, like: Tensor) -> Tensor:
+        if y is None:
+            raise ValueError("a conditional model needs the labels y")
+        return (y[..., None] == torch.arange(self.channels, device=y.device)).to(like)
+
+
+def class_count(*labels: Tensor | None) -> int | None:
+    """K, where the labels (N,) of the splits are 0, ..., K-1; None if a split has none.
+
+    Raises:
+        UserError: a label below 0.
+    """
+    known = [y for y in labels if y is not None and len(y)]
+    if not known or len(known) < len(labels):
+        return None
+    if min(int(y.min()) for y in known) < 0:
+        raise UserError("The data's labels must be whole numbers from 0, and there is one below.")
+    return max(int(y.max()) for y in known) + 1

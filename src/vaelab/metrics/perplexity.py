@@ -1,0 +1,30 @@
+"""How many codes of a codebook are in use."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Perplexity(Metric):
+    """exp of the entropy of the codes' frequencies, over all places and images: from 1 to the codes' number.
+
+    1 where a single code does everything, K where all K are used equally often; NaN without a codebook.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, codes: int) -> None:
+        super().__init__()
+        self.add_state("counts", torch.zeros(codes), dist_reduce_fx="sum")
+
+    def update(self, q: Any) -> None:
+        """q, the posterior's choice (:class:`~vaelab.posteriors.Coded`): its codes (B, n)."""
+        if hasattr(q, "codes"):
+            self.counts += torch.bincount(q.codes.flatten(), minlength=len(self.counts))
+
+    def compute(self) -> Tensor:
+        share = self.counts / self.counts.sum()
+        return torch.special.entr(share).sum().exp()
