@@ -1,12 +1,23 @@
 """What is reported: torchmetrics metrics, one file per family.
 
 A metric's ``update`` names what it wants among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
-``reconstruction``, ``y`` and ``factors``; it is handed those and nothing else.
+``reconstruction``, ``discrete``, ``y`` and ``factors``; it is handed those and nothing else.
 """
 
 from vaelab.metrics.active_units import ActiveUnits
+from vaelab.metrics.bits_per_dimension import BitsPerDimension
+from vaelab.metrics.importance_bound import ImportanceBound
 from vaelab.metrics.kl_per_dimension import KLPerDimension
+from vaelab.metrics.perplexity import Perplexity
 from vaelab.metrics.rate_distortion import RateDistortion
 from vaelab.metrics.reconstruction import ReconstructionError
 
-__all__ = ["ActiveUnits", "KLPerDimension", "RateDistortion", "ReconstructionError"]
+__all__ = [
+    "ActiveUnits",
+    "BitsPerDimension",
+    "ImportanceBound",
+    "KLPerDimension",
+    "Perplexity",
+    "RateDistortion",
+    "ReconstructionError",
+]
