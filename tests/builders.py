@@ -122,6 +122,7 @@ def measured(
         batch = {  # what has a dimension for samples has the images second
             name: value[:, part] if name in ("distortion", "z", "log_q", "log_p") else value[part]
             for name, value in stats._asdict().items()
+            if value is not None  # q
         }
         metrics.update(**batch, x=x[part], reconstruction=reconstruction[:, part])
         start += size

@@ -29,7 +29,9 @@ def test_a_forward_pass_has_the_shapes_it_promises(samples):
     output = model(images(b, shape), model.draw_noise(b, random(), samples))
     assert output.loss.shape == ()
     assert {name: value.shape for name, value in output.terms.items()} == {"distortion": (), "kl": ()}
-    assert {name: tuple(value.shape) for name, value in output.stats._asdict().items()} == {
+    shapes = {name: tuple(value.shape) for name, value in output.stats._asdict().items() if name != "q"}
+    assert [tuple(part.shape) for part in output.stats.q] == [(b, d)] * 3
+    assert shapes == {
         "distortion": (samples, b),
         "rate": (b,),
         "kl": (b, d),

@@ -12,8 +12,37 @@ NO_NUMBER = ["a", True, [1], None, math.nan, math.inf]
 GOOD = {
     "model.latent_dim": [1, 10, 512],
     "model.beta": [0, 0.5, 4, SCHEDULE],
+    "model.capacity": [0, 25.0],
+    "model.gamma": [0, 1000, SCHEDULE],
+    "model.target_rate": [0.5, 10, SCHEDULE],
+    "model.target_distortion": [-100, 0, 80.5, SCHEDULE],
+    "model.free_bits": [0, 0.5, SCHEDULE],
+    "model.lambda": [0, 100.0, SCHEDULE],
+    "model.lambda_od": [0, 10.0, SCHEDULE],
+    "model.lambda_d": [0, 10.0, SCHEDULE],
+    "model.latent_l2": [0, 0.1, SCHEDULE],
+    "model.decoder_l2": [0, 1e-3, SCHEDULE],
+    "model.estimator": ["mss", "mws"],
+    "model.gradient": ["standard", "dreg"],
+    "model.samples": [1, 50],
+    "model.discriminator.width": [1, 1000],
+    "model.discriminator.depth": [1, 6],
+    "model.discriminator.lr": [1e-4, 1],
+    "model.codes": [2, 512],
+    "model.code_dim": [1, 8],
+    "model.commitment": [0, 0.25, SCHEDULE],
+    "prior.components": [1, 500],
+    "prior.transforms": [1, 5],
+    "model.corruption.sigma": [0, 0.3],
+    "model.corruption.share": [0, 0.3, 1],
     "network.hidden": [[], [400], [64, 32]],
+    "network.blocks": [0, 2],
+    "network.dense": [1, 256],
     "likelihood.sigma": [0.1, 1],
+    "likelihood.least": [0.002, 1],
+    "likelihood.scale": [0.1, 1],
+    "likelihood.optimal": [True, False],
+    "likelihood.per_pixel": [True, False],
     "data.batch_size": [1, 256],
     "data.val_size": [0, 10_000],
     "data.train_size": [1, 50_000, None],
@@ -43,8 +72,37 @@ GOOD = {
 BAD = {
     "model.latent_dim": [0, -1, 2.5, 10.0, "ten", True, None],
     "model.beta": [-1, {"stop": 4.0}, *NO_NUMBER],
+    "model.capacity": [-1, SCHEDULE, *NO_NUMBER],  # it is where a schedule ends
+    "model.gamma": [-1, *NO_NUMBER],
+    "model.target_rate": [-1, {"stop": 4.0}, *NO_NUMBER],
+    "model.target_distortion": [{"stop": 4.0}, *NO_NUMBER],
+    "model.free_bits": [-0.5, *NO_NUMBER],
+    "model.lambda": [-1, *NO_NUMBER],
+    "model.lambda_od": [-1, *NO_NUMBER],
+    "model.lambda_d": [-1, *NO_NUMBER],
+    "model.latent_l2": [-1, *NO_NUMBER],
+    "model.decoder_l2": [-1, *NO_NUMBER],
+    "model.estimator": ["full", "MSS", None],
+    "model.gradient": ["DReG", "double", None],
+    "model.samples": [0, -1, 2.5, True, None],
+    "model.discriminator.width": [0, 2.5, True, None],
+    "model.discriminator.depth": [0, 2.5, True, None],
+    "model.discriminator.lr": [0, -1e-4, *NO_NUMBER],
+    "model.codes": [1, 2.5, True, None],
+    "model.code_dim": [0, 2.5, True, None],
+    "model.commitment": [-1, *NO_NUMBER],
+    "prior.components": [0, 2.5, True, None],
+    "prior.transforms": [0, 2.5, True, None],
+    "model.corruption.sigma": [-0.1, *NO_NUMBER],
+    "model.corruption.share": [-0.1, 1.1, *NO_NUMBER],
+    "network.blocks": [-1, 2.5, True, None],
+    "network.dense": [0, 2.5, True, None],
     "network.hidden": [400, [0], [64, -1], [2.5], [True], ["64"], None],
     "likelihood.sigma": [0, -0.1, *NO_NUMBER],
+    "likelihood.least": [0, -0.1, *NO_NUMBER],
+    "likelihood.scale": [0, -0.1, *NO_NUMBER],
+    "likelihood.optimal": ["yes", 1, None],
+    "likelihood.per_pixel": ["yes", 0, None],
     "data.batch_size": [0, -5, 2.5, "many", True, None],
     "data.val_size": [-1, 0.1, True, None],
     "data.train_size": [0, -1, 0.5, "all", False],
@@ -138,6 +196,30 @@ def test_one_bad_value_among_good_ones_is_found():
     check_values(good)
     with pytest.raises(UserError, match="seed=-1"):
         check_values({**good, "seed": -1})
+
+
+# the parts that a variant is defined by
+
+NEEDS = {"likelihood": "a.Wanted", "prior": "a.Prior"}
+
+
+def with_parts(needs: object, **targets: str) -> dict:
+    return {"model": {"needs": needs}, **{group: {"_target_": target} for group, target in targets.items()}}
+
+
+@pytest.mark.parametrize("needs", [NEEDS, None, {"likelihood": None, "prior": "a.Prior"}])
+def test_a_variant_with_its_parts_passes(needs):
+    check_values(with_parts(needs, likelihood="a.Wanted", prior="a.Prior"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "group"), [(("a.Other", "a.Prior"), "likelihood"), (("a.Wanted", "a.Other"), "prior")]
+)
+def test_a_variant_without_a_part_of_its_own_is_refused(chosen, group):
+    likelihood, prior = chosen
+    with pytest.raises(UserError, match=rf"a {group} of its own, {NEEDS[group]}, but .* out {group}="):
+        check_values(with_parts(NEEDS, likelihood=likelihood, prior=prior))
+    check_values(with_parts({**NEEDS, group: None}, likelihood=likelihood, prior=prior))
 
 
 # resolving

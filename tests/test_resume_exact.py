@@ -84,6 +84,7 @@ SETTINGS = {
     "epoch-checkpoints": ("callbacks.last.every_minutes=null",),
     "rare-checkpoints": ("callbacks.last.every_minutes=null", "callbacks.last.every_n_epochs=3"),
     "schedule": ("trainer.gradient_clip_val=0.5", "optimizer=adamw"),
+    "denoising": ("model=denoising_ae", "model/corruption=masking"),
 }
 
 MOMENTS = [

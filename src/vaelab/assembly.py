@@ -1,25 +1,31 @@
 """From config to objects: each part is named by a ``_target_`` and gets what only the run knows."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.autoencoder import Autoencoder
+from vaelab.conditions import Unconditional, class_count
 from vaelab.data.datamodule import DataModule
+from vaelab.data.images import to_float
 from vaelab.errors import UserError, did_you_mean
 from vaelab.hints import explain
 from vaelab.objectives import Objective
 
 
-def build(key: str, node: DictConfig, **runtime: Any) -> Any:
+def build(key: str, node: DictConfig, known: Mapping[str, Any] | None = None, /, **runtime: Any) -> Any:
     """The object that ``node`` describes, with ``runtime`` as further arguments.
+
+    Of what is ``known`` of the run it gets what its signature names and ``node`` does not set.
 
     A node's mistake (an argument that does not exist, a value that its class refuses) is a UserError that
     names ``key``.
@@ -28,7 +34,9 @@ def build(key: str, node: DictConfig, **runtime: Any) -> Any:
     try:
         factory = instantiate(node, _convert_="all", _partial_=True)
         assert factory is not None
-        return factory(**runtime)
+        known = known or {}
+        asked = known.keys() & set(_settings(factory)) - {*node} if known else set()
+        return factory(**{name: known[name] for name in asked}, **runtime)
     except UserError:
         raise
     except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
@@ -63,24 +71,53 @@ def build_data(cfg: DictConfig) -> DataModule:
     )
 
 
-def build_autoencoder(cfg: DictConfig, image_shape: Sequence[int]) -> Autoencoder:
-    """The model of ``cfg.model`` with its network, prior and likelihood, for images of ``image_shape``."""
+def build_autoencoder(
+    cfg: DictConfig, image_shape: Sequence[int], known: Mapping[str, Any] | None = None
+) -> Autoencoder:
+    """The model of ``cfg.model`` with its network, prior and likelihood, for images of ``image_shape``.
+
+    ``known``: what a part may ask for by name beside ``image_shape``, ``latent_dim`` and, for a term, the
+    ``decoder``, which only the run knows: see :func:`what_is_known`.
+    """
+    known = {"image_shape": tuple(image_shape), "latent_dim": cfg.model.latent_dim, **(known or {})}
     posterior = build("model.posterior", cfg.model.posterior)
     likelihood = build("likelihood", cfg.likelihood)
+    own = cfg.model.get("condition")
+    condition = Unconditional() if own is None else build("model.condition", own, known)
     encoder, decoder = build(
         "network",
         cfg.network,
-        image_shape=tuple(image_shape),
-        latent_dim=cfg.model.latent_dim,
+        image_shape=(image_shape[0] + condition.channels, *image_shape[1:]),
+        latent_dim=cfg.model.latent_dim + condition.features,
         encoder_outputs=posterior.parameter_count,
         decoder_channels=image_shape[0] * likelihood.parameters_per_channel,
     )
+    known["decoder"] = decoder
     terms = {
-        name: None if node is None else build(f"model.objective.{name}", node)
+        name: None if node is None else build(f"model.objective.{name}", node, known)
         for name, node in cfg.model.objective.items()
     }
-    prior = build("prior", cfg.prior)
-    return Autoencoder(encoder, decoder, posterior, prior, likelihood, Objective(terms))
+    prior = build("prior", cfg.prior, known)
+    samples = cfg.model.get("samples", 1)
+    own = cfg.model.get("corruption")
+    corruption = None if own is None else build("model.corruption", own)
+    return Autoencoder(
+        encoder, decoder, posterior, prior, likelihood, Objective(terms), condition, corruption, samples
+    )
+
+
+def what_is_known(data: DataModule) -> dict[str, Any]:
+    """What only the run knows and a part may ask for by name: plain numbers, kept in checkpoints.
+
+    ``dataset_size``: training images. ``num_classes``: of the labels, None without labels.
+    """
+    labels = [part.y for part in (data.train, data.val, data.test) if part is not None]
+    return {"dataset_size": len(data.train), "num_classes": class_count(*labels)}
+
+
+def mean_image(data: DataModule, images: int = 1000) -> Tensor:
+    """The mean of the first training images, (C, H, W)."""
+    return to_float(data.train.x[torch.arange(min(images, len(data.train)))]).mean(0)
 
 
 def build_metrics(cfg: DictConfig) -> MetricCollection:

@@ -1,13 +1,18 @@
 """The autoencoder: encoder, posterior, prior, decoder, likelihood and objective, put together."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from vaelab.conditions import Unconditional
+from vaelab.corruption import Corruption
 from vaelab.data.images import to_float
 from vaelab.errors import UserError
 from vaelab.likelihoods import Likelihood
 from vaelab.objectives import Objective
-from vaelab.posteriors import Gaussian, Posterior
+from vaelab.posteriors import Posterior
 from vaelab.priors import Prior
 from vaelab.randomness import generator
 from vaelab.types import LatentStats, Noise, Output
@@ -31,73 +36,162 @@ class Autoencoder(nn.Module):
         prior: Prior,
         likelihood: Likelihood,
         objective: Objective,
+        condition: Unconditional | None = None,
+        corruption: Corruption | None = None,
+        samples: int = 1,
     ) -> None:
         super().__init__()
-        if posterior.deterministic:
-            for name, term in objective.terms.items():
-                if term.needs_density:
-                    raise UserError(
-                        f"The objective's term {name!r} needs a posterior with a density, but the posterior "
-                        f"is deterministic. Remove it (model.objective.{name}=null) or use model=vae."
-                    )
+        condition = condition or Unconditional()
+        refuse_what_does_not_fit(posterior, prior, objective, condition)
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
         self.prior = prior
         self.likelihood = likelihood
         self.objective = objective
+        self.condition = condition
+        self.corruption = corruption
+        self.samples = samples
 
     @property
     def latent_dim(self) -> int:
         return self.posterior.latent_dim
 
-    def draw_noise(self, batch: int, random: torch.Generator, samples: int = 1) -> Noise:
-        """The noise of one forward pass over ``batch`` images, on the generator's device."""
-        drawn = torch.randn((samples + 1, batch, self.latent_dim), generator=random, device=random.device)
-        return Noise(posterior=drawn[:-1], prior=drawn[-1])
+    def draw_noise(
+        self,
+        batch: int,
+        random: torch.Generator,
+        samples: int | None = None,
+        image_shape: Sequence[int] | None = None,
+    ) -> Noise:
+        """The noise of one forward pass over ``batch`` images, on the generator's device.
 
-    def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0) -> Output:
-        """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output."""
-        q: Gaussian = self.posterior(self.encoder(x))
+        ``samples`` of z per image, as many as the model is trained with (``model.samples``) unless said.
+        ``image_shape`` (C, H, W) is given in training, where a model may corrupt its input.
+        """
+        device = random.device
+        samples = self.samples if samples is None else samples
+        drawn = torch.randn((samples + 1, batch, self.latent_dim), generator=random, device=device)
+        noise = Noise(posterior=drawn[:-1], prior=drawn[-1])
+        if self.corruption is None or image_shape is None:
+            return noise
+        return noise._replace(corruption=torch.randn((batch, *image_shape), generator=random, device=device))
+
+    def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
+        """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
+
+        y (B,): the labels, for a conditional model.
+        """
+        q = self._posterior_of(self._corrupted(x, noise.corruption), y)
+        prior = self._prior()
         z = self.posterior.sample(q, noise.posterior)
-        decoded = self._decode(z)
-        kl = self.posterior.kl(q, self.prior)
+        decoded = self._decode(z, y)
+        kl = self.posterior.kl(q, prior)
+        held = detached(q) if self.objective.detached_log_q else q
+        log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
         stats = LatentStats(
             distortion=-self.likelihood.log_prob(x, decoded),
-            rate=kl.sum(-1),
+            rate=prior.rate(kl, log_q, log_p),
             kl=kl,
             loc=q.loc,
             scale=q.scale,
             z=z,
-            log_q=self.posterior.log_prob(q, z),
-            log_p=self.prior.log_prob(z),
-            z_prior=self.prior.sample(noise.prior),
+            log_q=log_q,
+            log_p=log_p,
+            z_prior=prior.sample(noise.prior),
+            q=q,
         )
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)
 
-    def _decode(self, z: Tensor) -> Tensor:
+    def _corrupted(self, x: Tensor, noise: Tensor) -> Tensor:
+        """What the encoder sees of x: x itself without a corruption, or without noise for it."""
+        return x if self.corruption is None or not noise.numel() else self.corruption(x, noise)
+
+    def _posterior_of(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Images (B, C, H, W) in floats -> the parameters of q(z|x)."""
+        return self.posterior(self.encoder(self.condition.image(x, y)))
+
+    def _prior(self) -> Prior:
+        """p(z) as a density: a prior may depend on the encoder or the codebook."""
+        return self.prior.given(self.posterior, self._posterior_of)
+
+    def _decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(..., D) -> the likelihood's parameters, (..., C', H, W)."""
-        decoded = self.decoder(z.reshape(-1, z.shape[-1]))
+        told = self.condition.latent(z, y)
+        decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Gaussian:
-        """Images (B, C, H, W), float in the data's range or uint8 -> q(z|x), each parameter (B, D)."""
-        return self.posterior(self.encoder(to_float(x)))
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Images (B, C, H, W), float in the data's range or uint8 -> q(z|x): ``loc``, ``scale`` (B, D).
+
+        A conditional model needs the labels y (B,), here and in what follows.
+        """
+        return self._posterior_of(to_float(x), y)
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        return self.likelihood.mean(self._decode(z))
+        return self.likelihood.mean(self._decode(z, y))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives the same z for every model."""
+        """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
+
+        A conditional model shows its labels in turn: 0, 1, ..., K-1, 0, ...
+        """
         device = next(self.parameters()).device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            return self.decode(self.prior.sample(noise.to(device)))
+            z = self._prior().sample(noise.to(device))
+            return self.decode(z, self.condition.in_turn(n, device))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
-        return self.decode(self.encode(x).loc)
+        return self.decode(self.encode(x, y).loc, y)
+
+
+def detached(q: Any) -> Any:
+    """The same parameters of q(z|x), without gradient."""
+    return q._make(part.detach() for part in q)
+
+
+def refuse_what_does_not_fit(
+    posterior: Posterior, prior: Prior, objective: Objective, condition: Unconditional
+) -> None:
+    """A UserError for parts that make no sense together."""
+    if posterior.discrete != prior.discrete:
+        raise UserError(
+            "A posterior that chooses codes needs a prior over codes, and no other does: prior=uniform_codes "
+            "goes with model=vq_vae."
+        )
+    if prior.encodes and condition.channels:
+        raise UserError(
+            "This prior passes pseudo-inputs through the encoder, which needs a label with each: it does not "
+            "go with a conditional model. Use prior=mog."
+        )
+    for name, term in objective.terms.items():
+        remove = f"Remove it (model.objective.{name}=null)"
+        if term.needs_density and posterior.deterministic:
+            raise UserError(
+                f"The objective's term {name!r} needs a posterior with a density, but the posterior "
+                f"is deterministic. {remove} or use model=vae."
+            )
+        if term.needs_parts and not prior.factorised:
+            raise UserError(
+                f"The objective's term {name!r} needs the KL of each dimension, which this prior does not "
+                f"have. {remove} or use prior=standard_normal."
+            )
+        if term.needs_diagonal and posterior.correlated:
+            raise UserError(
+                f"The objective's term {name!r} takes the dimensions of the posterior to be independent, "
+                f"which here they are not. {remove} or use model.posterior._target_="
+                "vaelab.posteriors.DiagonalGaussian."
+            )
+        if term.detached_log_q and len(objective.terms) > 1:
+            raise UserError(
+                f"The objective's term {name!r} with model.gradient=dreg changes the gradient of everything "
+                "that passes through z: it must be the only term. Use model.gradient=standard."
+            )
+        if term.needs_codes and not posterior.discrete:
+            raise UserError(f"The objective's term {name!r} needs a codebook. {remove} or use model=vq_vae.")

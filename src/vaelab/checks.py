@@ -52,6 +52,18 @@ def number_or_node(value: Any) -> str | None:
     return number()(value)
 
 
+def any_number_or_node(value: Any) -> str | None:
+    """A finite number, or a node with a ``_target_``: a schedule."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if number_or_node(abs(value) if plain else value) is None else "a number"
+
+
+def share(value: Any) -> str | None:
+    """A number from 0 to 1."""
+    fits = number()(value) is None and value <= 1
+    return None if fits else "a number from 0 to 1"
+
+
 def flag(value: Any) -> str | None:
     """True or false."""
     return None if isinstance(value, bool) else "true or false"
@@ -84,8 +96,37 @@ def text(value: Any) -> str | None:
 CONTRACT: dict[str, Check] = {
     "model.latent_dim": integer(1),
     "model.beta": number_or_node,
+    "model.capacity": number(),
+    "model.gamma": number_or_node,
+    "model.target_rate": number_or_node,
+    "model.target_distortion": any_number_or_node,
+    "model.free_bits": number_or_node,
+    "model.lambda": number_or_node,
+    "model.lambda_od": number_or_node,
+    "model.lambda_d": number_or_node,
+    "model.latent_l2": number_or_node,
+    "model.decoder_l2": number_or_node,
+    "model.estimator": one_of("mss", "mws"),
+    "model.gradient": one_of("standard", "dreg"),
+    "model.samples": integer(1),
+    "model.discriminator.width": integer(1),
+    "model.discriminator.depth": integer(1),
+    "model.discriminator.lr": number(above=True),
+    "model.codes": integer(2),
+    "model.code_dim": integer(1),
+    "model.commitment": number_or_node,
+    "prior.components": integer(1),
+    "prior.transforms": integer(1),
+    "model.corruption.sigma": number(),
+    "model.corruption.share": share,
     "network.hidden": widths,
+    "network.blocks": integer(0),
+    "network.dense": integer(1),
     "likelihood.sigma": number(above=True),
+    "likelihood.least": number(above=True),
+    "likelihood.scale": number(above=True),
+    "likelihood.optimal": flag,
+    "likelihood.per_pixel": flag,
     "data.batch_size": integer(1),
     "data.val_size": integer(0),
     "data.train_size": integer(1, also=(None,)),
@@ -139,3 +180,18 @@ def check_values(config: dict[str, Any]) -> None:
         if right is not None:
             shown = "null" if value[last] is None else value[last]
             raise UserError(f"{key}={shown} does not fit: it must be {right}.")
+    check_needs(config)
+
+
+def check_needs(config: dict[str, Any]) -> None:
+    """Hold the parts that a variant is defined by, ``model.needs: {group: target}``, against those chosen."""
+    model = config.get("model")
+    needs = model.get("needs") if isinstance(model, dict) else None
+    for group, target in (needs or {}).items():
+        part = config.get(group)
+        found = part.get("_target_") if isinstance(part, dict) else None
+        if target not in (None, found):
+            raise UserError(
+                f"This model is defined by a {group} of its own, {target}, but {found} was chosen. "
+                f"Leave out {group}=..., or choose another model."
+            )

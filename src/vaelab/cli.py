@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.errors import INTERRUPTED, MISTAKE, PROGRAM, STOPS, UserError
+from vaelab.explain import answer, is_asked
 from vaelab.hints import explain
 from vaelab.naming import register_resolvers
 from vaelab.paths import conf_dir
@@ -41,7 +42,13 @@ def job(cfg: DictConfig) -> None:
 
 
 def train() -> None:
-    """``vaelab-train``: compose, check, train, test, record; for each setting of a sweep in turn."""
+    """``vaelab-train``: compose, check, train, test, record; for each setting of a sweep in turn.
+
+    ``--list`` and ``--explain`` only tell what there is and what would be trained.
+    """
+    if is_asked(sys.argv[1:]):
+        present_errors(PROGRAM, lambda: answer(sys.argv[1:]))
+        return
     Sweep.unfinished = 0
     run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job)
     try:

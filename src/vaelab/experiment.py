@@ -13,7 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from vaelab.assembly import build, build_autoencoder, build_data, build_metrics
+from vaelab.assembly import (
+    build,
+    build_autoencoder,
+    build_data,
+    build_metrics,
+    mean_image,
+    what_is_known,
+)
 from vaelab.callbacks import Clock, LastCheckpoint, StopAfterSteps, progress
 from vaelab.callbacks.history import scalars
 from vaelab.checkpoints import WholeCheckpoints
@@ -21,7 +28,8 @@ from vaelab.data.datamodule import DataModule
 from vaelab.errors import INTERRUPTED, TERMINATED
 from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
-from vaelab.training import LitAutoencoder
+from vaelab.schedules import set_total_steps
+from vaelab.training import LitAutoencoder, total_steps
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +75,7 @@ def train_and_measure(
         pl.seed_everything(cfg.seed, verbose=False)
     else:
         torch.seed()  # from the operating system: not what the job before has left behind
-    model = build_autoencoder(cfg, data.image_shape)
-    model.likelihood.check(*data.value_range)
-    lit = LitAutoencoder(
-        model,
-        optimizer=build_optimizer(cfg),
-        metrics=build_metrics(cfg),
-        seed=cfg.seed,
-        checkpoint_extra={"config": record["config"], "image_shape": list(data.image_shape)},
-    )
+    lit = build_lit(cfg, data)
     # deterministic=True would also fill every new tensor before it is written: all of ours are written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     clock = Clock(before, tell)
@@ -97,8 +97,10 @@ def train_and_measure(
         default_root_dir=str(folder),
         plugins=[*(build("trainer.plugins", node) for node in cfg.trainer.plugins or ()), WholeCheckpoints()],
     )
+    if trainer.max_epochs == -1:  # maybe without an end, which a schedule may need
+        set_total_steps(lit.model, total_steps(trainer))
     record["data"] = describe(data)
-    record["parameters"] = sum(p.numel() for p in model.parameters())
+    record["parameters"] = sum(p.numel() for p in lit.model.parameters())
     log.info("%s", headline(record))
 
     with running_logger(cfg, record, folder) as loggers:
@@ -120,6 +122,27 @@ def train_and_measure(
         train = {name: value for name, value in train.items() if name.startswith("train/")}
         record["metrics"] = train | held_out_metrics(lit)
         write_summary(loggers, record)
+
+
+def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
+    """The model of ``cfg`` for these data, its optimizer and metrics; what does not fit is refused.
+
+    Its first weights are drawn from torch's random numbers.
+    """
+    known = what_is_known(data)
+    model = build_autoencoder(cfg, data.image_shape, {**known, "mean_image": mean_image(data)})
+    model.likelihood.check(*data.value_range, levels=data.levels)
+    return LitAutoencoder(
+        model,
+        optimizer=build_optimizer(cfg),
+        metrics=build_metrics(cfg),
+        seed=cfg.seed,
+        checkpoint_extra={
+            "config": OmegaConf.to_container(cfg),
+            "image_shape": list(data.image_shape),
+            "known": known,
+        },
+    )
 
 
 def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:

@@ -60,6 +60,8 @@ def unknown_key(key: str, arguments: list[str]) -> str:
     keys = known_keys(arguments, without=key)
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
+    if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
+        return f"This model has no {key} to replace. To give it one: +{key}=..."
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")

@@ -39,7 +39,7 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Au
         extra, state = checkpoint["vaelab"], checkpoint["state_dict"]
     except Exception as error:  # torch raises whatever damaged bytes lead it to
         raise UserError(f"{file} is not a readable checkpoint of a run ({type(error).__name__}).") from error
-    model = build_autoencoder(OmegaConf.create(extra["config"]), extra["image_shape"])
+    model = build_autoencoder(OmegaConf.create(extra["config"]), extra["image_shape"], extra.get("known"))
     prefix = "model."
     model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return model.to(device).eval()

@@ -12,15 +12,17 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.autoencoder import Autoencoder
+from vaelab.callbacks.steps import StopAfterSteps
 from vaelab.checkpoints import random_states, set_random_states
 from vaelab.errors import UserError
 from vaelab.randomness import generator
+from vaelab.schedules import readings, set_total_steps
 from vaelab.types import Batch, Noise, Output
 
 HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noise
 NOISE_ROWS = 4096  # images per block of the table of held-out noise
 
-OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
 
 class Window:
@@ -97,7 +99,7 @@ class LitAutoencoder(pl.LightningModule):
             super().__setattr__(name, value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer_factory(self.parameters())
+        return self.optimizer_factory(parameter_groups(self))
 
     # training
 
@@ -105,7 +107,8 @@ class LitAutoencoder(pl.LightningModule):
         random = generator(
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
         )
-        output = self._forward(batch.x, self.model.draw_noise(len(batch.x), random))
+        noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
+        output = self._forward(batch, noise)
         self._window.add(output.loss, output.terms)
         self._step_before = self.global_step
         return output.loss
@@ -127,7 +130,8 @@ class LitAutoencoder(pl.LightningModule):
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        train = {f"train/{name}": value for name, value in means.items()}
+        shown = readings(self.model, self._step_before)  # as the last step had them
+        train = {f"train/{name}": value for name, value in (means | shown).items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
 
     # held-out images
@@ -144,18 +148,19 @@ class LitAutoencoder(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self._report("test", self.test_metrics, to_loggers=True)
 
-    def _forward(self, x: Tensor, noise: Noise) -> Output:
+    def _forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(self.dtype) for part in noise)
-        output: Output = self.model(x.to(self.dtype), noise, self.global_step)
+        output: Output = self.model(batch.x.to(self.dtype), noise, self.global_step, batch.y)
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        output = self._forward(batch.x, self._noise_of(split, batch))
+        output = self._forward(batch, self._noise_of(split, batch))
         metrics.update(
             **output.stats._asdict(),
             x=batch.x,
             reconstruction=self.model.likelihood.mean(output.decoded),
+            discrete=self.model.likelihood.discrete(batch.x),
             y=batch.y,
             factors=batch.factors,
         )
@@ -165,14 +170,16 @@ class LitAutoencoder(pl.LightningModule):
         if batch.position is None:
             raise ValueError("held-out batches need the position of each image in its split")
         index = batch.position.cpu()
-        table = self._held_out_noise.get(split, torch.empty(2, 0, self.model.latent_dim))
+        # the first sample, the prior's, further samples: the first two are the same for any number of samples
+        noises = 1 + self.model.samples
+        table = self._held_out_noise.get(split, torch.empty(noises, 0, self.model.latent_dim))
         while table.shape[1] <= int(index.max()):
             random = generator(HELD_OUT_SEED, split, table.shape[1])
-            rows = torch.randn(2, NOISE_ROWS, self.model.latent_dim, generator=random)
+            rows = torch.randn(noises, NOISE_ROWS, self.model.latent_dim, generator=random)
             table = torch.cat([table, rows], dim=1)
         self._held_out_noise[split] = table
-        posterior, prior = table[:, index].to(batch.x.device)
-        return Noise(posterior[None], prior)
+        first, prior, *further = table[:, index].to(batch.x.device)
+        return Noise(torch.stack([first, *further]), prior)
 
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
         to_loggers = to_loggers and bool(self.trainer.loggers)
@@ -211,6 +218,7 @@ class LitAutoencoder(pl.LightningModule):
         self._restore = extra
 
     def on_train_start(self) -> None:
+        set_total_steps(self.model, total_steps(self.trainer))
         # last of all, since what is built on the way may draw random numbers
         if self._restore is not None:
             self._window.load_state_dict(self._restore["window"], self.device)
@@ -220,6 +228,28 @@ class LitAutoencoder(pl.LightningModule):
             # what was logged last, for callbacks that look at it before it is logged again
             self.trainer.callback_metrics.update({k: torch.tensor(v) for k, v in self.logged.items()})
             self._restore = None
+
+
+def parameter_groups(model: torch.nn.Module) -> list[Any]:
+    """The parameters as an optimizer takes them: a group of its own for each module that asks for one.
+
+    A module asks by an attribute ``optimizer_options``, which the optimizer's own settings give way to:
+    ``{"lr": 1e-2, "weight_decay": 0.0}``. It applies to all parameters in it.
+    """
+    asking = [module for module in model.modules() if getattr(module, "optimizer_options", None)]
+    own = [
+        {"params": list(module.parameters()), **module.optimizer_options}  # type: ignore[dict-item]
+        for module in asking
+    ]
+    apart = {id(parameter) for group in own for parameter in group["params"]}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    return [{"params": rest}, *own] if own else rest
+
+
+def total_steps(trainer: pl.Trainer) -> float:
+    """Optimizer steps of the whole training, from its epochs and steps; infinite if it ends by neither."""
+    limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
+    return min([trainer.estimated_stepping_batches, *limits])
 
 
 def named_scalars(results: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,8 +3,9 @@
 Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -22,20 +23,23 @@ class Noise(NamedTuple):
 
     posterior: Tensor  # (S, B, D)  standard normal; turned into z by the posterior
     prior: Tensor  # (B, D)     standard normal; turned into an independent prior sample by the prior
+    # (B, C, H, W) standard normal, for the corruption of the encoder's input; empty where that stays clean
+    corruption: Tensor = torch.empty(0)
 
 
 class LatentStats(NamedTuple):
     """What one forward pass knows; objective terms and metrics read it by field name. All in nats."""
 
     distortion: Tensor  # (S, B)     -log p(x|z), summed over pixels
-    rate: Tensor  # (B,)       KL(q(z|x) || p(z)); NaN where q is deterministic (undefined, not 0)
-    kl: Tensor  # (B, D)     its parts KL(q(z_d|x) || p(z_d)); NaN where they are undefined
+    rate: Tensor  # (B,)       KL(q(z|x) || p(z)), or its estimate (priors.py); NaN where undefined, not 0
+    kl: Tensor  # (B, D)     its parts KL(q(z_d|x) || p(z_d)); NaN where it has none
     loc: Tensor  # (B, D)     posterior mean
     scale: Tensor  # (B, D)     posterior standard deviation; 0 where q is deterministic
     z: Tensor  # (S, B, D)  posterior samples
-    log_q: Tensor  # (S, B)     log q(z|x); NaN where q is deterministic
+    log_q: Tensor  # (S, B)     log q(z|x); NaN where q has none
     log_p: Tensor  # (S, B)     log p(z)
     z_prior: Tensor  # (B, D)     an independent prior sample
+    q: Any = None  # all parameters of q(z|x), as the posterior gives them (posteriors.py)
 
 
 class Output(NamedTuple):

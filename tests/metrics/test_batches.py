@@ -79,7 +79,8 @@ def shard(rank: int, size: int, folder: str) -> None:
         stats, x, reconstruction = data()
         part, batch = ((slice(0, 200), 64), (slice(200, N), 30))[rank]
         samples_first = ("distortion", "z", "log_q", "log_p")
-        own = {k: v[:, part] if k in samples_first else v[part] for k, v in stats._asdict().items()}
+        known = {k: v for k, v in stats._asdict().items() if v is not None}  # all but q
+        own = {k: v[:, part] if k in samples_first else v[part] for k, v in known.items()}
         n = len(x[part])
         found = measured(
             all_metrics(), type(stats)(**own), x[part], reconstruction[:, part], batches(batch, n)

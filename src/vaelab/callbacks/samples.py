@@ -24,6 +24,7 @@ class Samples(pl.Callback):
         self.every_n_epochs = every_n_epochs
         self.images = images
         self._inputs: Tensor | None = None
+        self._labels: Tensor | None = None  # of the inputs, where the data have labels
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_epochs:
@@ -41,13 +42,15 @@ class Samples(pl.Callback):
         if self._inputs is None:
             first = torch.arange(min(self.images, len(data.held_out)))
             self._inputs = to_float(data.held_out.x[first])
+            self._labels = None if data.held_out.y is None else data.held_out.y[first]
         x, (low, high) = self._inputs.to(lit.device), data.value_range
+        y = None if self._labels is None else self._labels.to(lit.device)
         model: Autoencoder = lit.model
         pictures = {
             "prior": generation.prior_samples(model),
-            "reconstructions": generation.reconstructions(model, x),
-            "traversals": generation.traversals(model, x),
-            "interpolations": generation.interpolations(model, x),
+            "reconstructions": generation.reconstructions(model, x, y),
+            "traversals": generation.traversals(model, x, y=y),
+            "interpolations": generation.interpolations(model, x, y=y),
         }
         for name, images in pictures.items():
             publish(trainer, f"samples/{name}", image_grid(images, low, high))
