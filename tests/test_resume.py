@@ -10,7 +10,15 @@ from vaelab.errors import UserError
 from vaelab.heartbeat import claim
 from vaelab.naming import planned_jobs, sweep_name
 from vaelab.results import write_record
-from vaelab.resume import LAST, check_sweep, comparable, differences, earlier_record, next_step
+from vaelab.resume import (
+    LAST,
+    check_sweep,
+    comparable,
+    differences,
+    earlier_record,
+    next_step,
+    remember_sweep,
+)
 
 QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null")
 SWEEP = ("-m", "model.beta=1,2", *SMALL, *QUICK)
@@ -101,7 +109,7 @@ def multirun(task, **config):
 def sweep(folder, before):
     """A sweep's folder with one finished job."""
     write_record(folder / "00-beta1", finished())
-    OmegaConf.save(before, folder / "multirun.yaml")
+    remember_sweep(folder, before)
 
 
 def test_the_same_sweep_and_one_that_has_grown_are_let_through(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from cli_runner import read_record, run
 from support.stopper import Stop
+from vaelab.callbacks.history import read_rows
 
 COMMON = (
     "data=digits",
@@ -157,3 +158,16 @@ def test_terminated_in_its_test_a_run_stops_the_sweep(tmp_path):
     again = run(tmp_path, "-m", "model.beta=1,2", *COMMON)
     assert again.code == 0
     assert [record["status"] for record in again.records.values()] == ["finished", "finished"]
+
+
+def test_csv_keeps_the_rows_from_before_the_stop(tmp_path):
+    settings = [setting for setting in COMMON if not setting.startswith("logger=")]
+    command = (*settings, "logger=csv", f"hydra.run.dir={tmp_path / 'run'}")
+    Stop.at("train_epoch_start", 3)
+    assert run(tmp_path, *command).code == 130
+    before = read_rows(tmp_path / "run" / "metrics.csv")
+    assert {row["epoch"] for row in before} >= {"0", "1"}
+    assert run(tmp_path, *command).code == 0
+    after = read_rows(tmp_path / "run" / "metrics.csv")
+    assert [row["val/elbo"] for row in after[: len(before)]] == [row["val/elbo"] for row in before]
+    assert [row["epoch"] for row in after if row["val/elbo"]] == ["0", "1", "2", "3"]

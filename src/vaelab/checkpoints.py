@@ -1,8 +1,10 @@
 """How checkpoints are written and read: whole or not at all, tensors and plain types alone."""
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -24,15 +26,22 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def random_states() -> dict[str, Any]:
-    """The states of torch's global generators, for layers of users that draw from them (dropout)."""
+    """The states of all global generators, for parts of users that draw from them (dropout); plain types."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
+        "python": random.getstate(),
     }
 
 
 def set_random_states(states: dict[str, Any]) -> None:
     """Put the generators where :func:`random_states` found them; other devices than then are left alone."""
     torch.set_rng_state(states["torch"].cpu())
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
     if states["cuda"] and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])

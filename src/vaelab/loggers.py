@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.assembly import build
+from vaelab.callbacks.history import read_rows
 from vaelab.training import named_scalars
 
 log = logging.getLogger(__name__)
@@ -94,10 +95,15 @@ def wandb_logger(
 
 
 def csv_logger(record: dict[str, Any], folder: Path) -> list[Logger]:
-    """``metrics.csv`` in the run's folder."""
+    """``metrics.csv`` in the run's folder; a run that goes on keeps what is there.
+
+    Steps after its last checkpoint were logged before, and are again: the later rows count.
+    """
+    before = read_rows(folder / "metrics.csv")
     logger = CSVLogger(folder, name="", version="")
     with warnings.catch_warnings():
         # it finds Hydra's files in the folder and warns; it deletes no file but an older metrics.csv
         warnings.filterwarnings("ignore", message="Experiment logs directory")
-        _ = logger.experiment
+        writer = logger.experiment
+    writer.metrics += [{key: value for key, value in row.items() if value} for row in before]
     return [logger]

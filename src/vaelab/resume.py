@@ -5,17 +5,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from vaelab.errors import UserError
-from vaelab.naming import BESIDE_THE_POINT, MULTIRUN, sweep_settings
+from vaelab.files import replacing
+from vaelab.naming import BESIDE_THE_POINT, sweep_settings
 from vaelab.results import FILE_NAME, plain, read_record
 
 log = logging.getLogger(__name__)
 
 LAST = "checkpoints/last.ckpt"  # what an interrupted run goes on from, below its folder
 FINISHED = "finished"
+SWEEP = "sweep.yaml"  # in a sweep's folder: the config that its jobs have in common
 SHOWN = 8  # differences that an error lists
 
 # How a run is shown while it lasts; its result is the same.
@@ -71,20 +72,15 @@ def check_sweep(folder: Path, config: Any) -> None:
     Raises:
         UserError: naming the settings that differ, before and now.
     """
-    multirun = folder / MULTIRUN
     kept = []
     for file in sorted(folder.glob(f"*/{FILE_NAME}")):
         record = earlier_record(file.parent)
         if record is not None and is_worth_keeping(file.parent, record):
             kept.append(record)
-    if not kept or not multirun.is_file():
+    if not kept or not (folder / SWEEP).is_file():
         return
-    try:
-        before = OmegaConf.load(multirun)
-        swept_before, swept_now = swept_keys(before), swept_keys(config)
-    except (yaml.YAMLError, AttributeError, ValueError):
-        log.warning("%s can't be read: each job is compared with its own record alone.", multirun)
-        return
+    before = OmegaConf.load(folder / SWEEP)
+    swept_before, swept_now = swept_keys(before), swept_keys(config)
     if swept_before != swept_now:
         raise UserError(
             f"The sweep in {folder} varies {_words(swept_before)}; this one varies {_words(swept_now)}. "
@@ -101,6 +97,12 @@ def check_sweep(folder: Path, config: Any) -> None:
     different = list(differences(*fixed))
     if different:
         raise UserError(changed(f"The sweep in {folder} was run", different))
+
+
+def remember_sweep(folder: Path, config: Any) -> None:
+    """Keep the config for :func:`check_sweep`; Hydra's own multirun.yaml may be cut off by a kill."""
+    with replacing(folder / SWEEP) as temporary:
+        OmegaConf.save(config, temporary)
 
 
 def swept_keys(config: Any) -> list[str]:

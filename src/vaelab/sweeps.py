@@ -14,7 +14,7 @@ from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.launchers import check_launcher
 from vaelab.naming import MULTIRUN, planned_jobs
 from vaelab.results import FILE_NAME, read_record
-from vaelab.resume import FINISHED, check_sweep
+from vaelab.resume import FINISHED, check_sweep, remember_sweep
 from vaelab.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Sweep(Callback):
         try:
             check_launcher(config.hydra)
             check_sweep(Path(config.hydra.sweep.dir), config)
+            remember_sweep(Path(config.hydra.sweep.dir), config)
         except UserError as error:  # Hydra makes a warning of whatever a callback raises, but not of an exit
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             raise SystemExit(MISTAKE) from None
