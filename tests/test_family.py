@@ -49,14 +49,16 @@ def _never_left_behind():
 def test_every_variant_on_every_kind_of_data(tmp_path, variant, data):
     folder = tmp_path / "run"
     command = (f"model={variant}", *DATA[data], *QUICK, f"hydra.run.dir={folder}")
-    Stop.at("train_batch_end", 3)
-    stopped = run(tmp_path, *command)
-    assert stopped.code == 130, stopped.err + stopped.out
+    resumes = data == "digits"  # once is enough
+    if resumes:
+        Stop.at("train_batch_end", 3)
+        stopped = run(tmp_path, *command)
+        assert stopped.code == 130, stopped.err + stopped.out
     result = run(tmp_path, *command)
     assert result.code == 0, result.err + result.out
     record = read_record(folder)
     assert record["status"] == "finished"
-    assert record["sessions"][-1]["from"] == "checkpoint"
+    assert record["sessions"][-1]["from"] == ("checkpoint" if resumes else "start")
     assert math.isfinite(record["metrics"]["test/distortion"])
     assert math.isfinite(record["metrics"]["train/loss"])
     assert any(row.get("val/distortion") for row in read_rows(folder / "metrics.csv"))

@@ -75,7 +75,8 @@ def assert_same_numbers(one: dict[str, Any], other: dict[str, Any]) -> None:
         if isinstance(value, float) and math.isnan(value):
             assert math.isnan(expected), name
         else:
-            assert value == pytest.approx(expected, rel=1e-4, abs=1e-6), name
+            same = value is None if expected is None else value == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            assert same, name
 
 
 @pytest.fixture(scope="module")

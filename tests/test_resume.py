@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cli_runner import SMALL, read_record, run
+from vaelab import sweeps
 from vaelab.errors import UserError
 from vaelab.heartbeat import claim
 from vaelab.naming import planned_jobs, sweep_name
@@ -22,6 +23,12 @@ from vaelab.resume import (
 
 QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null")
 SWEEP = ("-m", "model.beta=1,2", *SMALL, *QUICK)
+
+
+@pytest.fixture
+def _plain_table(monkeypatch):
+    """No report at a sweep's end: it takes longer than these sweeps."""
+    monkeypatch.setattr(sweeps, "comparison", lambda folder, records: sweeps.sweep_table(records))
 
 
 def finished(config=None, **more):
@@ -218,6 +225,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path):
     assert "report.html" in again.out  # it ends with the comparison all the same
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_fresh_folder_on_demand(tmp_path):
     assert run(tmp_path, *SWEEP, "sweep.name=mine").code == 0
     assert run(tmp_path, *SWEEP, "sweep.name=mine", "sweep.resume=false").code == 0
@@ -227,6 +235,7 @@ def test_a_fresh_folder_on_demand(tmp_path):
         assert len(stamps(tmp_path / "sweeps" / folder)) == 2
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_changed_config_under_the_same_name_is_an_error(tmp_path):
     first = run(tmp_path, *SWEEP, "sweep.name=mine")
     before = stamps(first.sweep)
@@ -238,6 +247,7 @@ def test_a_changed_config_under_the_same_name_is_an_error(tmp_path):
     assert stamps(first.sweep) == before
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_sweep_may_grow(tmp_path):
     first = run(tmp_path, "-m", "model.beta=1,4", *SMALL, *QUICK, "sweep.name=mine")
     before = stamps(first.sweep)
@@ -248,6 +258,7 @@ def test_a_sweep_may_grow(tmp_path):
     assert all(now[folder] == before[folder] for folder in before)
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_failed_job_is_run_again(tmp_path):
     setting = (*SWEEP, "sweep.name=mine")
     first = run(tmp_path, *setting)
@@ -262,6 +273,7 @@ def test_a_failed_job_is_run_again(tmp_path):
     assert len(record["sessions"]) == 2
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     variant = tmp_path / "conf" / "model" / "mine.yaml"
     variant.parent.mkdir(parents=True)
@@ -304,6 +316,7 @@ def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path):
     assert (folder / "results.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("_plain_table")
 def test_a_run_that_another_process_trains_is_left_to_it(tmp_path):
     first = run(tmp_path, *SWEEP)
     folder = first.sweep / "00-beta1"

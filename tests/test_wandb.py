@@ -22,8 +22,9 @@ def runs(beta_sweep: Result) -> list[WandbRun]:
 
 
 def numbers(record: dict, split: str) -> dict[str, float]:
-    """The record's numbers of a split under W&B's names."""
-    metrics = {name: value for name, value in record["metrics"].items() if name.startswith(f"{split}/")}
+    """The record's numbers of a split under W&B's names; what is undefined is not there."""
+    found = {name: value for name, value in record["metrics"].items() if name.startswith(f"{split}/")}
+    metrics = {name: value for name, value in found.items() if value is not None}
     kl = metrics.pop(f"{split}/kl_per_dim")
     return metrics | {f"{split}/kl/dim_{d:02d}": value for d, value in enumerate(kl)}
 
