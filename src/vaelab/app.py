@@ -27,7 +27,7 @@ from vaelab.heartbeat import beat, claim, read_beat
 from vaelab.hints import explain
 from vaelab.launchers import is_out_of_time
 from vaelab.naming import run_name, swept_overrides
-from vaelab.results import SCHEMA, write_record
+from vaelab.results import HISTORY_FILES, SCHEMA, write_record
 from vaelab.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
 from vaelab.sweeps import single_summary
 
@@ -90,11 +90,10 @@ def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
         from vaelab.experiment import train_and_measure  # imports torch and Lightning
 
         def tell(**progress: Any) -> None:
-            beat(folder, total_seconds=_total(before, clock), **progress)
+            beat(folder, **{**progress, "total_seconds": _total(before, clock)})
 
         if is_main_process():
-            told = {"epoch", "max_epochs", "step", "fit_seconds", "train_seconds", "images"}
-            tell(**{"epoch": 0, "step": 0, **{key: before[key] for key in told & before.keys()}})
+            tell(**{"epoch": 0, "step": 0, **before})
         train_and_measure(
             record,
             folder,
@@ -153,7 +152,7 @@ def take_up(
             record["started"] = earlier["started"]
         else:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            for name in (BEAT, "history.csv", "metrics.csv"):
+            for name in (BEAT, *HISTORY_FILES):
                 (folder / name).unlink(missing_ok=True)
     checkpoint = (folder / LAST).absolute() if step == "resume" else None
     os.environ[RESUME] = str(checkpoint or "")

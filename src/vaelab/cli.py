@@ -67,14 +67,14 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
     Hydra prints and swallows what it catches, unless HYDRA_FULL_ERROR asks for everything; so that is what
     we ask for, to say it in our own words. Who sets the variable gets the tracebacks.
     """
+    run = reader_may_leave()(run)
     wanted = os.environ.get("HYDRA_FULL_ERROR")
     if wanted:
         run()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with reader_may_leave():
-            run()
+        run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(f"{program}: {explain(error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(MISTAKE)

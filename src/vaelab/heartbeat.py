@@ -26,7 +26,7 @@ LOST_SECONDS = 60.0  # a run of another machine that has not beaten for so long 
 
 def beat(folder: Path, **progress: Any) -> None:
     """Write the heartbeat: ``progress`` (epoch, max_epochs, step, seconds ...), the time and the process."""
-    content = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **progress}
+    content = {**progress, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     with replacing(Path(folder) / FILE_NAME, durable=False) as file:
         file.write_text(json.dumps(content) + "\n", encoding="utf-8")
 

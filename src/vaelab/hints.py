@@ -57,11 +57,11 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
 
 def unknown_key(key: str, arguments: list[str]) -> str:
     """``model.bta`` -> which key was probably meant, or which there are at that place."""
-    keys = known_keys(arguments, without=key)
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
         return f"This model has no {key} to replace. To give it one: +{key}=..."
+    keys = known_keys(arguments, without=key)
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")

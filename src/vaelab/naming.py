@@ -28,6 +28,11 @@ def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dic
     return {o.key_or_group: o for o in OverridesParser.create().parse_overrides(lines)}
 
 
+def varying(settings: Mapping[str, Override]) -> list[str]:
+    """The keys and groups of a sweep's settings that vary, in their order."""
+    return [key for key, o in settings.items() if o.is_sweep_override()]
+
+
 def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     """The settings that vary in this sweep, and their values in this job: ``{"model.beta": "4"}``.
 
@@ -40,8 +45,7 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     if not multirun.is_file():  # another sweeper than Hydra's own: what differs between jobs is among these
         return job
     task = OmegaConf.load(multirun).hydra.overrides.task
-    settings = sweep_settings(task, hydra.sweeper.get("params"))
-    varies = {key for key, o in settings.items() if o.is_sweep_override()}
+    varies = varying(sweep_settings(task, hydra.sweeper.get("params")))
     return {key: value for key, value in job.items() if key in varies}
 
 
@@ -52,7 +56,7 @@ def planned_jobs(multirun: Path) -> list[str]:
     """
     hydra = OmegaConf.load(multirun).hydra
     settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
-    varies = {key for key, o in settings.items() if o.is_sweep_override()}
+    varies = varying(settings)
     parser = OverridesParser.create()
     names = []
     for job in BasicSweeper.split_arguments(list(settings.values()), max_batch_size=None)[0]:
@@ -109,7 +113,7 @@ def sweep_name(
     if name is None:
         settings = sweep_settings(task, sweeper.get("params") if sweeper else None)
         settings = {k: o for k, o in settings.items() if k.split(".")[0] not in BESIDE_THE_POINT}
-        swept = [key for key, o in settings.items() if o.is_sweep_override()]
+        swept = varying(settings)
         fixed = [choices[group] for group in ("model", "data") if group not in swept]
         text = {key: str(o.input_line).partition("=")[2] for key, o in settings.items()}
         labels = short_labels(swept).values()

@@ -9,6 +9,8 @@ from vaelab.files import replacing
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+# beside the record: a row an epoch; the second is Lightning's CSVLogger's, of the same form
+HISTORY_FILES = ("history.csv", "metrics.csv")
 
 
 def plain(value: Any) -> Any:
@@ -24,6 +26,24 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"model": {"beta": 4}}`` -> ``{"model.beta": 4}``; lists stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def finite(value: Any) -> float | None:
+    """``value`` as a float if it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from vaelab.errors import UserError
 from vaelab.files import replacing
-from vaelab.naming import BESIDE_THE_POINT, sweep_settings
-from vaelab.results import FILE_NAME, plain, read_record
+from vaelab.naming import BESIDE_THE_POINT, sweep_settings, varying
+from vaelab.results import FILE_NAME, flatten, plain, read_record
 
 log = logging.getLogger(__name__)
 
@@ -110,13 +110,12 @@ def swept_keys(config: Any) -> list[str]:
 
     In their order, since the jobs' folders are named in that order.
     """
-    settings = sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params"))
-    return [key for key, o in settings.items() if o.is_sweep_override()]
+    return varying(sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params")))
 
 
 def comparable(config: Any) -> dict[str, Any]:
     """The config as flat keys, without what does not bear on the result."""
-    flat = dict(_flat(plain(config)))
+    flat = flatten(plain(config))
     beside = (*BESIDE_THE_POINT, "hydra", *DISPLAY)
     return {k: v for k, v in flat.items() if not any(k == b or k.startswith(f"{b}.") for b in beside)}
 
@@ -140,14 +139,6 @@ def changed(what: str, different: list[str]) -> str:
         f"{what} with another config: {shown}{more}.\n"
         "Put it back, or use another sweep.name, or sweep.resume=false for a fresh folder."
     )
-
-
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _flat(item, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, value
 
 
 def _words(keys: Iterable[str]) -> str:

@@ -8,11 +8,9 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from yaml import YAMLError
 
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.launchers import check_launcher
-from vaelab.naming import MULTIRUN, planned_jobs
 from vaelab.results import FILE_NAME, read_record
 from vaelab.resume import FINISHED, check_sweep, remember_sweep
 from vaelab.tables import text_table
@@ -58,14 +56,12 @@ def sweep_records(folder: Path) -> list[dict[str, Any]]:
 
 def unfinished_jobs(folder: Path, records: list[dict[str, Any]]) -> set[str]:
     """The names of a sweep's jobs that have no record of a finished run, for whatever reason."""
+    from vaelab.status.jobs import planned
+
     finished = {record["folder"].name for record in records if record["status"] == FINISHED}
     unfinished = {record["folder"].name for record in records} - finished
-    try:
-        planned = planned_jobs(folder / MULTIRUN)
-    except (OSError, ValueError, AttributeError, YAMLError):  # another sweeper than Hydra's own
-        return unfinished
     done = {name.partition("-")[2] for name in finished}
-    return unfinished | {name for name in planned if name and name not in done}
+    return unfinished | {name for name in planned(folder) if name and name not in done}
 
 
 def sweep_table(records: list[dict[str, Any]], split: str = "test") -> str:

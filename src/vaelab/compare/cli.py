@@ -5,7 +5,6 @@ from pathlib import Path
 
 from vaelab.compare.records import locate, newest_sweep
 from vaelab.compare.report import compare
-from vaelab.pipes import reader_may_leave
 
 PROGRAM = "vaelab-compare"
 
@@ -37,9 +36,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     paths = [locate(name, args.outputs) for name in args.runs] or [newest_sweep(args.outputs)]
-    text = compare(paths, args.out, args.split, args.fold)
-    with reader_may_leave():
-        print(text)
+    print(compare(paths, args.out, args.split, args.fold))
 
 
 def main() -> None:

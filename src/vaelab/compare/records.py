@@ -1,7 +1,6 @@
 """Finding and reading records: any schema, any state; what can't be read is named and left out."""
 
 import csv
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError, nearest
-from vaelab.results import FILE_NAME, SCHEMA, read_record
-from vaelab.status.jobs import MULTIRUN, sweep_jobs, true_status
-
-HISTORY_FILES = ("history.csv", "metrics.csv")  # the second is Lightning's CSVLogger's, of the same form
+from vaelab.results import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
+from vaelab.status.jobs import MULTIRUN, no_sweep, sweep_jobs, true_status
+from vaelab.status.jobs import newest_sweep as sweep_written_last
 
 
 @dataclass(frozen=True)
@@ -196,34 +194,10 @@ def locate(argument: str, outputs: Path) -> Path:
 
 def newest_sweep(outputs: Path) -> Path:
     """The sweep whose last record was written last."""
-    newest: dict[Path, float] = {}
-    for record in (outputs / "sweeps").glob(f"*/*/{FILE_NAME}"):
-        sweep = record.parent.parent
-        newest[sweep] = max(newest.get(sweep, 0.0), record.stat().st_mtime)
-    if not newest:
-        raise UserError(
-            f"There is no sweep in {outputs / 'sweeps'}. Make one with vaelab-train -m model.beta=1,2,4, "
-            "or name a folder."
-        )
-    return max(newest, key=lambda sweep: newest[sweep])
-
-
-def finite(value: Any) -> float | None:
-    """``value`` as a float if it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"model": {"beta": 4}}`` -> ``{"model.beta": 4}``; lists stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    newest = sweep_written_last(outputs, [f"*/{FILE_NAME}"])
+    if newest is None:
+        raise no_sweep(outputs)
+    return newest
 
 
 def natural(text: Path | str) -> list[Any]:

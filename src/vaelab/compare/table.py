@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.compare.records import Run, finite
+from vaelab.compare.records import Run
 from vaelab.compare.statistics import Stat, fold
+from vaelab.results import finite
 from vaelab.tables import text_table
 
 BETA = "model.beta"

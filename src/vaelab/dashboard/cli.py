@@ -3,8 +3,6 @@
 import argparse
 import json
 
-from vaelab.pipes import reader_may_leave
-
 PROGRAM = "vaelab-dashboard"
 
 
@@ -36,8 +34,7 @@ def run(args: argparse.Namespace) -> None:
         place = args.entity, args.project, args.group
         views = {"workspace": sent(workspace(*place)), "report": sent(report(*place))}
         text = json.dumps(views, indent=1, ensure_ascii=False)
-    with reader_may_leave():
-        print(text)
+    print(text)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.objectives.elbo import KL, Distortion
+from vaelab.objectives.objective import Term
 from vaelab.schedules import as_schedule
 from vaelab.types import LatentStats
 
@@ -86,14 +87,11 @@ class Multiplier(nn.Module):
         return self.log_value.exp()
 
 
-class TargetRate(KL):
-    """lambda (mean_n KL_n - R): the multiplier lambda, a beta that is found, leads the rate to R nats.
-
-    min over the model of D subject to mean KL = R, as in Alemi et al. (2018, section 4), by the method of
-    multipliers instead of a penalty.
+class Led(Term):
+    """lambda (mean - target) is minimised: a multiplier leads the mean of the term to its target.
 
     Args:
-        target: R in nats: a number or a schedule.
+        target: in nats per image: a number or a schedule.
         start, lr: see :class:`Multiplier`.
     """
 
@@ -112,27 +110,17 @@ class TargetRate(KL):
         return self.multiplier(value - self.target(step))
 
 
-class Geco(Distortion):
+class TargetRate(Led, KL):
+    """lambda (mean_n KL_n - R): the multiplier lambda, a beta that is found, leads the rate to R nats.
+
+    min over the model of D subject to mean KL = R, as in Alemi et al. (2018, section 4), by the method of
+    multipliers instead of a penalty. Its target is R.
+    """
+
+
+class Geco(Led, Distortion):
     """lambda (D - target), beside a KL of weight 1: the least rate at a given distortion.
 
     GECO (Rezende & Viola, 2018, algorithm 1), with the distortion, nats per image, as the
     constraint, and Adam's mean over the steps in place of the paper's moving average.
-
-    Args:
-        target: the distortion in nats per image: a number or a schedule.
-        start, lr: see :class:`Multiplier`.
     """
-
-    def __init__(
-        self,
-        target: float | nn.Module,
-        weight: float | nn.Module = 1.0,
-        start: float = 1.0,
-        lr: float = 1e-2,
-    ) -> None:
-        super().__init__(weight)
-        self.target = as_schedule(target)
-        self.multiplier = Multiplier(start, lr)
-
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
-        return self.multiplier(value - self.target(step))

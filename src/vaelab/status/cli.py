@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaelab.errors import UserError
+from vaelab.errors import INTERRUPTED, MISTAKE, UserError
 from vaelab.pipes import reader_may_leave
-from vaelab.status.jobs import LOG, Job, counts, newest_sweep, sweep_jobs
+from vaelab.status.jobs import LOG, Job, counts, newest_sweep, no_sweep, sweep_jobs
 
 PROGRAM = "vaelab-status"
 CLEAR = "\x1b[H\x1b[2J"  # the cursor home, the screen empty
@@ -53,10 +53,7 @@ def find(name: str | None, outputs: Path) -> Path:
     if name is None:
         newest = newest_sweep(outputs)
         if newest is None:
-            raise UserError(
-                f"There is no sweep in {outputs / 'sweeps'}. Make one with vaelab-train -m model.beta=1,2,4, "
-                "or name a folder."
-            )
+            raise no_sweep(outputs)
         return newest
     from vaelab.compare.records import locate
 
@@ -170,10 +167,10 @@ def main() -> None:
             run(args)
     except UserError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISTAKE)
     except KeyboardInterrupt:
         print()
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

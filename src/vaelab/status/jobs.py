@@ -12,10 +12,12 @@ import yaml
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import results
+from vaelab.errors import UserError
+from vaelab.heartbeat import FILE_NAME as BEAT
 from vaelab.heartbeat import is_alive, read_beat
+from vaelab.naming import MULTIRUN, planned_jobs
 
 STATES = ("finished", "running", "interrupted", "failed", "unreadable", "waiting")
-MULTIRUN = "multirun.yaml"  # Hydra's, in the sweep's folder: what was asked for
 LOG = "run.log"
 
 
@@ -70,8 +72,6 @@ def sweep_jobs(folder: Path) -> list[Job]:
 
 def planned(folder: Path) -> list[str]:
     """The swept names that the sweep's last command asked for; none if that can't be told."""
-    from vaelab.naming import planned_jobs
-
     try:
         return planned_jobs(folder / MULTIRUN)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, AttributeError):
@@ -103,7 +103,7 @@ def read_job(folder: Path, swept: bool = True) -> Job:
         state,
         folder,
         progress=read_progress(folder) if state in ("running", "interrupted") else None,
-        seconds=_number_or_none(timing.get("total_seconds")) if isinstance(timing, dict) else None,
+        seconds=results.finite(timing.get("total_seconds")) if isinstance(timing, dict) else None,
         error=str(record["error"]) if record.get("error") else None,
         swept=swept,
     )
@@ -114,7 +114,7 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
     last = read_beat(folder)
     if last is None:
         return None
-    known = {name: _number_or_none(last.get(name)) for name in ("epoch", "max_epochs", "time", "fit_seconds")}
+    known = {name: results.finite(last.get(name)) for name in ("epoch", "max_epochs", "time", "fit_seconds")}
     epoch, most, beat, seconds = known.values()
     age = None if beat is None else max(0.0, (time.time() if now is None else now) - beat)
     left = None
@@ -123,14 +123,25 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
     return Progress(int(epoch or 0), int(most) if most and most > 0 else None, age, left)
 
 
-def newest_sweep(outputs: Path) -> Path | None:
-    """The sweep below ``<outputs>/sweeps`` in which something was written last; None if there is none."""
+SIGNS = (MULTIRUN, f"*/{results.FILE_NAME}", f"*/{BEAT}")
+
+
+def newest_sweep(outputs: Path, signs: Sequence[str] = SIGNS) -> Path | None:
+    """The sweep below ``<outputs>/sweeps`` in which any of the files ``signs`` was written last, or None."""
     newest: dict[Path, float] = {}
-    for pattern in (MULTIRUN, f"*/{results.FILE_NAME}", "*/heartbeat.json"):
-        for file in (outputs / "sweeps").glob(f"*/{pattern}"):
-            sweep = file.parent if pattern == MULTIRUN else file.parent.parent
+    for sign in signs:
+        for file in (outputs / "sweeps").glob(f"*/{sign}"):
+            sweep = file.parents[sign.count("/")]
             newest[sweep] = max(newest.get(sweep, 0.0), _changed(file))
     return max(newest, key=lambda sweep: newest[sweep], default=None)
+
+
+def no_sweep(outputs: Path) -> UserError:
+    """The error where one is asked for and there is none."""
+    return UserError(
+        f"There is no sweep in {outputs / 'sweeps'}. Make one with vaelab-train -m model.beta=1,2,4, "
+        "or name a folder."
+    )
 
 
 def counts(jobs: Sequence[Job]) -> dict[str, int]:
@@ -150,9 +161,3 @@ def _number(name: str) -> tuple[float, str]:
     """``03-beta4`` after ``2-beta1``; what has no number comes last."""
     number = re.match(r"\d+", name)
     return (int(number[0]) if number else math.inf, name)
-
-
-def _number_or_none(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
