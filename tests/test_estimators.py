@@ -50,7 +50,7 @@ def test_the_aggregate_posterior_is_the_mixture(monkeypatch):
     z, loc, scale = rng.normal(size=(2, 5, 3)), rng.normal(size=(6, 3)), rng.uniform(0.2, 1, size=(6, 3))
     density = sum(multivariate_normal.pdf(z, loc[n], np.diag(scale[n] ** 2)) for n in range(6)) / 6
     np.testing.assert_allclose(log_aggregate_posterior(z, loc, scale), np.log(density))
-    monkeypatch.setattr("vaelab.estimators.CHUNK", 2 * loc.size)  # two z at a time
+    monkeypatch.setattr("vaelab.estimators.CHUNK", 2 * len(loc))  # two z at a time
     np.testing.assert_allclose(log_aggregate_posterior(z, loc, scale), np.log(density))
 
 

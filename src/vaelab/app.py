@@ -188,6 +188,7 @@ def new_record(cfg: DictConfig, hydra: Any) -> dict[str, Any]:
         "parameters": None,
         "timing": {},
         "metrics": {},
+        "verdict": None,
         "config": None,
     }
 

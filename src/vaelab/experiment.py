@@ -26,6 +26,7 @@ from vaelab.callbacks.history import scalars
 from vaelab.checkpoints import WholeCheckpoints
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.health import verdict
 from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
 from vaelab.schedules import set_total_steps
@@ -121,6 +122,8 @@ def train_and_measure(
         record["timing"] |= clock.report()
         train = {name: value for name, value in train.items() if name.startswith("train/")}
         record["metrics"] = train | held_out_metrics(lit)
+        found = verdict(record["metrics"])
+        record["verdict"] = None if found is None else found.as_dict()
         write_summary(loggers, record)
 
 

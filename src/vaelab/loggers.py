@@ -46,7 +46,13 @@ def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(
-                {**scalars, "weights": record["weights"], "status": "finished", **record["timing"]}
+                {
+                    **scalars,
+                    "verdict": (record["verdict"] or {}).get("label"),
+                    "weights": record["weights"],
+                    "status": "finished",
+                    **record["timing"],
+                }
             )
 
 

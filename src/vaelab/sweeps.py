@@ -114,6 +114,8 @@ def single_summary(folder: Path, record: dict[str, Any]) -> str:
     """The end of a run that was not part of a sweep."""
     lines = [sweep_table([{**record, "swept": {}}])]
     lines.append(UNITS)
+    if record.get("verdict"):
+        lines.append(f"Verdict:      {record['verdict']['label']}: {record['verdict']['words']}")
     lines.append(f"Run:          {folder}/")
     lines.append(f"Sample grids: {folder}/samples/*.png")
     return "\n".join([*lines, *wandb_lines([record])])

@@ -3,6 +3,7 @@
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -163,7 +164,14 @@ class LitAutoencoder(pl.LightningModule):
             discrete=self.model.likelihood.discrete(batch.x),
             y=batch.y,
             factors=batch.factors,
+            position=batch.position,
+            distortion_of=partial(self._distortion_of, batch),
         )
+
+    def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
+        """-log p(x|z) of the batch's images at ``rows`` (M,) with z (M, D) of any origin, (M,)."""
+        y = None if batch.y is None else batch.y[rows]
+        return self.model.distortion(batch.x[rows].to(self.dtype), z[None], y)[0]
 
     def _noise_of(self, split: str, batch: Batch) -> Noise:
         """The noise that belongs to these images of this split, from a table that grows as needed."""

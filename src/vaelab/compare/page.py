@@ -15,7 +15,7 @@ from PIL import Image
 from vaelab.compare import figures, words
 from vaelab.compare.sheets import Sheet
 from vaelab.compare.style import PLOTLY_MARKERS, SERIES, inline_svg
-from vaelab.compare.table import MAIN, Row, Table, cells_as_text, show, show_stat
+from vaelab.compare.table import MAIN, Row, Table, cells_as_text, details, show, show_stat
 
 ASSETS = Path(__file__).parent / "assets"
 INTERACTIVE = "rate-distortion"
@@ -28,6 +28,7 @@ def page(title: str, table: Table, svgs: dict[str, tuple[str, str, str]], sheets
     sections = [section("Findings", bullets(words.findings(table)))]
     sections += [figure_section(name, *parts) for name, parts in svgs.items() if name == INTERACTIVE]
     sections.append(section("Table", table_html(table)))
+    sections += [details_section(table, *detail) for detail in details(table)]
     sections += [figure_section(name, *parts) for name, parts in svgs.items() if name != INTERACTIVE]
     sections += [sheet_section(sheet) for sheet in sheets]
     sections.append(differences_section(table))
@@ -142,7 +143,19 @@ def data_uri(picture: Image.Image) -> str:
 
 def table_html(table: Table) -> str:
     """The table; page.js makes its headings buttons that sort by the cells' data-value."""
-    header, rows = cells_as_text(table)
+    fold = (
+        " ± is the half width of a 95% interval over seeds (Student's t); one seed has none."
+        if table.folded
+        else ""
+    )
+    sorts = '<span class="screen"> A click on a heading sorts.</span>'
+    note = f"In nats per image; blank is undefined.{fold}{sorts}"
+    return f'{sortable(table, table.metrics, table.split, "runs")}<p class="note">{note}</p>'
+
+
+def sortable(table: Table, metrics: Sequence[str], split: str, name: str) -> str:
+    """One row a configuration, with these metrics; page.js makes its headings buttons (see table_html)."""
+    header, rows = cells_as_text(table, metrics, split)
     settings = len(table.names or ["run"])
     keys = [*(table.columns or ("run",)), *header[settings:]]
     head = "".join(
@@ -151,32 +164,30 @@ def table_html(table: Table) -> str:
     )
     body = []
     for row, cells in zip(table.rows, rows, strict=True):
-        values = sort_values(table, row, cells)
+        values = sort_values(table, row, cells, [f"{split}/{metric}" for metric in metrics])
         columns = [
             f'<td data-value="{html.escape(value)}">{html.escape(cell)}</td>'
             for cell, value in zip(cells, values, strict=True)
         ]
         start = "<tr>" if row.n else '<tr class="empty">'
         body.append(f"{start}{''.join(columns)}</tr>")
-    fold = (
-        " ± is the half width of a 95% interval over seeds (Student's t); one seed has none."
-        if table.folded
-        else ""
-    )
-    sorts = '<span class="screen"> A click on a heading sorts.</span>'
-    note = f"In nats per image; blank is undefined.{fold}{sorts}"
     return (
-        '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
-        f'<table id="runs"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<p class="note">{note}</p>'
+        f'<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table class="runs" id="{name}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def sort_values(table: Table, row: Row, cells: Sequence[str]) -> list[str]:
+def details_section(table: Table, title: str, note: str, metrics: Sequence[str], split: str) -> str:
+    name = f"table-{title.lower().replace(' ', '-')}"
+    body = f'{sortable(table, metrics, split, name)}<p class="note">{html.escape(note)}</p>'
+    return section(title, body)
+
+
+def sort_values(table: Table, row: Row, cells: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """What each cell sorts by: full precision for metrics, the text for all else; blank last."""
     values = [show(value) for value in row.cells] or [cells[0]]
     values += [str(row.n)] if table.folded else []
-    numbers = (table.number(row, metric) for metric in table.metrics)
+    numbers = map(row.mean, metrics)
     values += ["" if number is None else repr(number) for number in numbers]
     return [*values, *cells[len(values) :]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError, nearest
+from vaelab.health import Verdict, verdict
 from vaelab.results import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
 from vaelab.status.jobs import MULTIRUN, no_sweep, sweep_jobs, true_status
 from vaelab.status.jobs import newest_sweep as sweep_written_last
@@ -38,6 +39,10 @@ class Run:
     def number(self, metric: str) -> float | None:
         """A scalar metric; None where it is missing, undefined or infinite."""
         return finite(self.metrics.get(metric))
+
+    def verdict(self, split: str) -> Verdict | None:
+        """Whether the posterior collapsed, on the images of ``split``; None if its numbers don't tell."""
+        return verdict(self.metrics, split) if self.finished else None
 
     def vector(self, metric: str) -> list[float] | None:
         """A metric with one number a dimension; None where it or any of its numbers is missing."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vaelab.compare import words
 from vaelab.compare.records import Reading, read_runs
-from vaelab.compare.table import Table, as_csv, as_markdown, as_text, build_table, cells_as_text
+from vaelab.compare.table import Table, as_csv, as_markdown, as_text, build_table, cells_as_text, details
 from vaelab.errors import UserError
 from vaelab.files import replacing
 
@@ -111,6 +111,8 @@ def markdown(
     """The report for pasting into an issue; its pictures lie beside it."""
     parts = [f"# {title}", "\n".join(f"- {text}" for text in words.findings(table))]
     parts.append(as_markdown(*cells_as_text(table)))
+    for heading, note, metrics, split in details(table):
+        parts.append(f"## {heading}\n\n{as_markdown(*cells_as_text(table, metrics, split))}\n\n{note}")
     for name in figures:
         heading, caption = CAPTIONS[name]
         parts.append(f"## {heading}\n\n![{heading}]({name}.png)\n\n{caption}")

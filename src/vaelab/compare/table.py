@@ -17,6 +17,19 @@ from vaelab.tables import text_table
 BETA = "model.beta"
 SEED = "seed"
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
+NAMES = {**MAIN, "mutual_information": "MI", "hole_rate": "hole rate"}
+# A table of their own: the split of the rate, and how the decoder takes other z.
+HEALTH = (
+    "mutual_information",
+    "total_correlation",
+    "dimension_wise_kl",
+    "aggregate_kl",
+    "hole_rate",
+    "shuffle_gap",
+    "prior_gap",
+    "aggregate_images",
+)
+EVALUATED = "eval"  # what vaelab-evaluate has added
 # What two runs may differ in and still be two seeds of one configuration.
 INCIDENTAL = (SEED, "name", "group", "paths", "sweep", "logger", "callbacks", "trainer.enable_progress_bar")
 
@@ -54,6 +67,13 @@ class Row:
     def mean(self, metric: str) -> float | None:
         return self.stats[metric].mean if metric in self.stats else None
 
+    def verdict(self, split: str) -> str:
+        """``healthy``; of seeds that differ ``2 healthy, 1 partial``; empty where none can be told."""
+        found = Counter(verdict.label for run in self.runs if (verdict := run.verdict(split)) is not None)
+        return (
+            next(iter(found), "") if len(found) < 2 else ", ".join(f"{n} {word}" for word, n in found.items())
+        )
+
 
 @dataclass(frozen=True)
 class Table:
@@ -74,10 +94,28 @@ class Table:
 
     @property
     def metrics(self) -> list[str]:
-        """Scalar metrics of the split, without its name: the four of the ELBO, then the others."""
-        prefix = f"{self.split}/"
-        found = [name.removeprefix(prefix) for name in self.all_metrics if name.startswith(prefix)]
-        return [*MAIN, *(name for name in found if name not in MAIN)]
+        """Scalar metrics of the split, without its name: the four of the ELBO, then the others.
+
+        Without the details of latent health, which :attr:`health` has.
+        """
+        found = self._measured(self.split)
+        others = [name for name in found if name not in MAIN and name not in HEALTH]
+        return [*MAIN, *(name for name in NAMES if name in found and name not in MAIN), *others]
+
+    @property
+    def health(self) -> list[str]:
+        """Those of HEALTH that any run has."""
+        found = self._measured(self.split)
+        return [name for name in HEALTH if name in found]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """What ``vaelab-evaluate`` has measured of any run, without ``eval/``."""
+        return self._measured(EVALUATED)
+
+    def _measured(self, split: str) -> list[str]:
+        prefix = f"{split}/"
+        return [name.removeprefix(prefix) for name in self.all_metrics if name.startswith(prefix)]
 
     @property
     def all_metrics(self) -> list[str]:
@@ -214,7 +252,8 @@ def show_stat(stat: Stat | None, metric: str = "", runs: int | None = None) -> s
     if stat is None:
         return ""
     name = metric.rsplit("/", 1)[-1]
-    digits = 0 if name == "active_units" and stat.mean == round(stat.mean) else digits_of(name)
+    whole = name in ("active_units", "aggregate_images") and stat.mean == round(stat.mean)
+    digits = 0 if whole else digits_of(name)
     text = f"{stat.mean:.{digits}f}"
     if stat.half is not None:
         text += f" ±{stat.half:.{max(digits, 1)}f}" if stat.half else " ±0"
@@ -222,23 +261,49 @@ def show_stat(stat: Stat | None, metric: str = "", runs: int | None = None) -> s
 
 
 def digits_of(name: str) -> int:
-    return {"active_units": 1, "mse": 4}.get(name, 2)
+    return {"active_units": 1, "mse": 4, "hole_rate": 3}.get(name, 2)
 
 
-def cells_as_text(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as the terminal, Markdown and the page show them."""
+def cells_as_text(
+    table: Table, metrics: Sequence[str] | None = None, split: str | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, as the terminal, Markdown and the page show them; of ``table.metrics`` by default."""
+    metrics, split = table.metrics if metrics is None else metrics, split or table.split
     names = table.names or ["run"]
     header = [*names, *(["n"] if table.folded else [])]
-    header += [MAIN.get(metric, metric) for metric in table.metrics]
+    header += [NAMES.get(metric, metric) for metric in metrics]
+    verdicts = [row.verdict(table.split) if split == table.split else "" for row in table.rows]
     status = any(row.status for row in table.rows)
     rows = []
-    for row in table.rows:
+    for row, verdict in zip(table.rows, verdicts, strict=True):
         cells = [show(value) for value in row.cells] or [row.first.name]
         cells += [str(row.n)] if table.folded else []
-        stats = (row.stats.get(f"{table.split}/{metric}") for metric in table.metrics)
-        cells += [show_stat(s, m, row.n) for m, s in zip(table.metrics, stats, strict=True)]
-        rows.append(cells + ([row.status] if status else []))
-    return header + (["status"] if status else []), rows
+        stats = (row.stats.get(f"{split}/{metric}") for metric in metrics)
+        cells += [show_stat(s, m, row.n) for m, s in zip(metrics, stats, strict=True)]
+        rows.append(cells + ([verdict] if any(verdicts) else []) + ([row.status] if status else []))
+    return header + (["verdict"] if any(verdicts) else []) + (["status"] if status else []), rows
+
+
+def details(table: Table) -> list[tuple[str, str, list[str], str]]:
+    """Further tables: title, how to read it, metrics, split. Those that any run has something for."""
+    health = (
+        "Latent health",
+        "The rate splits into MI, I_q(x; z), total_correlation and dimension_wise_kl (Chen et al., 2018); "
+        "the last two sum to aggregate_kl, KL(q(z) || p(z)). Estimated with the exact mixture of the "
+        "posteriors of aggregate_images images, so MI is at most the log of their number. The hole rate is "
+        "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes. "
+        "The gaps say by how many nats the distortion rises with another image's code (shuffle) and with "
+        "the prior's.",
+        table.health,
+        table.split,
+    )
+    evaluated = (
+        "Evaluation",
+        "What vaelab-evaluate has measured; methods and sample sizes stand in each run's results.json.",
+        table.evaluated,
+        EVALUATED,
+    )
+    return [part for part in (health, evaluated) if part[2]]
 
 
 def as_text(table: Table) -> str:
@@ -260,13 +325,15 @@ def as_csv(table: Table) -> str:
     parts = [(name, f"{name}_ci95") if table.folded else (name,) for name in metrics]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")  # None becomes a blank
-    writer.writerow([*table.columns, "variant", "dataset", "n", "status", *itertools.chain(*parts), "runs"])
+    facts = ["variant", "dataset", "n", "status", "verdict"]
+    writer.writerow([*table.columns, *facts, *itertools.chain(*parts), "runs"])
     for row in table.rows:
         numbers: list[float | None] = []
         for name in metrics:
             stat = row.stats.get(name)
             mean, half = (stat.mean, stat.half) if stat else (None, None)
             numbers += [mean, half] if table.folded else [mean]
-        facts = [row.first.variant, row.first.dataset, row.n, row.status or "finished"]
-        writer.writerow([*row.cells, *facts, *numbers, ";".join(str(run.folder) for run in row.runs)])
+        known = [row.first.variant, row.first.dataset, row.n, row.status or "finished"]
+        known.append(row.verdict(table.split))
+        writer.writerow([*row.cells, *known, *numbers, ";".join(str(run.folder) for run in row.runs)])
     return text.getvalue()

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from vaelab.compare.records import Run, natural
 from vaelab.compare.table import Row, Table, canonical, show, show_stat
+from vaelab.health import COLLAPSED, CRITERION, DETERMINISTIC, PARTIAL
 from vaelab.status.jobs import MULTIRUN, read_progress
 
-COLLAPSED_RATE = 0.5  # nats per image; log 2 = 0.69 would be one yes or no about an image
 MOST_SERIES = 6  # sentences about more than these are no help
 NOT_COMPARED = ("name", "group", "sweep", "paths", "logger")
 
@@ -132,30 +133,37 @@ def active_units(known: Sequence[tuple[Row, float]]) -> list[str]:
     return [f"Active units do not drop by one or more over these betas: {span}."]
 
 
-def looks_collapsed(run: Run, split: str) -> bool:
-    """Rate below 0.5 nats per image, or no active unit: the code says next to nothing about the image."""
-    rate, units = run.number(f"{split}/rate"), run.number(f"{split}/active_units")
-    return (rate is not None and rate < COLLAPSED_RATE) or units == 0
-
-
 def collapsed(table: Table) -> list[str]:
-    """Which configurations look collapsed, with the criterion."""
-    needed = [f"{table.split}/{metric}" for metric in ("rate", "active_units")]
-    judged = [run for run in table.runs if run.finished and any(run.number(m) is not None for m in needed)]
-    if not judged:
+    """Which configurations have collapsed, and which in part, with the criterion."""
+    labels = {run.folder: found.label for run in table.runs if (found := run.verdict(table.split))}
+    if not set(labels.values()) - {DETERMINISTIC}:
         return []
-    criterion = f"a rate below {COLLAPSED_RATE:g} nats per image, or no active unit"
+    sentences = []
+    gone = named_with(table, labels, COLLAPSED, "rate", "rate {:.2f}")
+    sentences.append(
+        f"Collapsed ({CRITERION}): {'; '.join(shortened(gone))}."
+        if gone
+        else f"No run has collapsed ({CRITERION})."
+    )
+    part = named_with(table, labels, PARTIAL, "active_units", "{:g} active units")
+    if part:
+        sentences.append(
+            f"Partly collapsed (some dimensions are the same for every image): {'; '.join(shortened(part))}."
+        )
+    return sentences
+
+
+def named_with(table: Table, labels: dict[Path, str], label: str, metric: str, fact: str) -> list[str]:
+    """The rows with a run of this verdict: ``beta 4 (rate 0.06, 2 of 3 seeds)``."""
     named = []
     for row in table.rows:
-        found = sum(run in judged and looks_collapsed(run, table.split) for run in row.runs)
+        found = sum(labels.get(run.folder) == label for run in row.runs)
         if found:
-            rate = table.number(row, "rate")
-            facts = [f"rate {rate:.2f}"] if rate is not None else []
+            value = table.number(row, metric)
+            facts = [fact.format(value)] if value is not None else []
             facts += [f"{found} of {row.n} seeds"] if row.n > 1 else []
             named.append(row.label + (f" ({', '.join(facts)})" if facts else ""))
-    if not named:
-        return [f"No run looks collapsed ({criterion})."]
-    return [f"Looks collapsed ({criterion}): {'; '.join(shortened(named))}."]
+    return named
 
 
 def undefined(table: Table) -> list[str]:

@@ -1,7 +1,7 @@
 "use strict";
 
 // The table: each heading becomes a button that sorts, first upwards, then downwards. Blank cells stay last.
-for (const table of document.querySelectorAll("#runs")) {
+for (const table of document.querySelectorAll("table.runs")) {
   const headings = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];
   const valueOf = (row, column) => row.cells[column].dataset.value;

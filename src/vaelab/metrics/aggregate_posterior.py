@@ -1,0 +1,69 @@
+"""The aggregate posterior q(z) beside the images and the prior: the split of the rate, and holes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from vaelab.estimators import aggregate_log_densities
+from vaelab.holes import hole_rate
+
+
+class AggregatePosterior(Metric):
+    """The split of the rate (Chen et al., 2018, eq. 2) and the hole rate, of a split's first ``images``.
+
+    With q(z) = 1/N sum_n q(z|x_n), the exact mixture over these N images, and one z_n ~ q(z|x_n) for each:
+
+    - ``mutual_information``: I_q(x; z) = E[log q(z|x) - log q(z)], the index-code information. At most log N;
+      near that it says that codes don't overlap, and no more.
+    - ``total_correlation``: KL(q(z) || prod_d q(z_d)).
+    - ``dimension_wise_kl``: sum_d KL(q(z_d) || p(z_d)); NaN where the prior is no product of dimensions.
+    - ``aggregate_kl``: KL(q(z) || p(z)), the sum of the last two.
+    - ``hole_rate``: see :func:`vaelab.holes.hole_rate`.
+    - ``aggregate_images``: N.
+
+    The first three sum to the Monte Carlo rate of the same z. All in nats but the last two. NaN where q has
+    no density of z (a deterministic posterior, codes), but for the hole rate.
+    """
+
+    full_state_update = False
+
+    def __init__(self, images: int = 2000) -> None:
+        super().__init__()
+        self.images = images
+        for state in ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril"):
+            self.add_state(state, [], dist_reduce_fx="cat")
+
+    def update(
+        self, position: Tensor, z: Tensor, z_prior: Tensor, loc: Tensor, scale: Tensor, log_q: Tensor,
+        log_p: Tensor, kl: Tensor, q: Any = None,
+    ) -> None:  # fmt: skip
+        """position (B,); z (S, B, D), the first sample is used; the others (B, D); log_q, log_p (S, B)."""
+        chosen = position < self.images
+        rows = {
+            "position": position, "z": z[0], "z_prior": z_prior, "loc": loc, "scale": scale,
+            "log_q": log_q[0], "log_p": log_p[0], "factorised": kl.isfinite().all(-1),
+        }  # fmt: skip
+        if hasattr(q, "tril"):
+            rows["tril"] = q.tril
+        for name, values in rows.items():
+            getattr(self, name).append(values[chosen])
+
+    def compute(self) -> dict[str, Tensor]:
+        known = {name: getattr(self, name) for name in self._defaults}
+        # by image: the same numbers whatever the batches and processes
+        order = dim_zero_cat(known.pop("position")).argsort()
+        rows = {name: dim_zero_cat(value)[order] for name, value in known.items() if len(value)}
+        z, log_q, log_p = rows["z"], rows["log_q"], rows["log_p"]
+        joint, marginals = aggregate_log_densities(z, rows["loc"], rows["scale"], rows.get("tril"))
+        apart = torch.where(rows["factorised"], marginals - log_p, torch.nan)
+        return {
+            "mutual_information": (log_q - joint).mean(),
+            "total_correlation": (joint - marginals).mean(),
+            "dimension_wise_kl": apart.mean(),
+            "aggregate_kl": (joint - log_p).mean(),
+            "hole_rate": hole_rate(z, rows["z_prior"]),
+            "aggregate_images": z.new_tensor(float(len(z))),
+        }

@@ -1,0 +1,109 @@
+"""The decoder test against a linear decoder's closed form."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from builders import random
+from vaelab.metrics import DecoderTest
+
+W = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, 1.0]])
+VARIANCE = 0.5
+
+
+def distortion(x: Tensor, z: Tensor) -> Tensor:
+    """-log N(x; W z, VARIANCE) up to a constant."""
+    return (x - z @ W.T).square().sum(-1) / (2 * VARIANCE)
+
+
+def measured(
+    x: Tensor, z: Tensor, z_prior: Tensor, sizes: list[int], images: int = 10**4, weight: float = 1.0
+):
+    metric = DecoderTest(images)
+    start = 0
+    for size in sizes:
+        part = slice(start, start + size)
+        metric.update(
+            position=torch.arange(len(x))[part],
+            z=z[None, part],
+            z_prior=z_prior[part],
+            distortion=distortion(x[part], weight * z[part])[None],
+            distortion_of=lambda other, rows, part=part: distortion(x[part][rows], weight * other),
+        )
+        start += size
+    return {name: value.item() for name, value in metric.compute().items()}
+
+
+def data(number: int) -> tuple[Tensor, Tensor, Tensor]:
+    z = torch.randn(number, 2, generator=random(0))
+    return z @ W.T, z, 2 * torch.randn(number, 2, generator=random(1))
+
+
+def test_the_gaps_of_a_linear_decoder():
+    """x = W z: E |W (z - z')|^2 / 2 s^2 = tr(W (C + C') W^T) / 2 s^2, with C = I, and C' = I or 4 I."""
+    found = measured(*data(4000), [1000] * 4)
+    each = (W @ W.T).trace().item() / (2 * VARIANCE)
+    assert found["shuffle_gap"] == pytest.approx(2 * each, rel=0.06)
+    assert found["prior_gap"] == pytest.approx(5 * each, rel=0.06)
+
+
+def test_a_decoder_that_ignores_z_shows_no_gap():
+    assert measured(*data(300), [100] * 3, weight=0.0) == {"shuffle_gap": 0.0, "prior_gap": 0.0}
+
+
+@pytest.mark.parametrize("sizes", [[1] * 301, [7] * 43, [300, 1]])
+def test_the_batch_size_does_not_matter(sizes):
+    expected = measured(*data(301), [301])
+    assert measured(*data(301), sizes) == {name: pytest.approx(v, rel=1e-5) for name, v in expected.items()}
+
+
+def test_the_first_images_are_used():
+    x, z, z_prior = data(301)
+    expected = measured(x[:100], z[:100], z_prior[:100], [100])
+    found = measured(x, z, z_prior, [64] * 4 + [45], images=100)
+    assert found == {name: pytest.approx(value, rel=1e-5) for name, value in expected.items()}
+
+
+def test_the_other_code_is_never_the_images_own():
+    number = 50
+    metric, seen = DecoderTest(), []
+    code = torch.arange(float(number))[:, None]
+
+    def look(z: Tensor, rows: Tensor) -> Tensor:
+        seen.append((rows, z[:, 0]))
+        return torch.zeros(len(rows))
+
+    metric.update(torch.arange(number), code[None], code, torch.zeros(1, number), look)
+    rows, other = seen[0]
+    assert rows.tolist() == list(range(1, number))
+    assert (other < rows).all()
+    assert len(other.unique()) > 20
+
+
+def test_reset_forgets_the_codes():
+    metric = DecoderTest()
+    for _ in range(2):
+        x, z, z_prior = data(20)
+        metric.update(
+            torch.arange(20),
+            z[None],
+            z_prior,
+            distortion(x, z)[None],
+            lambda o, rows, x=x: distortion(x[rows], o),
+        )
+        value = metric.compute()
+        metric.reset()
+    assert value["shuffle_gap"].item() == pytest.approx(measured(*data(20), [20])["shuffle_gap"], rel=1e-6)
+
+
+def test_one_image_alone_has_no_other():
+    assert torch.tensor(list(measured_of_one().values())).isnan().all()
+
+
+def measured_of_one() -> dict[str, Tensor]:
+    metric = DecoderTest()
+    x, z, z_prior = data(1)
+    metric.update(
+        torch.arange(1), z[None], z_prior, distortion(x, z)[None], lambda o, rows: distortion(x[rows], o)
+    )
+    return metric.compute()
