@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
         y (B,): the labels, for a conditional model.
         """
         q = self._posterior_of(self._corrupted(x, noise.corruption), y)
-        prior = self._prior()
+        prior = self.density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self._decode(z, y)
         kl = self.posterior.kl(q, prior)
@@ -112,7 +112,7 @@ class Autoencoder(nn.Module):
         """Images (B, C, H, W) in floats -> the parameters of q(z|x)."""
         return self.posterior(self.encoder(self.condition.image(x, y)))
 
-    def _prior(self) -> Prior:
+    def density(self) -> Prior:
         """p(z) as a density: a prior may depend on the encoder or the codebook."""
         return self.prior.given(self.posterior, self._posterior_of)
 
@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
         device = next(self.parameters()).device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            z = self._prior().sample(noise.to(device))
+            z = self.density().sample(noise.to(device))
             return self.decode(z, self.condition.in_turn(n, device))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:

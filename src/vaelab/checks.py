@@ -5,7 +5,7 @@ the config contract stands in :data:`CONTRACT`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -172,8 +172,14 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check_values(config: dict[str, Any]) -> None:
-    """Hold every contract key that the config has against its check; the first that fails is a UserError."""
-    for key, check in CONTRACT.items():
+    """Hold the config against the contract, and the parts of a variant against those chosen."""
+    refuse(config, CONTRACT)
+    check_needs(config)
+
+
+def refuse(config: Mapping[str, Any], contract: Mapping[str, Check]) -> None:
+    """Hold the keys of ``contract`` that the config has against their checks; a UserError for the first."""
+    for key, check in contract.items():
         value: Any = config
         *groups, last = key.split(".")
         for group in groups:
@@ -184,7 +190,6 @@ def check_values(config: dict[str, Any]) -> None:
         if right is not None:
             shown = "null" if value[last] is None else value[last]
             raise UserError(f"{key}={shown} does not fit: it must be {right}.")
-    check_needs(config)
 
 
 def check_needs(config: dict[str, Any]) -> None:

@@ -61,11 +61,12 @@ def train() -> None:
         sys.exit(1)
 
 
-def present_errors(program: str, run: Callable[[], None]) -> None:
+def present_errors(program: str, run: Callable[[], None], root: str = "train") -> None:
     """Call ``run``; a user's mistake is shown in a line or two, without a traceback, and ends the program.
 
     Hydra prints and swallows what it catches, unless HYDRA_FULL_ERROR asks for everything; so that is what
-    we ask for, to say it in our own words. Who sets the variable gets the tracebacks.
+    we ask for, to say it in our own words. Who sets the variable gets the tracebacks. ``root`` is the config
+    whose keys a typo may have meant.
     """
     run = reader_may_leave()(run)
     wanted = os.environ.get("HYDRA_FULL_ERROR")
@@ -76,7 +77,7 @@ def present_errors(program: str, run: Callable[[], None]) -> None:
     try:
         run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"{program}: {explain(error, sys.argv[1:])}", file=sys.stderr)
+        print(f"{program}: {explain(error, sys.argv[1:], root)}", file=sys.stderr)
         sys.exit(MISTAKE)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)

@@ -27,8 +27,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__
 
 
-def explain(error: BaseException, arguments: list[str] | None = None) -> str:
-    """One or two lines: which key, what is wrong, what would be right."""
+def explain(error: BaseException, arguments: list[str] | None = None, root: str = "train") -> str:
+    """One or two lines: which key is wrong, and what would be right. ``root``: the config it is not in."""
     for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -45,7 +45,7 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
             return f"{first}. To sweep over several values put -m first; quote a value that has a comma."
         key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
         if key:
-            return unknown_key(key.group(1), arguments or [])
+            return unknown_key(key.group(1), arguments or [], root)
         return " ".join([first, *(str(cause).splitlines()[0] for cause in list(causes(error))[1:])])
     if isinstance(error, InstantiationException):
         place = re.search(r"full_key: (\S+)", str(error))
@@ -55,13 +55,13 @@ def explain(error: BaseException, arguments: list[str] | None = None) -> str:
     return first
 
 
-def unknown_key(key: str, arguments: list[str]) -> str:
+def unknown_key(key: str, arguments: list[str], root: str = "train") -> str:
     """``model.bta`` -> which key was probably meant, or which there are at that place."""
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
         return f"This model has no {key} to replace. To give it one: +{key}=..."
-    keys = known_keys(arguments, without=key)
+    keys = known_keys(arguments, without=key, root=root)
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")
@@ -74,7 +74,7 @@ def unknown_key(key: str, arguments: list[str]) -> str:
     return f"There is no key {key!r}. {did_you_mean(key, keys)}"
 
 
-def known_keys(arguments: list[str], without: str) -> set[str]:
+def known_keys(arguments: list[str], without: str, root: str = "train") -> set[str]:
     """Every key of the config that the other arguments compose, and the names of its groups."""
     overrides = [
         argument
@@ -87,7 +87,7 @@ def known_keys(arguments: list[str], without: str) -> set[str]:
             if GlobalHydra.instance().is_initialized():
                 GlobalHydra.instance().clear()
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                cfg = compose("train", overrides=candidate)
+                cfg = compose(root, overrides=candidate)
             return set(_keys(OmegaConf.to_container(cfg))) | {
                 folder.name for folder in Path(conf_dir()).iterdir() if folder.is_dir()
             }

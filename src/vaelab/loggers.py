@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,7 @@ def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Ite
 
 def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
     """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
-    scalars: dict[str, float] = {}
-    for name, value in record["metrics"].items():
-        split, _, rest = name.partition("/")
-        for key, number in named_scalars({rest: torch.as_tensor(value)}).items():
-            if number.isfinite():
-                scalars[f"{split}/{key}"] = number.item()
+    scalars = summary_scalars(record["metrics"])
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(
@@ -54,6 +49,18 @@ def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
                     **record["timing"],
                 }
             )
+
+
+def summary_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """A record's metrics under the names of W&B: those that are defined, vectors a number at a time."""
+    scalars: dict[str, float] = {}
+    for name, value in metrics.items():
+        split, _, rest = name.partition("/")
+        known = torch.as_tensor(torch.nan if value is None else value)
+        for key, number in named_scalars({rest: known}).items():
+            if number.isfinite():
+                scalars[f"{split}/{key}"] = number.item()
+    return scalars
 
 
 def wandb_logger(

@@ -20,3 +20,13 @@ def generator(seed: int, stream: str, *counters: int, device: torch.device | str
     digest = hashlib.blake2b(repr((seed, stream, *counters)).encode(), digest_size=8).digest()
     # torch takes seeds below 2**63 on every device
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+ROWS = 4096  # drawn at a time: a row is the same however many are asked for
+
+
+def rows(seed: int, stream: str, number: int, width: int) -> torch.Tensor:
+    """Standard normal numbers (number, width) on the CPU; row i is a function of (seed, stream, width, i)."""
+    starts = range(0, max(number, 1), ROWS)
+    blocks = [torch.randn(ROWS, width, generator=generator(seed, stream, start)) for start in starts]
+    return torch.cat(blocks)[:number]

@@ -14,7 +14,7 @@ from vaelab.autoencoder import Autoencoder
 from vaelab.data.datamodule import DataModule
 from vaelab.data.images import ImageSet, to_float
 from vaelab.loading import load
-from vaelab.randomness import generator
+from vaelab.randomness import rows
 from vaelab.types import Batch
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Codes(NamedTuple):
     z: Tensor  # (N, D)  one posterior sample each
     y: Tensor | None = None  # (N,)  class labels
     factors: Tensor | None = None  # (N, F)  ground-truth factors
+    q: Any = None  # all parameters of q(z|x), as the posterior gives them
 
 
 class TrainedRun:
@@ -120,17 +121,17 @@ class TrainedRun:
         chosen = self.split(split)
         number = len(self._first(chosen, limit))
         if (split, number) not in self._codes:
-            noise = torch.randn(
-                number, self.model.latent_dim, generator=generator(SEED, f"evaluation/codes/{split}")
-            )
-            parts = []
+            noise = rows(SEED, f"evaluation/codes/{split}", number, self.model.latent_dim)
+            posteriors, samples = [], []
             for batch in self.batches(split, limit):
                 q = self.model.encode(batch.x, batch.y)
-                z = self.model.posterior.sample(q, noise[None, batch.position].to(self.device))[0]
-                parts.append([part.cpu() for part in (q.loc, q.scale, z)])
-            loc, scale, z = map(torch.cat, zip(*parts, strict=True))
-            codes = Codes(loc, scale, z, self.labels(split, limit), self.factors(split, limit))
-            self._codes[split, number] = codes
+                posteriors.append([part.cpu() for part in q])
+                samples.append(
+                    self.model.posterior.sample(q, noise[None, batch.position].to(self.device))[0].cpu()
+                )
+            q = type(q)._make(map(torch.cat, zip(*posteriors, strict=True)))
+            known = self.labels(split, limit), self.factors(split, limit)
+            self._codes[split, number] = Codes(q.loc, q.scale, torch.cat(samples), *known, q)
         return self._codes[split, number]
 
     def progress(self, iterable: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
