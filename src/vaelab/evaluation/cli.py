@@ -30,7 +30,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folders or names of runs and sweeps (none: the newest sweep), and settings",
     )
     parser.add_argument("--config-dir", help="a folder with your own eval/*.yaml")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def composed(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:
