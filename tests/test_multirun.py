@@ -53,7 +53,7 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
         ]
         for record in beta_sweep.records.values()
     ]
-    assert [row[:6] for row in rows(beta_sweep, columns=7)] == expected
+    assert [row[:6] for row in rows(beta_sweep, columns=10)] == expected
 
 
 def test_the_end_says_where_everything_is(beta_sweep):
@@ -100,7 +100,7 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
     error = result.records["01-beta-1"]["error"]
     assert "model.beta=-1" in error
     assert error in result.out
-    assert ["-1", "0", "failed"] in rows(result, columns=8)  # the last column says what did not finish
+    assert ["-1", "0", "failed"] in rows(result, columns=11)  # the last column says what did not finish
 
 
 def test_a_bug_in_one_job_is_shown_and_recorded(tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_groups_can_be_swept(tmp_path):
         {"model": model, "seed": seed} for model in ("ae", "vae") for seed in (0, 1)
     ]
     # seeds are folded: two runs of each
-    assert [row[:2] for row in rows(result, columns=7)] == [["ae", "2"], ["vae", "2"]]
+    assert [row[:2] for row in rows(result, columns=10)] == [["ae", "2"], ["vae", "2"]]
     assert "nan" not in result.out
 
 
