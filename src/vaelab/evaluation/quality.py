@@ -1,0 +1,212 @@
+"""Sample quality and what a simple classifier reads from the codes."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.autoencoder import Autoencoder
+from vaelab.errors import UserError
+from vaelab.evaluation.run import Codes, NotApplicable, TrainedRun
+from vaelab.quality.features import FeatureNetwork, feature_network, train_images
+from vaelab.quality.frechet import SUBSET, frechet_distance, kernel_distance
+from vaelab.quality.manifold import density_coverage, expected_coverage, precision_recall
+from vaelab.quality.probes import NEIGHBOURS, knn_probe, linear_probe, majority
+from vaelab.randomness import generator
+
+CHUNK = 500  # images drawn at once
+KS = {"precision_recall": 3, "density_coverage": 5}  # neighbours, as published
+
+
+def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> dict[str, float]:
+    """How close samples are to real images: as many of each, (N, C, H, W) floats, through the network.
+
+    ``fid``, ``kid`` with ``kid_error`` (its standard error), ``precision``, ``recall``, ``density``,
+    ``coverage``. All are NaN if a feature is not finite.
+
+    Raises:
+        ValueError: the numbers of images differ.
+    """
+    return quality_of_features(network(samples), network(reference))
+
+
+def quality_of_features(samples: Tensor, reference: Tensor) -> dict[str, float]:
+    """The same of features, (N, d) each."""
+    names = ("fid", "kid", "kid_error", "precision", "recall", "density", "coverage")
+    if not (samples.isfinite().all() and reference.isfinite().all()):
+        return dict.fromkeys(names, math.nan)
+    kid = kernel_distance(samples, reference)
+    precision, recall = precision_recall(reference, samples, KS["precision_recall"])
+    density, coverage = density_coverage(reference, samples, KS["density_coverage"])
+    fid = frechet_distance(samples, reference)
+    return dict(zip(names, (fid, *kid, precision, recall, density, coverage), strict=True))
+
+
+def prior_images(model: Autoencoder, number: int, seed: int = 0) -> Iterator[Tensor]:
+    """``number`` mean images E[x|z], z ~ p(z), in parts (n, C, H, W): ``model.sample``, which memory can hold."""
+    for start in range(0, number, CHUNK):
+        part = generator(seed, "quality/prior", start).initial_seed()
+        yield model.sample(min(CHUNK, number - start), seed=part)
+
+
+def decoded(model: Autoencoder, z: Tensor, y: Tensor | None, device: torch.device) -> Iterator[Tensor]:
+    """Mean images E[x|z] of codes z (N, D) and, for a conditional model, labels y (N,), in parts."""
+    labels = [None] * -(-len(z) // CHUNK) if y is None else [part.to(device) for part in y.split(CHUNK)]
+    for part, label in zip(z.split(CHUNK), labels, strict=True):
+        yield model.decode(part.to(device), label)
+
+
+class SampleQuality:
+    """How close prior samples and reconstructions are to test images: FID, KID, precision and recall.
+
+    A sample is a mean image E[x|z], as in the pictures, not a draw of pixels from p(x|z): where the data are
+    binary its greys alone are a distance, in reconstructions as well. There are as many samples as test
+    images, N. Metrics:
+
+    - ``fid_prior``: of z ~ p(z);
+    - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
+    - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of holes,
+      since it is 0 but for the noise of sampling where the aggregate posterior is the prior;
+    - ``fid_reconstructions``: of the posterior means of the test images. Less blurred by the posterior's
+      noise or more alike, they are no measure of the prior samples: their z spread less than any sample;
+    - ``fid_data``: of other real images, which a perfect model would get from as many samples; NaN where the
+      run has not N more;
+    - ``kid_prior`` and its standard error ``kid_prior_error``, ``precision``, ``recall``, ``density``,
+      ``coverage``: of z ~ p(z).
+
+    Args:
+        images: N at most.
+        features: the kind of feature network (:func:`~vaelab.quality.features.feature_network`), or one.
+        weights: InceptionV3's, for features="inception".
+        seed: of the prior's noise.
+    """
+
+    def __init__(
+        self,
+        images: int = 10_000,
+        features: str | FeatureNetwork = "auto",
+        weights: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(images, bool) or not isinstance(images, int) or images < 2:
+            raise UserError(f"The evaluation of samples needs at least 2 images, got images={images}.")
+        self.images = images
+        self.features = features
+        self.weights = weights
+        self.seed = seed
+
+    def __call__(self, run: TrainedRun) -> dict[str, Any]:
+        network = self.features
+        if not isinstance(network, FeatureNetwork):
+            network = feature_network(run, network, self.weights)
+        reference = network(run.images("test", self.images))
+        number = len(reference)
+        codes = run.codes("test", self.images)
+        model, parts = run.model, -(-number // CHUNK)
+
+        def embedded(images: Iterator[Tensor], label: str) -> Tensor:
+            return torch.cat([network(part) for part in run.progress(images, label, parts)])
+
+        samples = embedded(prior_images(model, number, self.seed), "prior samples")
+        of_z = embedded(decoded(model, codes.z, codes.y, run.device), "posterior samples")
+        of_loc = embedded(decoded(model, codes.loc, codes.y, run.device), "reconstructions")
+        quality = quality_of_features(samples, reference)
+        others, baseline = other_images(run, number)
+        fid = {
+            "fid_prior": quality["fid"],
+            "fid_posterior": finite_frechet_distance(of_z, reference),
+            "fid_reconstructions": finite_frechet_distance(of_loc, reference),
+            "fid_data": math.nan if others is None else frechet_distance(network(others), reference),
+        }
+        fid["fid_difference"] = fid["fid_prior"] - fid["fid_posterior"]
+        of_prior = {"kid_prior": quality["kid"], "kid_prior_error": quality["kid_error"]}
+        manifold = {name: quality[name] for name in ("precision", "recall", "density", "coverage")}
+        return {
+            "metrics": fid | of_prior | manifold,
+            "protocol": {
+                "features": network.name,
+                "feature_dimension": reference.shape[1],
+                "samples": number,
+                "reference": f"the first {number} test images",
+                "sample": "mean images E[x|z]; reconstructions decode the posterior mean",
+                "fid": "Fréchet distance of the features (Heusel et al., 2017), equal counts on both sides",
+                "fid_data": baseline,
+                "kid": f"polynomial kernel, unbiased (Bińkowski et al., 2018), {max(1, number // SUBSET)} "
+                "disjoint subsets",
+                "precision, recall": f"Kynkäänniemi et al. (2019), k={KS['precision_recall']}",
+                "density, coverage": f"Naeem et al. (2020), k={KS['density_coverage']}; of a perfect model "
+                f"1 and {expected_coverage(number, KS['density_coverage']):.3f}",
+                "seed": self.seed,
+            },
+        }
+
+
+def finite_frechet_distance(x: Tensor, y: Tensor) -> float:
+    """:func:`frechet_distance`, NaN where a feature is not finite."""
+    return frechet_distance(x, y) if x.isfinite().all() and y.isfinite().all() else math.nan
+
+
+def other_images(run: TrainedRun, number: int) -> tuple[Tensor | None, str]:
+    """So many real images beside the test images, and which: of validation, else of training."""
+    if run.data.val is not None and len(run.data.val) >= number:
+        return run.images("val", number), f"the first {number} validation images"
+    if len(run.data.train) >= number:
+        seen = "which a classifier of features has seen"
+        return train_images(run, number), f"the first {number} training images, {seen}"
+    return None, f"undefined: there are fewer than {number} validation and training images"
+
+
+class Probes:
+    """What simple classifiers, trained on the codes of training images, say of the test images' classes.
+
+    Codes are posterior means. ``probe_accuracy``: a linear classifier on standardised codes;
+    ``knn_accuracy``: the 5 nearest codes; ``majority_accuracy``: what can be had without any code. Data with
+    factors of variation add ``probe_accuracy_<factor>`` and ``knn_accuracy_<factor>``, each factor's values
+    taken as classes; without labels the three names without a factor are the means over the factors.
+
+    Args:
+        train, test: images at most.
+    """
+
+    def __init__(self, train: int = 10_000, test: int = 10_000) -> None:
+        self.train = train
+        self.test = test
+
+    def __call__(self, run: TrainedRun) -> dict[str, Any]:
+        """Raises NotApplicable where the data have neither labels nor factors."""
+        if run.labels("train", 1) is None and run.factors("train", 1) is None:
+            raise NotApplicable("the data have neither labels nor factors")
+        train, test = run.codes("train", self.train), run.codes("test", self.test)
+        metrics: dict[str, float] = {}
+        accuracies = []
+        names = run.data.factor_names if train.factors is not None else ()
+        for column, name in enumerate(names):
+            found = probed(train, test, train.factors[:, column], test.factors[:, column])
+            accuracies.append(found)
+            metrics |= {f"{key}_{name}": value for key, value in found.items() if key != "majority_accuracy"}
+        if train.y is not None:
+            whole = probed(train, test, train.y, test.y)
+        else:
+            whole = {key: sum(found[key] for found in accuracies) / len(names) for key in accuracies[0]}
+        return {
+            "metrics": whole | metrics,
+            "protocol": {
+                "codes": "posterior means",
+                "classes": "labels" if train.y is not None else "factors, mean over " + ", ".join(names),
+                "probe": "multinomial logistic regression on standardised codes, L2 penalty 1 (scikit-learn)",
+                "knn": f"k={NEIGHBOURS}, Euclidean distance, codes not standardised",
+                "train": len(train.loc),
+                "test": len(test.loc),
+            },
+        }
+
+
+def probed(train: Codes, test: Codes, y: Tensor, y_test: Tensor) -> dict[str, float]:
+    """The three accuracies for one set of classes."""
+    return {
+        "probe_accuracy": linear_probe(train.loc, y, test.loc, y_test),
+        "knn_accuracy": knn_probe(train.loc, y, test.loc, y_test),
+        "majority_accuracy": majority(y, y_test),
+    }
