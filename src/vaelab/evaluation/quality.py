@@ -12,12 +12,12 @@ from vaelab.errors import UserError
 from vaelab.evaluation.run import Codes, NotApplicable, TrainedRun
 from vaelab.quality.features import FeatureNetwork, feature_network, train_images
 from vaelab.quality.frechet import SUBSET, frechet_distance, kernel_distance
-from vaelab.quality.manifold import density_coverage, expected_coverage, precision_recall
+from vaelab.quality.manifold import Support, expected_coverage, support
 from vaelab.quality.probes import NEIGHBOURS, knn_probe, linear_probe, majority
 from vaelab.randomness import generator
 
 CHUNK = 500  # images drawn at once
-KS = {"precision_recall": 3, "density_coverage": 5}  # neighbours, as published
+K, K_DENSITY = 3, 5  # neighbours for precision and recall, for density and coverage; as published
 
 
 def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> dict[str, float]:
@@ -34,18 +34,15 @@ def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> d
 
 def quality_of_features(samples: Tensor, reference: Tensor) -> dict[str, float]:
     """The same of features, (N, d) each."""
-    names = ("fid", "kid", "kid_error", "precision", "recall", "density", "coverage")
     if not (samples.isfinite().all() and reference.isfinite().all()):
-        return dict.fromkeys(names, math.nan)
-    kid = kernel_distance(samples, reference)
-    precision, recall = precision_recall(reference, samples, KS["precision_recall"])
-    density, coverage = density_coverage(reference, samples, KS["density_coverage"])
-    fid = frechet_distance(samples, reference)
-    return dict(zip(names, (fid, *kid, precision, recall, density, coverage), strict=True))
+        return dict.fromkeys(("fid", "kid", "kid_error", *Support._fields), math.nan)
+    kid, error = kernel_distance(samples, reference)
+    overlap = support(reference, samples, K, K_DENSITY)
+    return {"fid": frechet_distance(samples, reference), "kid": kid, "kid_error": error, **overlap._asdict()}
 
 
 def prior_images(model: Autoencoder, number: int, seed: int = 0) -> Iterator[Tensor]:
-    """``number`` mean images E[x|z], z ~ p(z), in parts (n, C, H, W): ``model.sample``, which memory can hold."""
+    """``number`` mean images E[x|z], z ~ p(z), by ``model.sample`` in parts (n, C, H, W)."""
     for start in range(0, number, CHUNK):
         part = generator(seed, "quality/prior", start).initial_seed()
         yield model.sample(min(CHUNK, number - start), seed=part)
@@ -63,14 +60,14 @@ class SampleQuality:
 
     A sample is a mean image E[x|z], as in the pictures, not a draw of pixels from p(x|z): where the data are
     binary its greys alone are a distance, in reconstructions as well. There are as many samples as test
-    images, N. Metrics:
+    images, N; those of a conditional model have the labels in turn. Metrics:
 
     - ``fid_prior``: of z ~ p(z);
     - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
-    - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of holes,
-      since it is 0 but for the noise of sampling where the aggregate posterior is the prior;
-    - ``fid_reconstructions``: of the posterior means of the test images. Less blurred by the posterior's
-      noise or more alike, they are no measure of the prior samples: their z spread less than any sample;
+    - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of
+      holes, since it is 0 but for the noise of sampling where the aggregate posterior is the prior;
+    - ``fid_reconstructions``: of the posterior means of the test images, as reconstructions are shown. Their
+      codes spread less than z ~ q(z|x), so that they say nothing of what prior samples could be;
     - ``fid_data``: of other real images, which a perfect model would get from as many samples; NaN where the
       run has not N more;
     - ``kid_prior`` and its standard error ``kid_prior_error``, ``precision``, ``recall``, ``density``,
@@ -116,36 +113,32 @@ class SampleQuality:
         others, baseline = other_images(run, number)
         fid = {
             "fid_prior": quality["fid"],
-            "fid_posterior": finite_frechet_distance(of_z, reference),
-            "fid_reconstructions": finite_frechet_distance(of_loc, reference),
+            "fid_posterior": frechet_distance(of_z, reference),
+            "fid_reconstructions": frechet_distance(of_loc, reference),
             "fid_data": math.nan if others is None else frechet_distance(network(others), reference),
         }
         fid["fid_difference"] = fid["fid_prior"] - fid["fid_posterior"]
         of_prior = {"kid_prior": quality["kid"], "kid_prior_error": quality["kid_error"]}
-        manifold = {name: quality[name] for name in ("precision", "recall", "density", "coverage")}
+        overlap = {name: quality[name] for name in Support._fields}
         return {
-            "metrics": fid | of_prior | manifold,
+            "metrics": fid | of_prior | overlap,
             "protocol": {
                 "features": network.name,
                 "feature_dimension": reference.shape[1],
                 "samples": number,
                 "reference": f"the first {number} test images",
-                "sample": "mean images E[x|z]; reconstructions decode the posterior mean",
+                "sample": "mean images E[x|z]; z ~ p(z) (prior), z ~ q(z|x) (posterior), "
+                "the mean of q(z|x) (reconstructions)",
                 "fid": "Fréchet distance of the features (Heusel et al., 2017), equal counts on both sides",
                 "fid_data": baseline,
                 "kid": f"polynomial kernel, unbiased (Bińkowski et al., 2018), {max(1, number // SUBSET)} "
                 "disjoint subsets",
-                "precision, recall": f"Kynkäänniemi et al. (2019), k={KS['precision_recall']}",
-                "density, coverage": f"Naeem et al. (2020), k={KS['density_coverage']}; of a perfect model "
-                f"1 and {expected_coverage(number, KS['density_coverage']):.3f}",
+                "precision, recall": f"Kynkäänniemi et al. (2019), k={K}",
+                "density, coverage": f"Naeem et al. (2020), k={K_DENSITY}; of a perfect model "
+                f"1 and {expected_coverage(number, K_DENSITY):.3f}",
                 "seed": self.seed,
             },
         }
-
-
-def finite_frechet_distance(x: Tensor, y: Tensor) -> float:
-    """:func:`frechet_distance`, NaN where a feature is not finite."""
-    return frechet_distance(x, y) if x.isfinite().all() and y.isfinite().all() else math.nan
 
 
 def other_images(run: TrainedRun, number: int) -> tuple[Tensor | None, str]:

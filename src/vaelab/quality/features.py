@@ -1,4 +1,4 @@
-"""Feature networks: images -> the vectors that samples are compared by. Each has a name that goes with results.
+"""Feature networks: images -> the vectors that samples are compared by. Its name goes with every result.
 
 ============  ======================================================================================
 classifier    a small convolutional network trained here on the data's labels; its layer before the last
@@ -45,7 +45,7 @@ class FeatureNetwork:
     name: str
     network: Callable[[Tensor], Tensor]
     accuracy: float = math.nan
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -116,10 +116,8 @@ class ConvFeatures(nn.Module):
         return (features - self.feature_center) / self.feature_scale
 
 
-def random_features(
-    image_shape: Sequence[int], device: torch.device = torch.device("cpu")
-) -> FeatureNetwork:
-    """:class:`ConvFeatures` with weights N(0, 2 / fan_in), no biases: a function of the image's shape alone."""
+def random_features(image_shape: Sequence[int], device: torch.device | str = "cpu") -> FeatureNetwork:
+    """:class:`ConvFeatures` with weights N(0, 2 / fan_in), without biases: the same for every such shape."""
     network = ConvFeatures(image_shape)
     random = generator(SEED, "quality/random features")
     with torch.no_grad():
@@ -163,7 +161,9 @@ def classifier(run: Any) -> FeatureNetwork:
         network.load_state_dict(saved["network"])
         accuracy = saved["accuracy"]
     except Exception as error:  # torch raises whatever damaged bytes lead it to
-        raise UserError(f"{file} is not a readable feature network: delete it ({type(error).__name__}).") from error
+        raise UserError(
+            f"{file} is not a readable feature network: delete it ({type(error).__name__})."
+        ) from error
     name = f"{name} (accuracy {accuracy:.3f})"
     return FeatureNetwork(name, network.to(run.device).eval(), accuracy, run.device)
 
@@ -219,7 +219,7 @@ def train_classifier(
 
 
 def inception(
-    weights: str | Path | None, value_range: tuple[float, float], device: torch.device = torch.device("cpu")
+    weights: str | Path | None, value_range: tuple[float, float], device: torch.device | str = "cpu"
 ) -> FeatureNetwork:
     """InceptionV3's 2048 pooled features through torch-fidelity, with its port of TensorFlow's resizing.
 
@@ -230,7 +230,8 @@ def inception(
     """
     if weights is None:
         raise UserError(
-            "features=inception needs weights=FILE: torch-fidelity's weights-inception-2015-12-05-6726825d.pth."
+            "features=inception needs weights=FILE, InceptionV3's weights as torch-fidelity has them: "
+            "weights-inception-2015-12-05-6726825d.pth."
         )
     file = Path(weights)
     if not file.is_file():
@@ -239,7 +240,8 @@ def inception(
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise UserError(
-            f"features=inception needs torch-fidelity ({error}): pip install torch-fidelity, or use features=auto."
+            f"features=inception needs torch-fidelity ({error}): pip install torch-fidelity, "
+            "or use features=auto."
         ) from error
     try:
         # torch-fidelity unpickles whatever it finds: only a file of tensors gets there
@@ -249,7 +251,9 @@ def inception(
         raise UserError(f"{file} does not hold InceptionV3's weights ({type(error).__name__}).") from error
     digest = hashlib.blake2b(digest_size=3)
     for name in sorted(state):
-        digest.update(state[name].contiguous().numpy().data if state[name].ndim else str(state[name]).encode())
+        digest.update(
+            state[name].contiguous().numpy().data if state[name].ndim else str(state[name]).encode()
+        )
     low, high = value_range
 
     def pooled(x: Tensor) -> Tensor:

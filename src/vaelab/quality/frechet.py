@@ -41,17 +41,20 @@ def frechet_distance(x: Values, y: Values) -> float:
     """|m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)): features (N, d), (N, d) -> the distance, at least 0.
 
     The squared 2-Wasserstein distance of the two normal distributions with the sets' means and covariances
-    (divided by N - 1; Dowson & Landau, 1982; as FID, Heusel et al., 2017, eq. 6). NaN for a single image.
+    (divided by N - 1; Dowson & Landau, 1982; as FID, Heusel et al., 2017, eq. 6). NaN for a single image,
+    and where a feature is not finite.
 
     With centred features X = Q_x R_x sqrt(N - 1), so that S_x = R_x' R_x, the trace of (S_x S_y)^(1/2) is the
     sum of the singular values of R_x R_y'. No root of a rounded eigenvalue is taken: it is exact also where
     there are fewer images than features.
     """
     x, y = features(x, y)
-    if len(x) < 2:
+    if len(x) < 2 or not (x.isfinite().all() and y.isfinite().all()):
         return math.nan
     roots = [torch.linalg.qr((part - part.mean(0)) / math.sqrt(len(part) - 1), mode="r").R for part in (x, y)]
-    spread = sum(root.square().sum() for root in roots) - 2 * torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    spread = (
+        sum(root.square().sum() for root in roots) - 2 * torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    )
     return max(0.0, float((x.mean(0) - y.mean(0)).square().sum() + spread))
 
 
@@ -71,6 +74,8 @@ def kernel_distance(x: Values, y: Values, subset: int = SUBSET) -> Estimate:
     x, y = features(x, y)
     number = max(1, len(x) // subset)
     parts = zip(x.tensor_split(number), y.tensor_split(number), strict=True)
-    values = torch.stack([mmd_of_tables(polynomial(a, a), polynomial(b, b), polynomial(a, b)) for a, b in parts])
+    values = torch.stack(
+        [mmd_of_tables(polynomial(a, a), polynomial(b, b), polynomial(a, b)) for a, b in parts]
+    )
     error = float(values.std()) / math.sqrt(number) if number > 1 else math.nan
     return Estimate(float(values.mean()), error)

@@ -6,7 +6,8 @@ there are. Distances are had in chunks: memory grows with N, not with N^2.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,83 +15,83 @@ from torch import Tensor
 from vaelab.estimators import Values, squared_distances
 from vaelab.quality.frechet import features
 
-CHUNK = 2**24  # distances at once: 128 MB
+CHUNK = 2**22  # distances at once: 32 MB
 
 
-def _chunks(x: Tensor, width: int) -> Iterator[Tensor]:
-    yield from x.split(max(1, CHUNK // max(1, width)))
+class Support(NamedTuple):
+    """How the supports of samples and reference overlap; NaN where a set has no k others."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
 
 
-def squared_radii(x: Tensor, k: int) -> Tensor:
-    """Squared distances of each member to its k-th nearest neighbour among the others: (N, d) -> (N,).
+def squared_radii(x: Tensor, ks: Sequence[int]) -> Tensor:
+    """Squared distances of each member to its k-th nearest neighbour among the others: (N, d) -> (N, K).
 
-    NaN where a set has no k others.
+    A column for each of K ks. NaN where a set has no k others.
     """
-    if len(x) <= k:
-        return x.new_full((len(x),), torch.nan)
+    others = len(x) - 1
+    nearest = min(max(ks), others)
     found = []
-    start = 0
-    for part in _chunks(x, len(x)):
-        distances = squared_distances(part, x)
-        own = torch.arange(len(part))
-        distances[own, start + own] = torch.inf
-        found.append(distances.kthvalue(k, dim=1).values)
-        start += len(part)
-    return torch.cat(found)
+    for part in torch.arange(len(x)).split(_rows(x)):
+        distances = squared_distances(x[part], x)
+        distances[torch.arange(len(part)), part] = torch.inf
+        found.append(distances.topk(nearest, dim=1, largest=False).values)
+    ordered = torch.cat(found)
+    return torch.stack(
+        [ordered[:, k - 1] if k <= others else x.new_full((len(x),), torch.nan) for k in ks], dim=1
+    )
 
 
-def precision_recall(reference: Values, samples: Values, k: int = 3) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al., 2019, eq. 2): features (N, d), (N, d) -> in [0, 1].
+def support(reference: Values, samples: Values, k: int = 3, k_density: int = 5) -> Support:
+    """Precision and recall with k, density and coverage with k_density: features (N, d) and (N, d).
 
-    Precision: the share of the samples that lie in a ball of the reference. Recall: the share of the
-    reference that lies in a ball of the samples. NaN with k images or fewer.
+    - precision: the share of the samples that lie in a ball of the reference; recall: the share of the
+      reference that lies in a ball of the samples (improved precision and recall, Kynkäänniemi et al., 2019,
+      eq. 2). In [0, 1].
+    - density: 1/(k N) sum_j #{balls of the reference that hold sample j}: 1 in expectation where both sets
+      have one distribution, more where the samples crowd. Coverage: the share of the reference's balls that
+      hold a sample, in [0, 1]; :func:`expected_coverage` says what a perfect model gets (Naeem et al., 2020).
     """
-    reference, samples = _centred(reference, samples)
-    if len(reference) <= k:
-        return math.nan, math.nan
-    of_reference, of_samples = squared_radii(reference, k), squared_radii(samples, k)
-    inside, reached = [], torch.zeros(len(reference), dtype=torch.bool)
-    for part, radii in zip(
-        _chunks(samples, len(reference)), _chunks(of_samples, len(reference)), strict=True
-    ):
+    reference, samples = features(reference, samples)
+    center = reference.mean(0)  # small numbers, and with them a small error of their distances
+    reference, samples = reference - center, samples - center
+    radius, radius_density = squared_radii(reference, (k, k_density)).T
+    radius_samples = squared_radii(samples, (k,))
+    number = len(reference)
+    precise, held = 0, 0
+    recalled, covered = torch.zeros(number, dtype=torch.bool), torch.zeros(number, dtype=torch.bool)
+    rows = _rows(reference)
+    for part, own in zip(samples.split(rows), radius_samples.split(rows), strict=True):
         distances = squared_distances(part, reference)
-        inside.append((distances <= of_reference).any(1))
-        reached |= (distances <= radii[:, None]).any(0)
-    return float(torch.cat(inside).double().mean()), float(reached.double().mean())
-
-
-def density_coverage(reference: Values, samples: Values, k: int = 5) -> tuple[float, float]:
-    """Density and coverage (Naeem et al., 2020, section 3): features (N, d), (N, d) -> two numbers.
-
-    Density: 1/(k N) sum_j #{balls of the reference that hold sample j}: 1 in expectation where both sets have
-    one distribution, more where the samples crowd. Coverage: the share of the reference's balls that hold a
-    sample, in [0, 1]; :func:`expected_coverage` says what a perfect model gets. NaN with k images or fewer.
-    """
-    reference, samples = _centred(reference, samples)
-    if len(reference) <= k:
-        return math.nan, math.nan
-    radii = squared_radii(reference, k)
-    held, covered = 0, torch.zeros(len(reference), dtype=torch.bool)
-    for part in _chunks(samples, len(reference)):
-        inside = squared_distances(part, reference) <= radii
+        precise += int((distances <= radius).any(1).sum())
+        recalled |= (distances <= own).any(0)
+        inside = distances <= radius_density
         held += int(inside.sum())
         covered |= inside.any(0)
-    return held / (k * len(samples)), float(covered.double().mean())
+    found = Support(
+        precision=precise / number,
+        recall=int(recalled.sum()) / number,
+        density=held / (k_density * number),
+        coverage=int(covered.sum()) / number,
+    )
+    if number <= k:
+        found = found._replace(precision=math.nan, recall=math.nan)
+    return found if number > k_density else found._replace(density=math.nan, coverage=math.nan)
 
 
 def expected_coverage(number: int, k: int = 5) -> float:
     """E[coverage] of N samples from the reference's own distribution, N reference images; NaN for N <= k.
 
-    1 - (N - 1) ... (N - k) / ((2N - 1) ... (2N - k)), whatever the distribution (Naeem et al., 2020,
-    section 3.4): of an image, N - 1 others and N samples, the k nearest are all among the others.
+    1 - (N - 1) ... (N - k) / ((2N - 1) ... (2N - k)), whatever the distribution (Naeem et al., 2020): the
+    chance that the k nearest to an image, of N - 1 others and N samples, are not all among the others.
     """
     if number <= k:
         return math.nan
     return 1 - math.prod((number - i) / (2 * number - i) for i in range(1, k + 1))
 
 
-def _centred(reference: Values, samples: Values) -> tuple[Tensor, Tensor]:
-    """Both sets around the reference's mean, which keeps the distances' rounding small."""
-    reference, samples = features(reference, samples)
-    center = reference.mean(0)
-    return reference - center, samples - center
+def _rows(x: Tensor) -> int:
+    return max(1, CHUNK // len(x))
