@@ -172,7 +172,22 @@ def test_probes_read_what_the_codes_hold(tmp_path):
     assert (limited["protocol"]["train"], limited["protocol"]["test"]) == (50, 20)
 
 
+def test_values_of_factors_need_not_be_whole_but_few(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    train, test = planted_codes(300, 0), planted_codes(100, 1)
+    sets = []
+    for images in (train, test):
+        quantity = torch.rand(len(images), 1, generator=random())
+        sets.append(ImageSet(images.x, factors=torch.cat([images.factors[:, :1] / 3, quantity], dim=1)))
+    result = Probes()(run_of(tmp_path, *sets, model, factor_names=("third", "quantity")))
+    assert result["metrics"]["probe_accuracy"] == result["metrics"]["probe_accuracy_third"] > 0.98
+    assert result["protocol"]["factors"] == "third"
+    sets = [ImageSet(images.x, factors=images.factors[:, 1:]) for images in sets]
+    with pytest.raises(NotApplicable):
+        Probes()(run_of(tmp_path, *sets, model, factor_names=("quantity",)))
+
+
 def test_without_classes_there_is_nothing_to_probe(tmp_path):
     images = ImageSet(corners(20).x)
     with pytest.raises(NotApplicable, match="neither labels nor factors"):
-        Probes()(run_of(tmp_path, images, images))
+        Probes()(run_of(tmp_path, images, images, vae(image_shape=(1, 8, 8))))

@@ -1,7 +1,8 @@
 """Sample quality and what a simple classifier reads from the codes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from vaelab.randomness import generator
 
 CHUNK = 500  # images drawn at once
 K, K_DENSITY = 3, 5  # neighbours for precision and recall, for density and coverage; as published
+ACCURACIES = ("probe_accuracy", "knn_accuracy", "majority_accuracy")
+MOST_CLASSES = 100  # values of a factor; one with more is a quantity, not a class
 
 
 def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> dict[str, float]:
@@ -157,7 +160,8 @@ class Probes:
     Codes are posterior means. ``probe_accuracy``: a linear classifier on standardised codes;
     ``knn_accuracy``: the 5 nearest codes; ``majority_accuracy``: what can be had without any code. Data with
     factors of variation add ``probe_accuracy_<factor>`` and ``knn_accuracy_<factor>``, each factor's values
-    taken as classes; without labels the three names without a factor are the means over the factors.
+    taken as classes (a factor of more than 100 values is left out); without labels the three names without a
+    factor are the means over the factors.
 
     Args:
         train, test: images at most.
@@ -168,26 +172,23 @@ class Probes:
         self.test = test
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        """Raises NotApplicable where the data have neither labels nor factors."""
-        if run.labels("train", 1) is None and run.factors("train", 1) is None:
-            raise NotApplicable("the data have neither labels nor factors")
+        """Raises NotApplicable where the data have neither labels nor factors that are classes."""
         train, test = run.codes("train", self.train), run.codes("test", self.test)
-        metrics: dict[str, float] = {}
-        accuracies = []
-        names = run.data.factor_names if train.factors is not None else ()
-        for column, name in enumerate(names):
-            found = probed(train, test, train.factors[:, column], test.factors[:, column])
-            accuracies.append(found)
-            metrics |= {f"{key}_{name}": value for key, value in found.items() if key != "majority_accuracy"}
-        if train.y is not None:
-            whole = probed(train, test, train.y, test.y)
+        by_factor = probed_factors(train, test, run.data.factor_names)
+        if train.y is not None and test.y is not None:
+            classes, whole = "labels", probed(train, test, train.y, test.y)
+        elif by_factor:
+            classes = f"factors, mean over {', '.join(by_factor)}"
+            whole = {key: fmean(found[key] for found in by_factor.values()) for key in ACCURACIES}
         else:
-            whole = {key: sum(found[key] for found in accuracies) / len(names) for key in accuracies[0]}
+            raise NotApplicable("the data have neither labels nor factors that are classes")
+        each = {f"{key}_{name}": found[key] for name, found in by_factor.items() for key in ACCURACIES[:2]}
         return {
-            "metrics": whole | metrics,
+            "metrics": whole | each,
             "protocol": {
                 "codes": "posterior means",
-                "classes": "labels" if train.y is not None else "factors, mean over " + ", ".join(names),
+                "classes": classes,
+                "factors": ", ".join(by_factor) or "none",
                 "probe": "multinomial logistic regression on standardised codes, L2 penalty 1 (scikit-learn)",
                 "knn": f"k={NEIGHBOURS}, Euclidean distance, codes not standardised",
                 "train": len(train.loc),
@@ -198,8 +199,17 @@ class Probes:
 
 def probed(train: Codes, test: Codes, y: Tensor, y_test: Tensor) -> dict[str, float]:
     """The three accuracies for one set of classes."""
-    return {
-        "probe_accuracy": linear_probe(train.loc, y, test.loc, y_test),
-        "knn_accuracy": knn_probe(train.loc, y, test.loc, y_test),
-        "majority_accuracy": majority(y, y_test),
-    }
+    codes = (train.loc, y, test.loc, y_test)
+    return dict(zip(ACCURACIES, (linear_probe(*codes), knn_probe(*codes), majority(y, y_test)), strict=True))
+
+
+def probed_factors(train: Codes, test: Codes, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The three accuracies for each factor of at most MOST_CLASSES values, by name; none without factors."""
+    if train.factors is None or test.factors is None:
+        return {}
+    found = {}
+    for name, *columns in zip(names, train.factors.T, test.factors.T, strict=True):
+        values, classes = torch.cat(columns).unique(return_inverse=True)  # numbers need not be whole
+        if len(values) <= MOST_CLASSES:
+            found[name] = probed(train, test, *classes.split([len(train.loc), len(test.loc)]))
+    return found
