@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -91,8 +92,10 @@ def test_other_real_images_are_of_validation_first(tmp_path):
 def test_as_many_samples_as_images():
     with pytest.raises(ValueError, match="one shape"):
         quality_of(torch.rand(5, 1, 1, 3), torch.rand(6, 1, 1, 3), PIXELS)
-    with pytest.raises(UserError, match="images=1"):
+    with pytest.raises(UserError, match="images is 1"):
         SampleQuality(images=1)
+    with pytest.raises(UserError, match="draws is 0"):
+        SampleQuality(draws=0)
 
 
 def test_features_that_are_not_finite_leave_all_undefined():
@@ -110,6 +113,23 @@ def test_prior_images_are_reproducible_and_no_part_repeats(monkeypatch):
     assert len(images) == len(images.flatten(1).unique(dim=0)) == 10
     assert torch.equal(images, torch.cat(list(prior_images(model, 10))))
     assert not torch.equal(images, torch.cat(list(prior_images(model, 10, seed=1))))
+    assert not torch.equal(images, torch.cat(list(prior_images(model, 10, draw=1))))
+
+
+def test_the_error_is_that_of_the_mean_over_draws(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    images, number = gaussian_images(60, 0), 60
+    run = run_of(tmp_path, images, images, model)
+    draws = [
+        quality_of(torch.cat(list(prior_images(model, number, draw=draw))), images.x, PIXELS)["fid"]
+        for draw in range(4)
+    ]
+    found = SampleQuality(features=PIXELS, draws=4)(run)["metrics"]
+    assert found["fid_prior"] == pytest.approx(np.mean(draws))
+    assert found["fid_prior_error"] == pytest.approx(np.std(draws, ddof=1) / 2)
+    once = SampleQuality(features=PIXELS, draws=1)(run)["metrics"]
+    assert once["fid_prior"] == draws[0]
+    assert math.isnan(once["fid_prior_error"])
 
 
 def test_labels_go_with_their_codes(monkeypatch):
@@ -126,6 +146,7 @@ def test_a_run_from_disk(vae_run: Result, tmp_path, monkeypatch):
     result = SampleQuality(images=60)(run)
     assert set(result["metrics"]) == {
         *("fid_prior", "fid_posterior", "fid_reconstructions", "fid_data", "fid_difference"),
+        "fid_prior_error",
         *("kid_prior", "kid_prior_error", "precision", "recall", "density", "coverage"),
     }
     assert result["metrics"]["fid_data"] < result["metrics"]["fid_prior"]  # two epochs teach little

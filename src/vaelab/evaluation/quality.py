@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -44,10 +44,10 @@ def quality_of_features(samples: Tensor, reference: Tensor) -> dict[str, float]:
     return {"fid": frechet_distance(samples, reference), "kid": kid, "kid_error": error, **overlap._asdict()}
 
 
-def prior_images(model: Autoencoder, number: int, seed: int = 0) -> Iterator[Tensor]:
+def prior_images(model: Autoencoder, number: int, seed: int = 0, draw: int = 0) -> Iterator[Tensor]:
     """``number`` mean images E[x|z], z ~ p(z), by ``model.sample`` in parts (n, C, H, W)."""
     for start in range(0, number, CHUNK):
-        part = generator(seed, "quality/prior", start).initial_seed()
+        part = generator(seed, "quality/prior", draw, start).initial_seed()
         yield model.sample(min(CHUNK, number - start), seed=part)
 
 
@@ -65,7 +65,8 @@ class SampleQuality:
     binary its greys alone are a distance, in reconstructions as well. There are as many samples as test
     images, N; those of a conditional model have the labels in turn. Metrics:
 
-    - ``fid_prior``: of z ~ p(z);
+    - ``fid_prior``: of z ~ p(z), mean over ``draws`` sets of N samples, with its standard error
+      ``fid_prior_error``: the noise of the samples, not that of the test images, which all runs share;
     - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
     - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of
       holes, since it is 0 but for the noise of sampling where the aggregate posterior is the prior;
@@ -74,10 +75,11 @@ class SampleQuality:
     - ``fid_data``: of other real images, which a perfect model would get from as many samples; NaN where the
       run has not N more;
     - ``kid_prior`` and its standard error ``kid_prior_error``, ``precision``, ``recall``, ``density``,
-      ``coverage``: of z ~ p(z).
+      ``coverage``: of the first set.
 
     Args:
         images: N at most.
+        draws: sets of prior samples; with one there is no standard error.
         features: the kind of feature network (:func:`~vaelab.quality.features.feature_network`), or one.
         weights: InceptionV3's, for features="inception".
         seed: of the prior's noise.
@@ -86,13 +88,16 @@ class SampleQuality:
     def __init__(
         self,
         images: int = 10_000,
+        draws: int = 3,
         features: str | FeatureNetwork = "auto",
         weights: str | None = None,
         seed: int = 0,
     ) -> None:
-        if isinstance(images, bool) or not isinstance(images, int) or images < 2:
-            raise UserError(f"The evaluation of samples needs at least 2 images, got images={images}.")
+        for name, value, least in (("images", images, 2), ("draws", draws, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"Sample quality: {name} is {value}; it must be a whole number from {least}.")
         self.images = images
+        self.draws = draws
         self.features = features
         self.weights = weights
         self.seed = seed
@@ -109,13 +114,18 @@ class SampleQuality:
         def embedded(images: Iterator[Tensor], label: str) -> Tensor:
             return torch.cat([network(part) for part in run.progress(images, label, parts)])
 
-        samples = embedded(prior_images(model, number, self.seed), "prior samples")
+        samples = [
+            embedded(prior_images(model, number, self.seed, draw), "prior samples")
+            for draw in range(self.draws)
+        ]
         of_z = embedded(decoded(model, codes.z, codes.y, run.device), "posterior samples")
         of_loc = embedded(decoded(model, codes.loc, codes.y, run.device), "reconstructions")
-        quality = quality_of_features(samples, reference)
+        quality = quality_of_features(samples[0], reference)
+        fids = [quality["fid"], *(frechet_distance(part, reference) for part in samples[1:])]
         others, baseline = other_images(run, number)
         fid = {
-            "fid_prior": quality["fid"],
+            "fid_prior": fmean(fids),
+            "fid_prior_error": stdev(fids) / math.sqrt(self.draws) if self.draws > 1 else math.nan,
             "fid_posterior": frechet_distance(of_z, reference),
             "fid_reconstructions": frechet_distance(of_loc, reference),
             "fid_data": math.nan if others is None else frechet_distance(network(others), reference),
@@ -129,6 +139,7 @@ class SampleQuality:
                 "features": network.name,
                 "feature_dimension": reference.shape[1],
                 "samples": number,
+                "draws": self.draws,
                 "reference": f"the first {number} test images",
                 "sample": "mean images E[x|z]; z ~ p(z) (prior), z ~ q(z|x) (posterior), "
                 "the mean of q(z|x) (reconstructions)",
