@@ -98,6 +98,18 @@ def test_as_many_samples_as_images():
         SampleQuality(draws=0)
 
 
+def test_samples_of_one_mode_are_precise_and_recall_half():
+    reference = torch.rand(200, 1, 1, 3, generator=random())
+    samples = torch.rand(200, 1, 1, 3, generator=random(1))
+    reference[100:] += 10
+    found = quality_of(samples, reference, PIXELS)
+    assert found["precision"] > 0.7
+    assert found["recall"] == pytest.approx(0.5, abs=0.06)
+    assert found["coverage"] == pytest.approx(0.5, abs=0.06)
+    # whatever the order of the images
+    assert found["fid"] == pytest.approx(quality_of(samples, reference.flip(0), PIXELS)["fid"])
+
+
 def test_features_that_are_not_finite_leave_all_undefined():
     x = torch.rand(8, 1, 1, 3)
     assert all(

@@ -74,7 +74,9 @@ def test_the_second_call_trains_nothing(tmp_path, few_steps, monkeypatch):
         assert (again.name, again.accuracy) == (network.name, network.accuracy)
         assert torch.equal(again(test.x), network(test.x))
         with pytest.raises(AssertionError, match="trained again"):  # other images, another network
-            feature_network(run_of(tmp_path, corners(200, seed=5), test))
+            feature_network(run_of(tmp_path, ImageSet(train.x.flip(3), train.y), test))
+        with pytest.raises(AssertionError, match="trained again"):
+            feature_network(run_of(tmp_path, ImageSet(train.x, 3 - train.y), test))
         patch.setattr(features, "STEPS", 41)
         with pytest.raises(AssertionError, match="trained again"):
             feature_network(run_of(tmp_path, train, test))
