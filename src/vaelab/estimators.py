@@ -199,8 +199,13 @@ def mmd(x: Values, y: Values, kernel: Kernel, biased: bool = False) -> Tensor:
     keeps them, and is the squared distance of two means, never below 0 (eq. 5).
     """
     x, y = _tensors(x, y)
-    within = sum(_mean_within(kernel(squared_distances(part, part)), biased) for part in (x, y))
-    return within - 2 * kernel(squared_distances(x, y)).mean()
+    tables = (kernel(squared_distances(a, b)) for a, b in ((x, x), (y, y), (x, y)))
+    return mmd_of_tables(*tables, biased=biased)
+
+
+def mmd_of_tables(xx: Tensor, yy: Tensor, xy: Tensor, biased: bool = False) -> Tensor:
+    """The same from the kernel's values within and between the sets: (M, M), (N, N), (M, N) -> ()."""
+    return _mean_within(xx, biased) + _mean_within(yy, biased) - 2 * xy.mean()
 
 
 def _mean_within(table: Tensor, biased: bool) -> Tensor:
