@@ -3,9 +3,19 @@
 from vaelab.callbacks.clock import Clock
 from vaelab.callbacks.history import History
 from vaelab.callbacks.last import LastCheckpoint
+from vaelab.callbacks.latent_map import LatentMap
 from vaelab.callbacks.latents import KLPictures
 from vaelab.callbacks.progress import progress
 from vaelab.callbacks.samples import Samples
 from vaelab.callbacks.steps import StopAfterSteps
 
-__all__ = ["Clock", "History", "KLPictures", "LastCheckpoint", "Samples", "StopAfterSteps", "progress"]
+__all__ = [
+    "Clock",
+    "History",
+    "KLPictures",
+    "LastCheckpoint",
+    "LatentMap",
+    "Samples",
+    "StopAfterSteps",
+    "progress",
+]
