@@ -188,7 +188,7 @@ def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool
 
 def _scatter(axes: "Axes", plane: Plane, attribute: Attribute | None) -> None:
     points = plane.points.numpy()
-    style = {"s": 9, "linewidths": 0, "alpha": 0.8}
+    style = {"s": 14, "linewidths": 0, "alpha": 0.8}
     if attribute is None:
         axes.scatter(*points.T, color="#3b6ea8", **style)
         return

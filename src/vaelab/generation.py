@@ -194,7 +194,7 @@ def interpolations(
 class Arithmetic(NamedTuple):
     images: Tensor  # (rows, steps, C, H, W)
     attribute: str  # whose classes they are
-    moves: list[str]  # a row's: "3 → 4"
+    moves: list[str]  # a row's: "3 to 4"
 
 
 def arithmetic(
@@ -234,4 +234,4 @@ def _differences(
     means = {k: codes.loc[members[k]].mean(0) for k in kept}
     first = torch.stack([members[a][0] for a, _ in moves])
     step = torch.stack([means[b] - means[a] for a, b in moves])
-    return first, step, [f"{names[a]} → {names[b]}" for a, b in moves]
+    return first, step, [f"{names[a]} to {names[b]}" for a, b in moves]
