@@ -21,12 +21,8 @@ class ExPostDensity:
         converged: whether the fit had come to rest; True for a density that was not fitted.
     """
 
-    def __init__(
-        self, weights: Tensor, means: Tensor, covariances: Tensor, converged: bool = True
-    ) -> None:
-        self.weights, self.means, self.covariances = (
-            part.double() for part in (weights, means, covariances)
-        )
+    def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, converged: bool = True) -> None:
+        self.weights, self.means, self.covariances = (part.double() for part in (weights, means, covariances))
         self.converged = converged
         self._factors = torch.linalg.cholesky(self.covariances)
 

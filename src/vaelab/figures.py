@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vaelab.codes import Attribute, text
+from vaelab.attributes import Attribute, text
 from vaelab.projection import Plane
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vaelab.attributes import Attribute, attributes, groups
 from vaelab.autoencoder import Autoencoder
-from vaelab.codes import Attribute, Codes, attributes, groups
+from vaelab.codes import CHUNK, Codes
 from vaelab.density import ExPostDensity
 from vaelab.interpolation import path
 from vaelab.randomness import generator
@@ -28,16 +29,26 @@ def prior_samples(model: Autoencoder, rows: int = 8, columns: int = 8) -> Tensor
 def density_samples(
     model: Autoencoder, density: ExPostDensity, rows: int = 8, columns: int = 8, seed: int = 0
 ) -> Tensor:
-    """Mean images of z from the ex-post density; a conditional model shows its labels in turn.
+    """:func:`density_images` as a grid."""
+    return density_images(model, density, rows * columns, seed).unflatten(0, (rows, columns))
+
+
+@torch.no_grad()
+def density_images(model: Autoencoder, density: ExPostDensity, n: int, seed: int = 0) -> Tensor:
+    """Mean images of z from the ex-post density, (n, C, H, W); a conditional model's labels in turn.
 
     Where codes come from a codebook, the nearest code takes the place of what was drawn.
     """
-    device = next(model.parameters()).device
-    z = density.sample(rows * columns, seed).to(device)
-    if model.posterior.discrete:
-        with torch.no_grad():
-            z = model.posterior(z).loc
-    return model.decode(z, model.condition.in_turn(len(z), device)).unflatten(0, (rows, columns))
+    device = model.device
+    images = []
+    z, y = density.sample(n, seed), model.condition.in_turn(n)
+    for start in range(0, n, CHUNK):
+        part = slice(start, start + CHUNK)
+        codes = z[part].to(device)
+        if model.posterior.discrete:
+            codes = model.posterior(codes).loc
+        images.append(model.decode(codes, None if y is None else y[part].to(device)))
+    return torch.cat(images)
 
 
 def reconstructions(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -158,7 +169,7 @@ def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None 
     else:
         axes = codes.z.quantile(share, dim=0).T
     right, up = axes[0].expand(side, -1), axes[1].flip(0)[:, None].expand(-1, side)
-    z = torch.stack([right, up], dim=-1).to(next(model.parameters()).device)
+    z = torch.stack([right, up], dim=-1).to(model.device)
     return model.decode(z, y)
 
 
@@ -207,23 +218,21 @@ def arithmetic(
     label, or a factor; of a quantity the lower and the upper third). None where there is no such attribute.
     A conditional model keeps the image's label.
     """
-    for attribute in attributes(codes, factor_names):
+    for attribute in attributes(codes.y, codes.factors, factor_names):
         found = _differences(codes, attribute, rows)
         if found is not None:
             break
     else:
         return None
     first, step, moves = found
-    device = next(model.parameters()).device
+    device = model.device
     t = torch.linspace(0, 1, steps)[:, None]
     z = codes.loc[first][:, None] + t * step[:, None]
     y = None if codes.y is None else codes.y[first][:, None].to(device)
     return Arithmetic(model.decode(z.to(device), y), attribute.name, moves)
 
 
-def _differences(
-    codes: Codes, attribute: Attribute, rows: int
-) -> tuple[Tensor, Tensor, list[str]] | None:
+def _differences(codes: Codes, attribute: Attribute, rows: int) -> tuple[Tensor, Tensor, list[str]] | None:
     """(the first image of each class a, mean code of b - mean code of a, names); None for a lone class."""
     names, index = groups(attribute)
     members = [(index == k).nonzero().squeeze(-1) for k in range(len(names))]

@@ -36,7 +36,7 @@ def slerp(z1: Tensor, z2: Tensor, t: Tensor | float) -> Tensor:
     sine = angle.sin()
     straight = ~(sine > torch.finfo(z1.dtype).eps ** 0.5)  # NaN for a vector of length 0
     sine, angle = sine.masked_fill(straight, 1), angle.masked_fill(straight, 0)
-    curved = (((1 - t) * angle).sin() * z1 + (t * angle).sin() * z2) / sine
+    curved = ((1 - t) * angle).sin() / sine * z1 + (t * angle).sin() / sine * z2
     return torch.where(straight, lerp(z1, z2, t), curved)
 
 
@@ -76,9 +76,7 @@ def perceptual_path_length(
     if epsilon is None:
         epsilon = 1e-4 if z1.dtype == torch.float64 else 1e-3
     t = torch.rand(len(z1), 1, generator=generator(seed, "path length"), dtype=torch.float64).to(z1)
-    one, other = (
-        _flat(decode(between(z1, z2, place, spherical)), features) for place in (t, t + epsilon)
-    )
+    one, other = (_flat(decode(between(z1, z2, place, spherical)), features) for place in (t, t + epsilon))
     return (one - other).square().sum(-1) / epsilon**2
 
 

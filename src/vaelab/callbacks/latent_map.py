@@ -5,9 +5,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from vaelab import generation
+from vaelab.attributes import attributes
 from vaelab.autoencoder import Autoencoder
 from vaelab.callbacks.publish import publish
-from vaelab.codes import attributes, codes_of
+from vaelab.codes import codes_of
 from vaelab.figures import figure_image, image_grid, latent_map
 from vaelab.priors import StandardNormal
 from vaelab.projection import check_projection, project
@@ -51,7 +52,8 @@ class LatentMap(pl.Callback):
             return
         plane = project(codes.loc, self.projection)
         circles = plane.latent and isinstance(model.prior, StandardNormal)
-        figure = latent_map(plane, attributes(codes, data.factor_names), circles)
+        known = attributes(codes.y, codes.factors, data.factor_names)
+        figure = latent_map(plane, known, circles)
         publish(trainer, "latents/map", figure_image(figure))
         if plane.latent and not model.posterior.discrete:
             y = None if codes.y is None else codes.y[0].to(lit.device)

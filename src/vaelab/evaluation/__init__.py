@@ -1,0 +1,1 @@
+"""Heavier numbers of a trained run, computed after training."""
