@@ -62,7 +62,13 @@ def test_the_run_folder_holds_everything(vae_run):
 
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
-    [("prior", 8, 8), ("reconstructions", 8, 8), ("traversals", 4, 9), ("interpolations", 6, 9)],
+    [
+        ("prior", 8, 8),
+        ("reconstructions", 8, 8),
+        ("traversals", 4, 9),
+        ("interpolations", 6, 9),
+        ("interpolations_spherical", 6, 9),
+    ],
 )
 def test_sample_grids_are_pictures_of_their_size(vae_run, name, rows, columns):
     with Image.open(vae_run.folder / "samples" / f"{name}.png") as picture:

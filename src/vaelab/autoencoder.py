@@ -88,7 +88,7 @@ class Autoencoder(nn.Module):
         y (B,): the labels, for a conditional model.
         """
         q = self._posterior_of(self._corrupted(x, noise.corruption), y)
-        prior = self._prior()
+        prior = self.density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self._decode(z, y)
         kl = self.posterior.kl(q, prior)
@@ -117,7 +117,7 @@ class Autoencoder(nn.Module):
         """Images (B, C, H, W) in floats -> the parameters of q(z|x)."""
         return self.posterior(self.encoder(self.condition.image(x, y)))
 
-    def _prior(self) -> Prior:
+    def density(self) -> Prior:
         """p(z) as a density: a prior may depend on the encoder or the codebook."""
         return self.prior.given(self.posterior, self._posterior_of)
 
@@ -126,10 +126,6 @@ class Autoencoder(nn.Module):
         told = self.condition.latent(z, y)
         decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
-
-    def prior_density(self) -> Prior:
-        """p(z) as it stands beside the encoder and the codebook: ``log_prob`` and ``sample``."""
-        return self._prior()
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
@@ -152,7 +148,7 @@ class Autoencoder(nn.Module):
         device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            z = self._prior().sample(noise.to(device))
+            z = self.density().sample(noise.to(device))
             return self.decode(z, self.condition.in_turn(n, device))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -36,8 +36,8 @@ def contact_sheets(table: Table) -> list[Sheet]:
         _sheet(rows, "prior", "Samples from the prior", "The same z ~ p(z) in every row.", first_row),
         _sheet(
             rows, "density", "Samples from the fitted density",
-            "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training images: "
-            "what the decoder makes of the codes that it knows.", first_row,
+            "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training "
+            "images: what the decoder makes of the codes that it knows.", first_row,
         ),
         _sheet(
             rows, "reconstructions", "Reconstructions",
@@ -135,16 +135,20 @@ def two_traversals(picture: Image.Image) -> list[Strip]:
 
 
 def grid_rows(picture: Image.Image) -> list[Strip]:
-    """The rows of an image grid. Lines of the corner's colour across the whole picture lie between them."""
+    """The rows of an image grid. Lines of the corner's colour across the whole picture lie between them.
+
+    What is below the last of these lines is a caption.
+    """
     pixels = np.asarray(picture)
     gap = (pixels == pixels[0, 0]).all(axis=(1, 2))
+    gap = gap[: int(np.flatnonzero(gap).max(initial=-1)) + 1]
     edges = np.flatnonzero(np.diff(np.concatenate([[True], gap, [True]]).astype(int)))
     if len(edges) < 2:
         raise ValueError("the picture has no grid")
     # an image whose own line has the gap's colour all over would cut a row: rows are as high as the highest
     height = int((edges[1::2] - edges[0::2]).max())
     start, gap_height = int(edges[0]), int(edges[0])
-    count = max(1, (picture.height - start) // (height + gap_height))
+    count = max(1, (len(gap) - start) // (height + gap_height))
     tops = [start + i * (height + gap_height) for i in range(count)]
     return [picture.crop((0, top, picture.width, top + height)) for top in tops]
 
