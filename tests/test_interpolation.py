@@ -8,7 +8,16 @@ import torch
 from scipy.spatial import geometric_slerp
 
 from builders import random
-from vaelab.interpolation import lerp, longest_step, path, path_steps, perceptual_path_length, slerp
+from vaelab.interpolation import (
+    detour,
+    image_distance,
+    lerp,
+    longest_step,
+    path,
+    path_steps,
+    perceptual_path_length,
+    slerp,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -159,6 +168,27 @@ def test_steps_of_a_circle_are_chords():
     z1, z2 = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     steps = path_steps(lambda z: z, z1, z2, steps=3, spherical=True)
     torch.testing.assert_close(steps, torch.full((1, 3), 4 * math.sin(math.pi / 12)))
+
+
+def test_a_straight_path_has_no_detour_and_a_half_circle_one_of_pi_over_2():
+    """The image goes along a half circle of radius 2 while z goes from -1 to 1."""
+    z1, z2 = -torch.ones(3, 1, dtype=torch.float64), torch.ones(3, 1, dtype=torch.float64)
+    straight = detour(path_steps(lambda z: 5 * z, z1, z2), image_distance(lambda z: 5 * z, z1, z2))
+    torch.testing.assert_close(straight, torch.ones(3, dtype=torch.float64))
+
+    def turning(z):
+        angle = math.pi / 2 * z
+        return torch.cat([2 * angle.cos(), 2 * angle.sin()], dim=1)
+
+    steps, across = path_steps(turning, z1, z2, steps=400), image_distance(turning, z1, z2)
+    torch.testing.assert_close(across, torch.full((3,), 4.0, dtype=torch.float64))
+    torch.testing.assert_close(
+        detour(steps, across), torch.full((3,), math.pi / 2).double(), rtol=1e-5, atol=0
+    )
+
+
+def test_equal_ends_have_no_detour():
+    assert detour(torch.ones(1, 4), torch.zeros(1)).isnan().all()
 
 
 def test_an_image_that_does_not_move_has_no_longest_step():

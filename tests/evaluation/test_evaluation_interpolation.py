@@ -11,13 +11,9 @@ from builders import random
 from vaelab.evaluation.interpolation import Interpolation, mean_and_error
 
 NAMES = [
-    f"{name}{suffix}"
-    for name in (
-        "path_length_linear",
-        "path_length_spherical",
-        "longest_step_linear",
-        "longest_step_spherical",
-    )
+    f"{measure}_{path}{suffix}"
+    for measure in ("path_length", "detour", "longest_step")
+    for path in ("linear", "spherical")
     for suffix in ("", "_standard_error")
 ]
 
@@ -39,6 +35,8 @@ def test_a_linear_decoder_has_its_closed_form(monkeypatch):
     assert metrics["path_length_linear"] == pytest.approx(lengths.mean().item(), rel=1e-3)
     error = lengths.std() / math.sqrt(20)
     assert metrics["path_length_linear_standard_error"] == pytest.approx(error.item(), rel=1e-3)
+    assert metrics["detour_linear"] == pytest.approx(1, rel=1e-4)
+    assert metrics["detour_spherical"] > 1.01
     assert metrics["longest_step_linear"] == pytest.approx(1, rel=1e-4)
     assert metrics["longest_step_spherical"] > 1.01
     assert protocol["pairs"] == 20

@@ -7,10 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.interpolation import longest_step, path_steps, perceptual_path_length
+from vaelab.interpolation import (
+    detour,
+    image_distance,
+    longest_step,
+    path_steps,
+    perceptual_path_length,
+)
 
 CHUNK = 250  # pairs decoded at once
 PATHS = {"linear": False, "spherical": True}  # is it spherical?
+MEASURES = ("path_length", "detour", "longest_step")
 
 
 class Interpolation:
@@ -19,15 +26,16 @@ class Interpolation:
     Metrics, for straight ("linear") and spherical paths, each with its standard error over the pairs:
 
     - ``path_length_<path>``: the mean of :func:`~vaelab.interpolation.perceptual_path_length`;
+    - ``detour_<path>``: the mean of :func:`~vaelab.interpolation.detour`, which compares models of unlike
+      sharpness: an autoencoder, whose codes leave gaps, has a larger one than a VAE of the same networks;
     - ``longest_step_<path>``: the mean of :func:`~vaelab.interpolation.longest_step`, pairs that do not move
-      left out. It compares models of unlike sharpness, since it has no unit: an autoencoder, whose codes
-      leave gaps, has a larger one than a VAE of the same networks.
+      left out here and there.
 
     NaN for fewer than two pairs. A conditional model decodes a pair with its first image's label.
 
     Args:
         pairs: at most so many.
-        steps: of each path for ``longest_step``.
+        steps: of each path for ``detour`` and ``longest_step``.
         features: images -> features, in which distances are measured; None: pixels.
         epsilon: the step of the path length; None: by the precision.
     """
@@ -35,7 +43,7 @@ class Interpolation:
     def __init__(
         self,
         pairs: int = 1000,
-        steps: int = 16,
+        steps: int = 32,
         features: Callable[[Tensor], Tensor] | None = None,
         epsilon: float | None = None,
         split: str = "test",
@@ -57,7 +65,7 @@ class Interpolation:
             for name, values in self._measured(run, z1[part], z2[part], labels, start).items():
                 found.setdefault(name, []).append(values)
         metrics: dict[str, float] = {}
-        for name in (f"{measure}_{path}" for measure in ("path_length", "longest_step") for path in PATHS):
+        for name in (f"{measure}_{path}" for measure in MEASURES for path in PATHS):
             values = torch.cat(found[name]) if name in found else torch.empty(0)
             metrics |= mean_and_error(name, values)
         features = "pixels" if self.features is None else type(self.features).__name__
@@ -83,6 +91,7 @@ class Interpolation:
             return images
 
         measured = {}
+        across = image_distance(decode, z1, z2, self.features)
         for path, spherical in PATHS.items():
             lengths = perceptual_path_length(
                 decode, z1, z2, self.features, spherical, self.epsilon, self.seed + start
@@ -90,6 +99,7 @@ class Interpolation:
             moved = path_steps(decode, z1, z2, self.steps, self.features, spherical)
             measured |= {
                 f"path_length_{path}": lengths.cpu(),
+                f"detour_{path}": detour(moved, across).cpu(),
                 f"longest_step_{path}": longest_step(moved).cpu(),
             }
         return measured
