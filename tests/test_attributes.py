@@ -28,7 +28,7 @@ def test_factors_without_names_are_numbered():
 def test_each_class_is_a_group():
     found = groups(Attribute("label", torch.tensor([7, 3, 3, 9])))
     assert found.names == ["3", "7", "9"]
-    assert found.index.tolist() == [1, 0, 0, 2]
+    assert found.number.tolist() == [1, 0, 0, 2]
 
 
 def test_classes_that_are_no_whole_numbers_keep_their_values():
@@ -39,6 +39,6 @@ def test_a_quantity_has_its_outer_thirds():
     values = torch.linspace(0, 1, 91)
     found = groups(Attribute("x", values))
     assert found.names == ["low", "high"]
-    assert (values[found.index == 0] <= 1 / 3 + 1e-6).all()
-    assert (values[found.index == 1] >= 2 / 3 - 1e-6).all()
-    assert (found.index == 0).sum() == (found.index == 1).sum() == 31
+    assert (values[found.number == 0] <= 1 / 3 + 1e-6).all()
+    assert (values[found.number == 1] >= 2 / 3 - 1e-6).all()
+    assert (found.number == 0).sum() == (found.number == 1).sum() == 31

@@ -141,7 +141,7 @@ def test_an_autoencoder_has_no_rate_and_no_elbo(tmp_path):
     assert got["test/distortion"] > 0
     assert result.record["beta"] is None
     assert "nan" not in result.out
-    assert not (result.folder / "latents").exists()  # no KL, no pictures of it
+    assert [file.name for file in (result.folder / "latents").iterdir()] == ["map.png"]  # no KL, no picture
     assert (result.folder / "samples" / "traversals.png").is_file()
 
 
@@ -198,7 +198,8 @@ def test_without_callbacks_the_last_weights_are_kept(tmp_path):
 
 
 def test_one_callback_is_left_out_by_null(tmp_path):
-    result = trained(tmp_path, "callbacks.kl_pictures=null", "callbacks.best=null")
+    nulls = ("callbacks.kl_pictures=null", "callbacks.latent_map=null", "callbacks.best=null")
+    result = trained(tmp_path, *nulls)
     assert sorted(path.name for path in result.folder.iterdir() if path.is_dir()) == [
         ".hydra",
         "checkpoints",

@@ -44,7 +44,7 @@ class Groups(NamedTuple):
     """Images put together by an attribute."""
 
     names: list[str]  # K
-    index: Tensor  # (N,)  each image's group; -1 for none
+    number: Tensor  # (N,)  each image's group; -1 for none
 
 
 def groups(attribute: Attribute) -> Groups:

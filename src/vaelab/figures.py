@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ def beside(parts: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     first = parts[0][1]
     width = sum(picture.width for _, picture in parts) + gap * (len(parts) - 1)
     canvas = blank(first, width, first.height + band)
-    canvas.paste(first.getpixel((0, 0)), (0, 0, width, first.height))  # the gap's colour
+    gap_colour: Any = first.getpixel((0, 0))
+    canvas.paste(gap_colour, (0, 0, width, first.height))
     draw, left = ImageDraw.Draw(canvas), 0
     for label, picture in parts:
         canvas.paste(picture, (left, 0))
@@ -168,7 +169,7 @@ def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool
     Classes have a legend, quantities a colour bar. ``circles``: where 1 and 2 standard deviations of N(0, I)
     are, around the origin.
     """
-    shown = [*attributes[:MOST_PANELS]] or [None]
+    shown: list[Attribute | None] = [*attributes[:MOST_PANELS]] or [None]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure(5.6 * columns, 4.4 * rows)
@@ -187,24 +188,24 @@ def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool
 
 
 def _scatter(axes: "Axes", plane: Plane, attribute: Attribute | None) -> None:
-    points = plane.points.numpy()
-    style = {"s": 14, "linewidths": 0, "alpha": 0.8}
+    across, up = plane.points.numpy().T
+    order = np.random.default_rng(0).permutation(len(up))  # else the last class hides the others
+    style: dict[str, Any] = {"s": 14, "linewidths": 0, "alpha": 0.8}
     if attribute is None:
-        axes.scatter(*points.T, color="#3b6ea8", **style)
+        axes.scatter(across, up, color="#3b6ea8", **style)
         return
     axes.set_title(attribute.name, fontsize=10)
     classes = attribute.classes
     if classes is None:
-        order = np.random.default_rng(0).permutation(len(points))  # else the last class hides the others
-        drawn = axes.scatter(*points[order].T, c=attribute.values.numpy()[order], cmap="viridis", **style)
+        values = attribute.values.numpy()[order]
+        drawn = axes.scatter(across[order], up[order], c=values, cmap="viridis", **style)
         axes.figure.colorbar(drawn, ax=axes)
         return
     from matplotlib import colormaps
 
     colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]
     number = torch.searchsorted(classes, attribute.values).numpy()
-    order = np.random.default_rng(0).permutation(len(points))
-    axes.scatter(*points[order].T, c=colours(number[order]), **style)
+    axes.scatter(across[order], up[order], c=colours(number[order]), **style)
     for k, value in enumerate(classes):
         axes.scatter([], [], color=colours(k), label=text(value), s=30)
     axes.legend(

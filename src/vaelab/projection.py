@@ -51,8 +51,8 @@ def project(codes: Tensor, method: str = "pca") -> Plane:
     if method == "umap":
         return Plane(_umap(codes), "UMAP 1", "UMAP 2")
     points, shares = principal_components(codes)
-    names = (f"principal component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
-    return Plane(points, *names)
+    x, y = (f"principal component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+    return Plane(points, x, y)
 
 
 def principal_components(codes: Tensor) -> tuple[Tensor, list[float]]:

@@ -90,7 +90,7 @@ class Interpolation:
             images: Tensor = run.model.decode(z, labels)
             return images
 
-        measured = {}
+        measured: dict[str, Tensor] = {}
         across = image_distance(decode, z1, z2, self.features)
         for path, spherical in PATHS.items():
             lengths = perceptual_path_length(
