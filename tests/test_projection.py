@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +61,28 @@ def test_umap_is_refused_where_it_is_not_installed(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs the package umap-learn.*pip install umap-learn"):
         check_projection("umap")
+
+
+class FakeUMAP:
+    """Takes UMAP's place: the last two dimensions."""
+
+    def __init__(self, n_components: int, n_neighbors: int, random_state: int, n_jobs: int) -> None:
+        assert n_components == 2
+        self.neighbours = n_neighbors
+
+    def fit_transform(self, codes: np.ndarray) -> np.ndarray:
+        assert self.neighbours < len(codes)
+        return codes[:, -2:]
+
+
+def test_umap_is_asked_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUMAP))
+    z = codes(12)
+    plane = project(z, "umap")
+    assert torch.equal(plane.points.float(), z[:, -2:])
+    assert (plane.x, plane.y) == ("UMAP 1", "UMAP 2")
+    assert project(codes(9), "umap").x.startswith("principal component 1")
 
 
 def test_another_projection_is_refused():

@@ -9,6 +9,7 @@ from torch import Tensor
 from vaelab.errors import UserError
 
 METHODS = ("pca", "umap")
+FEWEST_NEIGHBOURS = 10  # codes; UMAP has nothing to learn from fewer
 
 
 class Plane(NamedTuple):
@@ -38,7 +39,8 @@ def project(codes: Tensor, method: str = "pca") -> Plane:
 
     Two dimensions are the plane themselves. One dimension is drawn against its empirical distribution
     function. More are projected, by ``method``: "pca" (their principal components, with the share of the
-    codes' variance that each explains) or "umap" (McInnes, Healy & Melville, 2018; with a fixed seed).
+    codes' variance that each explains) or "umap" (McInnes, Healy & Melville, 2018; with a fixed seed; of
+    fewer than FEWEST_NEIGHBOURS codes the principal components, as the axes then say).
     """
     check_projection(method)
     codes = codes.double()
@@ -48,7 +50,7 @@ def project(codes: Tensor, method: str = "pca") -> Plane:
     if dimensions == 1:
         below = codes[:, 0].argsort().argsort() / max(1, len(codes) - 1)
         return Plane(torch.stack([codes[:, 0], below.double()], dim=1), "z₀", "share of the images below")
-    if method == "umap":
+    if method == "umap" and len(codes) >= FEWEST_NEIGHBOURS:
         return Plane(_umap(codes), "UMAP 1", "UMAP 2")
     points, shares = principal_components(codes)
     x, y = (f"principal component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
@@ -73,5 +75,6 @@ def principal_components(codes: Tensor) -> tuple[Tensor, list[float]]:
 def _umap(codes: Tensor) -> Tensor:
     import umap  # not among the dependencies
 
-    found = umap.UMAP(n_components=2, random_state=0, n_jobs=1).fit_transform(codes.float().numpy())
-    return torch.as_tensor(found).double()
+    neighbours = min(15, len(codes) - 1)  # 15 is UMAP's own choice
+    method = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=0, n_jobs=1)
+    return torch.as_tensor(method.fit_transform(codes.float().numpy())).double()
