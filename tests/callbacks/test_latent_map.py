@@ -33,7 +33,7 @@ def test_of_two_dimensions_there_is_a_manifold(tmp_path, model):
     for name, size in (("map", 400), ("manifold", 20 * 50 + 2)):
         with Image.open(tmp_path / "latents" / f"{name}.png") as picture:
             assert min(picture.size) >= size
-            assert np.asarray(picture.convert("L")).std() > 5
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10  # something was drawn
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
