@@ -62,7 +62,13 @@ def test_the_run_folder_holds_everything(vae_run):
 
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
-    [("prior", 8, 8), ("reconstructions", 8, 8), ("traversals", 4, 9), ("interpolations", 6, 9)],
+    [
+        ("prior", 8, 8),
+        ("reconstructions", 8, 8),
+        ("traversals", 4, 9),
+        ("interpolations", 6, 9),
+        ("interpolations_spherical", 6, 9),
+    ],
 )
 def test_sample_grids_are_pictures_of_their_size(vae_run, name, rows, columns):
     with Image.open(vae_run.folder / "samples" / f"{name}.png") as picture:
@@ -135,7 +141,7 @@ def test_an_autoencoder_has_no_rate_and_no_elbo(tmp_path):
     assert got["test/distortion"] > 0
     assert result.record["beta"] is None
     assert "nan" not in result.out
-    assert not (result.folder / "latents").exists()  # no KL, no pictures of it
+    assert [file.name for file in (result.folder / "latents").iterdir()] == ["map.png"]  # no KL, no picture
     assert (result.folder / "samples" / "traversals.png").is_file()
 
 
@@ -192,7 +198,8 @@ def test_without_callbacks_the_last_weights_are_kept(tmp_path):
 
 
 def test_one_callback_is_left_out_by_null(tmp_path):
-    result = trained(tmp_path, "callbacks.kl_pictures=null", "callbacks.best=null")
+    nulls = ("callbacks.kl_pictures=null", "callbacks.latent_map=null", "callbacks.best=null")
+    result = trained(tmp_path, *nulls)
     assert sorted(path.name for path in result.folder.iterdir() if path.is_dir()) == [
         ".hydra",
         "checkpoints",

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is vali
 PLUGINS = ["joblib", "submitit_local", "submitit_slurm"]
 SWEEP = (
     *("-m", "model=beta_vae", "model.latent_dim=4", "trainer.max_epochs=2"),
-    *("callbacks.samples=null", "callbacks.kl_pictures=null"),
+    *("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.latent_map=null"),
     "+callbacks.probe._target_=support.probe.Probe",
 )
 

@@ -60,7 +60,7 @@ def test_the_end_says_where_everything_is(beta_sweep):
     end = beta_sweep.out[beta_sweep.out.index("finished runs") :]
     assert f"{beta_sweep.sweep}/*/samples/*.png" in end
     assert f"wandb sync {beta_sweep.outputs / 'wandb'}" in end
-    assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 12
+    assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 21
 
 
 def test_larger_beta_smaller_rate(beta_sweep):

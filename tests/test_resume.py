@@ -21,7 +21,7 @@ from vaelab.resume import (
     remember_sweep,
 )
 
-QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null")
+QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.latent_map=null")
 SWEEP = ("-m", "model.beta=1,2", *SMALL, *QUICK)
 
 

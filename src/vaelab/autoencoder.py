@@ -1,6 +1,7 @@
 """The autoencoder: encoder, posterior, prior, decoder, likelihood and objective, put together."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -56,6 +57,10 @@ class Autoencoder(nn.Module):
     @property
     def latent_dim(self) -> int:
         return self.posterior.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        return next(chain(self.parameters(), self.buffers())).device
 
     def draw_noise(
         self,
@@ -144,7 +149,7 @@ class Autoencoder(nn.Module):
 
         A conditional model shows its labels in turn: 0, 1, ..., K-1, 0, ...
         """
-        device = next(self.parameters()).device
+        device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
             z = self.density().sample(noise.to(device))

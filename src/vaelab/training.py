@@ -192,6 +192,8 @@ class LitAutoencoder(pl.LightningModule):
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
         to_loggers = to_loggers and bool(self.trainer.loggers)
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
+        # torchmetrics makes a number of a vector of one: a vector stays one with a single latent dimension
+        results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
         metrics.reset()
         for name, value in results.items():
             # NaN may mean undefined, but a distortion always has a value, and nothing is infinite
