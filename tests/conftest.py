@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_runner import Result, small, trained
+from cli_runner import Result, small, trained, without_report
 from support.wandb_home import wandb_home
 
 
@@ -25,6 +25,13 @@ def wandb_offline(tmp_path: Path) -> Iterator[Path]:
     """A W&B of this test's own, offline; what `logger=wandb` needs."""
     with wandb_home(tmp_path / "wandb_home") as runs:
         yield runs
+
+
+@pytest.fixture
+def plain_table() -> Iterator[None]:
+    """Sweeps end with a plain table: for tests that look at the jobs, not at the report."""
+    with without_report():
+        yield
 
 
 @pytest.fixture(scope="session")

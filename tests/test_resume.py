@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from cli_runner import SMALL, Result, read_record, run
-from vaelab import sweeps
+from cli_runner import SMALL, Result, read_record, run, without_report
 from vaelab.errors import UserError
 from vaelab.heartbeat import claim
 from vaelab.naming import planned_jobs, sweep_name
@@ -30,12 +29,6 @@ MINE = (*SWEEP, "sweep.name=mine")
 ONE = (*SMALL, *QUICK, "hydra.run.dir=one")
 
 
-@pytest.fixture
-def _plain_table(monkeypatch):
-    """No report at a sweep's end: it takes longer than these sweeps."""
-    monkeypatch.setattr(sweeps, "comparison", lambda folder, records: sweeps.sweep_table(records))
-
-
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory) -> Callable[..., Path]:
     """Where the outputs of a command lie that was called once for all tests; to copy, not to change."""
@@ -43,8 +36,7 @@ def trained_once(tmp_path_factory) -> Callable[..., Path]:
 
     def outputs(*command: str) -> Path:
         if command not in done:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sweeps, "comparison", lambda folder, records: sweeps.sweep_table(records))
+            with without_report():
                 result = run(tmp_path_factory.mktemp("once"), *command)
             assert result.code == 0, result.err + result.out
             done[command] = result.outputs
@@ -263,7 +255,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path, once):
     assert "report.html" in again.out  # it ends with the comparison all the same
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_fresh_folder_on_demand(tmp_path, once):
     once(*MINE)
     assert run(tmp_path, *MINE, "sweep.resume=false").code == 0
@@ -273,7 +265,7 @@ def test_a_fresh_folder_on_demand(tmp_path, once):
         assert len(stamps(tmp_path / "sweeps" / folder)) == 2
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_changed_config_under_the_same_name_is_an_error(tmp_path, once):
     first = once(*MINE)
     before = stamps(first.sweep)
@@ -285,7 +277,7 @@ def test_a_changed_config_under_the_same_name_is_an_error(tmp_path, once):
     assert stamps(first.sweep) == before
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_sweep_may_grow(tmp_path, once):
     first = once(*MINE)
     before = stamps(first.sweep)
@@ -297,7 +289,7 @@ def test_a_sweep_may_grow(tmp_path, once):
     assert all(now[folder] == before[folder] for folder in before)
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_failed_job_is_run_again(tmp_path, once):
     first = once(*MINE)
     folder = first.sweep / "01-beta2"
@@ -311,7 +303,7 @@ def test_a_failed_job_is_run_again(tmp_path, once):
     assert len(record["sessions"]) == 2
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     variant = tmp_path / "conf" / "model" / "mine.yaml"
     variant.parent.mkdir(parents=True)
@@ -350,7 +342,7 @@ def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path, one):
     assert (one / "results.json").read_bytes() == before
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, once):
     first = once(*MINE)
     folder = first.sweep / "00-beta1"
