@@ -1,5 +1,6 @@
 """What several test files share: no settings of the user's own, and the runs that many tests look at."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 
 from cli_runner import Result, small, trained, without_report
 from support.wandb_home import wandb_home
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no garbage collection looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
