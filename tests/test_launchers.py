@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import OmegaConf
 
-from cli_runner import SMALL, Result, small, trained
+from cli_runner import SMALL, Result, small, trained, without_report
 from support import fake_slurm
 from support.probe import sessions
 from vaelab.errors import UserError
@@ -82,7 +82,8 @@ def assert_same_numbers(one: dict[str, Any], other: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The sweep one job after the other, in this process."""
-    return trained(tmp_path_factory.mktemp("basic"), *SWEEP, "model.beta=1,4")
+    with without_report():
+        return trained(tmp_path_factory.mktemp("basic"), *SWEEP, "model.beta=1,4")
 
 
 def assert_like_basic(result: Result, basic: Result, names: list[str]) -> None:

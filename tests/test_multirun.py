@@ -1,5 +1,6 @@
 """Sweeps through the command line: every job is a run of its own, whatever happens to the others."""
 
+import pytest
 import torch
 
 from cli_runner import Result, small, trained
@@ -103,6 +104,7 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
     assert ["-1", "0", "failed"] in rows(result, columns=11)  # the last column says what did not finish
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_a_bug_in_one_job_is_shown_and_recorded(tmp_path, monkeypatch):
     healthy = LitAutoencoder.training_step
 
@@ -157,6 +159,7 @@ def test_groups_can_be_swept(tmp_path):
     assert "nan" not in result.out
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_a_sweep_file_needs_no_m_and_the_command_line_replaces_its_values(tmp_path):
     result = small(tmp_path, "sweep=beta", "model.beta=3", "seed=5,6", "sweep.name=mine", QUICK)
     assert result.code == 0
@@ -168,6 +171,7 @@ def test_a_sweep_file_needs_no_m_and_the_command_line_replaces_its_values(tmp_pa
     assert {record["group"] for record in records} == {"mine"}
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_lists_can_be_swept(tmp_path):
     result = small(tmp_path, "-m", "network.hidden=[16],[8,8]", QUICK)
     assert [record["swept"] for record in result.records.values()] == [
