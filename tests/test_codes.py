@@ -23,7 +23,7 @@ def test_the_codes_are_the_encoders():
 
 
 def test_samples_are_of_the_posteriors(monkeypatch):
-    monkeypatch.setattr("vaelab.codes.CHUNK", 700)
+    monkeypatch.setattr("vaelab.codes.BATCH", 700)
     log_var = torch.tensor([-1.0, 1.0])
     model = Autoencoder(
         Planted(torch.tensor([2.0, -1.0]), log_var),
@@ -37,7 +37,7 @@ def test_samples_are_of_the_posteriors(monkeypatch):
     noise = (codes.z - codes.loc) / (0.5 * log_var).exp()
     assert noise.mean().abs() < 4 / 6000**0.5
     assert noise.var().item() == pytest.approx(1, abs=0.08)
-    assert len(noise[:, 0].unique()) == 3000  # no noise is used twice
+    assert len(noise[:, 0].unique()) > 2990  # none is used twice, but for chance in 32 bits
 
 
 def test_the_sample_of_an_image_does_not_depend_on_how_many_follow():

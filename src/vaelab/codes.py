@@ -1,49 +1,48 @@
-"""Codes of a set of images: what pictures of the latent space and densities are made from."""
+"""Codes of a set of images: what pictures of the latent space, densities and evaluations are made from."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vaelab.autoencoder import Autoencoder
 from vaelab.data.images import ImageSet, to_float
-from vaelab.randomness import generator
+from vaelab.randomness import rows
 
-CHUNK = 512  # images encoded at once
+BATCH = 512  # images encoded at once
 
 
 class Codes(NamedTuple):
-    """Codes of N images, on the CPU."""
+    """The posteriors of N images, on the CPU."""
 
     loc: Tensor  # (N, D)  posterior means
     scale: Tensor  # (N, D)  posterior standard deviations; 0 where q is deterministic
     z: Tensor  # (N, D)  one sample of q(z|x) each: together they are samples of the aggregate posterior
     y: Tensor | None = None  # (N,)  class labels
     factors: Tensor | None = None  # (N, F)  ground-truth factors
+    q: Any = None  # all parameters of q(z|x), as the posterior gives them (posteriors.py)
 
 
 @torch.no_grad()
-def codes_of(model: Autoencoder, images: ImageSet, limit: int | None = None) -> Codes:
-    """The codes of the first ``limit`` images (None: of all), with noise that belongs to the place alone.
-
-    Images whose code is not finite are left out.
-    """
+def encoded(model: Autoencoder, images: ImageSet, limit: int | None = None, stream: str = "codes") -> Codes:
+    """The codes of the first ``limit`` images (None: all); noise belongs to the stream and the place."""
     device = model.device
     n = len(images) if limit is None else min(limit, len(images))
-    parts = []
-    for start in range(0, n, CHUNK):
-        batch = images.batch(torch.arange(start, min(start + CHUNK, n)))
-        y = None if batch.y is None else batch.y.to(device)
-        q = model.encode(to_float(batch.x.to(device)), y)
-        noise = torch.randn((1, *q.loc.shape), generator=generator(0, "codes", start))
-        parts.append((q.loc, q.scale, model.posterior.sample(q, noise.to(device))[0]))
-    loc, scale, z = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    keep = (loc.isfinite() & z.isfinite()).all(-1).nonzero().squeeze(-1)
-    y, factors = images.y, images.factors
-    return Codes(
-        loc[keep],
-        scale[keep],
-        z[keep],
-        None if y is None else y[:n][keep],
-        None if factors is None else factors[:n][keep],
-    )
+    noise = rows(0, stream, n, model.latent_dim)  # not the run's seed: every run has the same
+    posteriors, samples = [], []
+    for index in torch.arange(n).split(BATCH):
+        batch = images.batch(index)
+        q = model.encode(to_float(batch.x.to(device)), None if batch.y is None else batch.y.to(device))
+        posteriors.append([part.cpu() for part in q])
+        samples.append(model.posterior.sample(q, noise[None, index].to(q.loc))[0].cpu())
+    q = type(q)._make(map(torch.cat, zip(*posteriors, strict=True)))
+    known = (None if values is None else values[:n] for values in (images.y, images.factors))
+    return Codes(q.loc, q.scale, torch.cat(samples), *known, q)
+
+
+def codes_of(model: Autoencoder, images: ImageSet, limit: int | None = None) -> Codes:
+    """The same, without the images whose code is not finite: what can be drawn."""
+    codes = encoded(model, images, limit)
+    keep = (codes.loc.isfinite() & codes.z.isfinite()).all(-1)
+    kept = (None if values is None else values[keep] for values in codes[:-1])
+    return Codes(*kept, type(codes.q)._make(part[keep] for part in codes.q))

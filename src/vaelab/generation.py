@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaelab.attributes import Attribute, attributes, groups
 from vaelab.autoencoder import Autoencoder
-from vaelab.codes import CHUNK, Codes
+from vaelab.codes import BATCH, Codes
 from vaelab.density import ExPostDensity
 from vaelab.interpolation import path
 from vaelab.randomness import generator
@@ -42,8 +42,8 @@ def density_images(model: Autoencoder, density: ExPostDensity, n: int, seed: int
     device = model.device
     images = []
     z, y = density.sample(n, seed), model.condition.in_turn(n)
-    for start in range(0, n, CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, n, BATCH):
+        part = slice(start, start + BATCH)
         codes = z[part].to(device)
         if model.posterior.discrete:
             codes = model.posterior(codes).loc

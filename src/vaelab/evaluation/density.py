@@ -3,11 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vaelab.density import ExPostDensity, fit_density
+from vaelab.density import fit_density
 from vaelab.evaluation.interpolation import mean_and_error
+from vaelab.evaluation.quality import quality_of
+from vaelab.evaluation.run import NotApplicable, TrainedRun
 from vaelab.generation import density_images
+from vaelab.quality.features import FeatureNetwork, feature_network
 
 
 class Density:
@@ -22,8 +24,6 @@ class Density:
       lower bound of KL(q(z) || p(z)) of held-out images: what sampling from the prior loses;
     - ``expost_log_density_train``: the first, of the codes that it was fitted to. Well above the held-out
       number, the mixture has too many components.
-
-    Images for a measure of quality: :meth:`samples`. (Ghosh et al., 2020, section 4 and table 1.)
 
     Args:
         components: of the mixture.
@@ -41,8 +41,9 @@ class Density:
         self.components, self.train_images, self.images = components, train_images, images
         self.split, self.seed = split, seed
 
-    def __call__(self, run: Any) -> dict[str, Any]:
-        self._refuse_codebooks(run)
+    def __call__(self, run: TrainedRun) -> dict[str, Any]:
+        if run.model.posterior.discrete:
+            raise NotApplicable("codes of a codebook have no density")
         trained = run.codes("train", self.train_images).z
         z = run.codes(self.split, self.images).z
         density = fit_density(trained, self.components, self.seed)
@@ -68,16 +69,47 @@ class Density:
             },
         }
 
-    def samples(self, run: Any, n: int, seed: int = 0) -> Tensor:
-        """n mean images of z from the density, (n, C, H, W) on the CPU, for a measure of their quality."""
-        density: ExPostDensity = fit_density(
-            run.codes("train", self.train_images).z, self.components, self.seed
-        )
-        return density_images(run.model, density, n, seed).cpu()
 
-    @staticmethod
-    def _refuse_codebooks(run: Any) -> None:
-        if run.model.posterior.discrete:
-            from vaelab.evaluation.run import NotApplicable
+class ExPostQuality:
+    """The quality of images E[x|z] with z from the ex-post density, not from the prior.
 
-            raise NotApplicable("codes of a codebook have no density")
+    :class:`~vaelab.evaluation.quality.SampleQuality`'s numbers of prior samples, of as many as there
+    are test images: ``fid_expost``, ``kid_expost`` with ``kid_error_expost``, ``precision_expost``,
+    ``recall_expost``, ``density_expost``, ``coverage_expost``. So an autoencoder, whose codes follow no
+    prior, can be sampled (Ghosh et al., 2020, section 4 and table 1).
+
+    Args:
+        components: of the mixture.
+        train_images, images: at most so many, to fit it to and to judge it on.
+        features, weights: the feature network (:func:`~vaelab.quality.features.feature_network`).
+    """
+
+    def __init__(
+        self,
+        components: int = 10,
+        train_images: int = 10_000,
+        images: int = 10_000,
+        features: str | FeatureNetwork = "auto",
+        weights: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.components, self.train_images, self.images = components, train_images, images
+        self.features, self.weights, self.seed = features, weights, seed
+
+    def __call__(self, run: TrainedRun) -> dict[str, Any]:
+        network = self.features
+        if not isinstance(network, FeatureNetwork):
+            network = feature_network(run, network, self.weights)
+        reference = run.images("test", self.images)
+        density = fit_density(run.codes("train", self.train_images).z, self.components, self.seed)
+        samples = density_images(run.model, density, len(reference), self.seed)
+        return {
+            "metrics": {f"{k}_expost": v for k, v in quality_of(samples, reference, network).items()},
+            "protocol": {
+                "expost": "Gaussian mixture, full covariances, EM (Ghosh et al., 2020)",
+                "components": density.components,
+                "train_images": min(self.train_images, len(run.data.train)),
+                "samples": len(samples),
+                "features": network.name,
+            },
+        }

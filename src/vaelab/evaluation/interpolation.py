@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaelab.evaluation.run import TrainedRun
 from vaelab.interpolation import (
     detour,
     image_distance,
@@ -14,6 +15,7 @@ from vaelab.interpolation import (
     path_steps,
     perceptual_path_length,
 )
+from vaelab.quality.features import feature_network
 
 CHUNK = 250  # pairs decoded at once
 PATHS = {"linear": False, "spherical": True}  # is it spherical?
@@ -36,7 +38,8 @@ class Interpolation:
     Args:
         pairs: at most so many.
         steps: of each path for ``detour`` and ``longest_step``.
-        features: images -> features, in which distances are measured; None: pixels.
+        features: what distances are measured in: "pixels", a kind of feature network
+            (:func:`~vaelab.quality.features.feature_network`), or images -> features.
         epsilon: the step of the path length; None: by the precision.
     """
 
@@ -44,7 +47,7 @@ class Interpolation:
         self,
         pairs: int = 1000,
         steps: int = 32,
-        features: Callable[[Tensor], Tensor] | None = None,
+        features: str | Callable[[Tensor], Tensor] = "pixels",
         epsilon: float | None = None,
         split: str = "test",
         seed: int = 0,
@@ -52,7 +55,8 @@ class Interpolation:
         self.pairs, self.steps, self.features = pairs, steps, features
         self.epsilon, self.split, self.seed = epsilon, split, seed
 
-    def __call__(self, run: Any) -> dict[str, Any]:
+    def __call__(self, run: TrainedRun) -> dict[str, Any]:
+        name, features = self._network(run)
         codes = run.codes(self.split, 2 * self.pairs)
         n = len(codes.loc) // 2
         z1, z2 = codes.loc[0 : 2 * n : 2], codes.loc[1 : 2 * n : 2]
@@ -62,26 +66,41 @@ class Interpolation:
         for start in run.progress(starts, "interpolation", total=len(starts)):
             part = slice(start, start + CHUNK)
             labels = None if y is None else y[part]
-            for name, values in self._measured(run, z1[part], z2[part], labels, start).items():
-                found.setdefault(name, []).append(values)
+            for key, values in self._measured(run, z1[part], z2[part], labels, start, features).items():
+                found.setdefault(key, []).append(values)
         metrics: dict[str, float] = {}
-        for name in (f"{measure}_{path}" for measure in MEASURES for path in PATHS):
-            values = torch.cat(found[name]) if name in found else torch.empty(0)
-            metrics |= mean_and_error(name, values)
-        features = "pixels" if self.features is None else type(self.features).__name__
+        for key in (f"{measure}_{path}" for measure in MEASURES for path in PATHS):
+            metrics |= mean_and_error(key, torch.cat(found[key]) if key in found else torch.empty(0))
         return {
             "metrics": metrics,
             "protocol": {
                 "path_length": "Karras et al. (2019), section 4.1, without LPIPS and without trimming",
                 "spherical": "Shoemake (1985); White (2016)",
-                "features": features,
+                "features": name,
                 "pairs": n,
                 "steps": self.steps,
                 "split": self.split,
             },
         }
 
-    def _measured(self, run: Any, z1: Tensor, z2: Tensor, y: Tensor | None, start: int) -> dict[str, Tensor]:
+    def _network(self, run: TrainedRun) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+        """The name of what distances are measured in, and the function; None: the pixels as they are."""
+        if self.features == "pixels":
+            return "pixels", None
+        if isinstance(self.features, str):
+            network = feature_network(run, self.features)
+            return network.name, network
+        return type(self.features).__name__, self.features
+
+    def _measured(
+        self,
+        run: TrainedRun,
+        z1: Tensor,
+        z2: Tensor,
+        y: Tensor | None,
+        start: int,
+        features: Callable[[Tensor], Tensor] | None,
+    ) -> dict[str, Tensor]:
         device = run.device
         z1, z2 = z1.to(device), z2.to(device)
         labels = None if y is None else y.to(device)
@@ -91,12 +110,12 @@ class Interpolation:
             return images
 
         measured: dict[str, Tensor] = {}
-        across = image_distance(decode, z1, z2, self.features)
+        across = image_distance(decode, z1, z2, features)
         for path, spherical in PATHS.items():
             lengths = perceptual_path_length(
-                decode, z1, z2, self.features, spherical, self.epsilon, self.seed + start
+                decode, z1, z2, features, spherical, self.epsilon, self.seed + start
             )
-            moved = path_steps(decode, z1, z2, self.steps, self.features, spherical)
+            moved = path_steps(decode, z1, z2, self.steps, features, spherical)
             measured |= {
                 f"path_length_{path}": lengths.cpu(),
                 f"detour_{path}": detour(moved, across).cpu(),

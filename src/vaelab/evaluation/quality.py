@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from vaelab.autoencoder import Autoencoder
+from vaelab.codes import Codes
 from vaelab.errors import UserError
-from vaelab.evaluation.run import Codes, NotApplicable, TrainedRun
+from vaelab.evaluation.run import NotApplicable, TrainedRun
 from vaelab.quality.features import FeatureNetwork, feature_network, train_images
 from vaelab.quality.frechet import SUBSET, frechet_distance, kernel_distance
 from vaelab.quality.manifold import Support, expected_coverage, support
