@@ -163,7 +163,7 @@ def refuse_what_does_not_fit(
     if posterior.discrete != prior.discrete:
         raise UserError(
             "A posterior that chooses codes needs a prior over codes, and no other does: prior=uniform_codes "
-            "goes with model=vq_vae."
+            "and prior=fitted_codes go with model=vq_vae."
         )
     if prior.encodes and condition.channels:
         raise UserError(
@@ -195,3 +195,14 @@ def refuse_what_does_not_fit(
             )
         if term.needs_codes and not posterior.discrete:
             raise UserError(f"The objective's term {name!r} needs a codebook. {remove} or use model=vq_vae.")
+        if term.moves_codes and posterior.averaged:
+            raise UserError(
+                f"The objective's term {name!r} would move nothing: the codes are moving averages of the "
+                f"encoder's points. {remove} or set model.posterior.decay=null."
+            )
+    moved = posterior.averaged or any(term.moves_codes for term in objective.terms.values())
+    if posterior.discrete and not moved:
+        raise UserError(
+            "Nothing would move the codes: there is no CodebookLoss in the objective, and they are no moving "
+            "averages. Use model=vq_vae or model=vq_vae_ema."
+        )

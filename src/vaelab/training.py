@@ -11,7 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.autoencoder import Autoencoder
+from vaelab.autoencoder import Autoencoder, detached
 from vaelab.callbacks.steps import StopAfterSteps
 from vaelab.checkpoints import random_states, set_random_states
 from vaelab.errors import UserError
@@ -62,6 +62,9 @@ class LitAutoencoder(pl.LightningModule):
       at every batch size, so that runs differ by their models and by nothing else.
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged, every
       ``trainer.log_every_n_steps`` steps and at the end of an epoch: sums stay on the device until then.
+    - A part may follow the training beside its gradient, as moving averages do: after each optimizer step
+      its ``after_step(batches, total)`` is called with q(z|x) of the step's batches (more than one where
+      gradients accumulate) and a function that sums over devices. What it changes are buffers.
     - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
     - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
       the seed, the means that are being summed, torch's random states. ``logged`` is what the run had logged
@@ -87,6 +90,8 @@ class LitAutoencoder(pl.LightningModule):
         self.logged: dict[str, float] = {}
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
+        self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
+        self._seen: list[Any] = []  # q(z|x) of each batch since the last optimizer step
         self._step_before = 0
         self._restore: dict[str, Any] | None = None
 
@@ -103,6 +108,19 @@ class LitAutoencoder(pl.LightningModule):
 
     # training
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self._followers:
+            with torch.no_grad():
+                for part in self._followers:
+                    part.after_step(self._seen, self._total)
+            self._seen = []
+
+    def _total(self, value: Tensor) -> Tensor:
+        """The sum of each device's ``value``."""
+        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
+        return total
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         random = generator(
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
@@ -110,6 +128,8 @@ class LitAutoencoder(pl.LightningModule):
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
         output = self._forward(batch, noise)
         self._window.add(output.loss, output.terms)
+        if self._followers:
+            self._seen.append(detached(output.stats.q))
         self._step_before = self.global_step
         return output.loss
 
