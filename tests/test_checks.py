@@ -12,6 +12,7 @@ NO_NUMBER = ["a", True, [1], None, math.nan, math.inf]
 GOOD = {
     "model.latent_dim": [1, 10, 512],
     "model.beta": [0, 0.5, 4, SCHEDULE],
+    "model.lr_factor": [0, 0.5, SCHEDULE],
     "model.capacity": [0, 25.0],
     "model.gamma": [0, 1000, SCHEDULE],
     "model.target_rate": [0.5, 10, SCHEDULE],
@@ -74,6 +75,7 @@ GOOD = {
 BAD = {
     "model.latent_dim": [0, -1, 2.5, 10.0, "ten", True, None],
     "model.beta": [-1, {"stop": 4.0}, *NO_NUMBER],
+    "model.lr_factor": [-1, {"stop": 4.0}, *NO_NUMBER],
     "model.capacity": [-1, SCHEDULE, *NO_NUMBER],  # it is where a schedule ends
     "model.gamma": [-1, *NO_NUMBER],
     "model.target_rate": [-1, {"stop": 4.0}, *NO_NUMBER],

@@ -50,6 +50,7 @@ CONTRACT = {
 KEYS = {
     "model.beta": "model=vae",
     "model.capacity": "model=capacity_vae",
+    "model.lr_factor": "model=capacity_vae",
     "model.gamma": "model=capacity_vae",
     "model.target_rate": "model=target_rate_vae",
     "model.target_distortion": "model=geco_vae",

@@ -8,9 +8,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from builders import Recorder, ae, data_module, elbo_terms, lit, trainer, vae
+from builders import Recorder, ae, all_metrics, data_module, elbo_terms, lit, trainer, vae
 from vaelab.data.images import to_float
 from vaelab.errors import UserError
+from vaelab.schedules import Linear
 from vaelab.training import LitAutoencoder, named_scalars
 from vaelab.types import Batch
 
@@ -291,3 +292,23 @@ def test_one_name_for_each_number():
     assert scalars["rate"] == 3
     assert [scalars[f"kl/dim_{d:02d}"].item() for d in range(12)] == list(range(12))
     assert set(scalars) == {"rate", "spread/dim_00", "spread/dim_01"} | {f"kl/dim_{d:02d}" for d in range(12)}
+
+
+@pytest.mark.parametrize("factor", [0.5, Linear(stop=2.0, end=10, unit="steps")])
+def test_a_step_is_as_long_as_its_learning_rate_and_factor_say(tmp_path, factor):
+    before, lengths = [], []
+
+    class Watch(pl.Callback):
+        def on_before_optimizer_step(self, trainer, lit, optimizer):
+            before.append((weights(lit), torch.cat([p.grad.flatten() for p in lit.model.parameters()])))
+
+        def on_train_batch_end(self, trainer, lit, *_):
+            old, slope = before[-1]
+            lengths.append(((old - weights(lit)).norm() / slope.norm()).item())
+
+    module = LitAutoencoder(
+        vae(), lambda parts: torch.optim.SGD(parts, lr=0.1), all_metrics(3), seed=0, lr_factor=factor
+    )
+    fitted(tmp_path, module, max_epochs=1, callbacks=[Watch()])
+    expected = [0.05] * 5 if factor == 0.5 else [0.1 * 2 * step / 10 for step in range(5)]
+    assert lengths == pytest.approx(expected, rel=1e-4, abs=1e-7)

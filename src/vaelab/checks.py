@@ -102,6 +102,7 @@ def text(value: Any) -> str | None:
 CONTRACT: dict[str, Check] = {
     "model.latent_dim": integer(1),
     "model.beta": number_or_node,
+    "model.lr_factor": number_or_node,
     "model.capacity": number(),
     "model.gamma": number_or_node,
     "model.target_rate": number_or_node,

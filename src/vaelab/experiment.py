@@ -28,7 +28,6 @@ from vaelab.data.datamodule import DataModule
 from vaelab.errors import INTERRUPTED, TERMINATED
 from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
-from vaelab.schedules import set_total_steps
 from vaelab.training import LitAutoencoder, total_steps
 
 log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def train_and_measure(
         plugins=[*(build("trainer.plugins", node) for node in cfg.trainer.plugins or ()), WholeCheckpoints()],
     )
     if trainer.max_epochs == -1:  # maybe without an end, which a schedule may need
-        set_total_steps(lit.model, total_steps(trainer))
+        lit.set_total_steps(total_steps(trainer))
     record["data"] = describe(data)
     record["parameters"] = sum(p.numel() for p in lit.model.parameters())
     log.info("%s", headline(record))
@@ -132,6 +131,7 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     known = what_is_known(data)
     model = build_autoencoder(cfg, data.image_shape, {**known, "mean_image": mean_image(data)})
     model.likelihood.check(*data.value_range, levels=data.levels)
+    factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
         model,
         optimizer=build_optimizer(cfg),
@@ -142,6 +142,7 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
             "image_shape": list(data.image_shape),
             "known": known,
         },
+        lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )
 
 

@@ -12,7 +12,6 @@ from vaelab.assembly import build_data
 from vaelab.data.images import to_float
 from vaelab.experiment import build_lit, describe
 from vaelab.randomness import generator
-from vaelab.schedules import set_total_steps
 
 
 def outline(config: Mapping[str, Any], title: str) -> str:
@@ -29,7 +28,7 @@ def outline(config: Mapping[str, Any], title: str) -> str:
     model = lit.model
     batches = len(data.train_dataloader())
     steps = planned_steps(cfg.trainer, batches)
-    set_total_steps(model, steps)
+    lit.set_total_steps(steps)
     batch = next(iter(data.train_dataloader()))
     x = to_float(batch.x)
     with torch.no_grad(), Shapes(encoder=model.encoder, decoder=model.decoder) as shapes:

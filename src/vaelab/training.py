@@ -16,7 +16,7 @@ from vaelab.callbacks.steps import StopAfterSteps
 from vaelab.checkpoints import random_states, set_random_states
 from vaelab.errors import UserError
 from vaelab.randomness import generator
-from vaelab.schedules import readings, set_total_steps
+from vaelab.schedules import as_schedule, readings, set_total_steps
 from vaelab.types import Batch, Noise, Output
 
 HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noise
@@ -65,6 +65,7 @@ class LitAutoencoder(pl.LightningModule):
     - A part may follow the training beside its gradient, as moving averages do: after each optimizer step
       its ``after_step(batches, total)`` is called with q(z|x) of the step's batches (more than one where
       gradients accumulate) and a function that sums over devices. What it changes are buffers.
+    - ``lr_factor``, a number or a schedule, multiplies every learning rate (``train/lr_factor``).
     - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
     - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
       the seed, the means that are being summed, torch's random states. ``logged`` is what the run had logged
@@ -78,6 +79,7 @@ class LitAutoencoder(pl.LightningModule):
         metrics: MetricCollection,
         seed: int | None = None,
         checkpoint_extra: dict[str, Any] | None = None,
+        lr_factor: float | torch.nn.Module = 1.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -88,6 +90,8 @@ class LitAutoencoder(pl.LightningModule):
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
         self.logged: dict[str, float] = {}
+        # not a submodule: its value is wanted on the CPU, whatever device the model is on
+        self.__dict__["own"] = torch.nn.ModuleDict({"lr_factor": as_schedule(lr_factor)})
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
         self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
@@ -104,12 +108,27 @@ class LitAutoencoder(pl.LightningModule):
             super().__setattr__(name, value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer_factory(parameter_groups(self))
+        optimizer = self.optimizer_factory(parameter_groups(self))
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def set_total_steps(self, total: float) -> None:
+        """Tell every schedule how many optimizer steps the whole training has."""
+        set_total_steps(self.model, total)
+        set_total_steps(self.own, total)
+
+    def set_learning_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Each group's own, times what ``lr_factor`` is at the step."""
+        factor = float(self.own["lr_factor"](step))
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
 
     # training
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
+        self.set_learning_rates(optimizer, self.global_step)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
         if self._followers:
             with torch.no_grad():
                 for part in self._followers:
@@ -150,7 +169,8 @@ class LitAutoencoder(pl.LightningModule):
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        shown = readings(self.model, self._step_before)  # as the last step had them
+        # as the last step had them
+        shown = {**readings(self.model, self._step_before), **readings(self.own, self._step_before)}
         train = {f"train/{name}": value for name, value in (means | shown).items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
 
@@ -238,7 +258,7 @@ class LitAutoencoder(pl.LightningModule):
         self._restore = extra
 
     def on_train_start(self) -> None:
-        set_total_steps(self.model, total_steps(self.trainer))
+        self.set_total_steps(total_steps(self.trainer))
         # last of all, since what is built on the way may draw random numbers
         if self._restore is not None:
             self._window.load_state_dict(self._restore["window"], self.device)

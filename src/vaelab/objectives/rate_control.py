@@ -39,7 +39,9 @@ class FreeBits(KL):
 class Capacity(KL):
     """|mean_n KL_n - C(t)|, its weight is gamma (Burgess et al., 2018, eq. 8).
 
-    The mean over the batch stands inside: the rate of the data is led to C, not that of each image.
+    The mean over the batch stands inside: the rate of the data is led to C, not that of each image. At C the
+    slope jumps from -gamma to gamma, and the rate jitters about C as far as a step moves it: the learning
+    rate has to fall towards the end (``model.lr_factor``).
 
     Args:
         capacity: C in nats: a number, or a schedule that rises to it.
