@@ -39,7 +39,7 @@ def findings(table: Table) -> list[str]:
         )
     if told - {""}:
         sentences.append(
-            "A model that is told y has an ELBO that bounds log p(x|y), not log p(x): what y says of x is free."
+            "A model that is told y has an ELBO that bounds log p(x|y), not log p(x): what y says is free."
         )
     if table.repeats:
         sentences.append(
