@@ -80,9 +80,11 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
         """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
 
-        y (B,): the labels, for a conditional model.
+        y (B,): the labels, for a conditional model. The noise has the parameters' precision; x may have a
+        higher one, which the likelihood then has too.
         """
-        q = self._posterior_of(self._corrupted(x, noise.corruption), y)
+        seen = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
+        q = self._posterior_of(seen, y)
         prior = self._prior()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self._decode(z, y)
@@ -90,7 +92,7 @@ class Autoencoder(nn.Module):
         held = detached(q) if self.objective.detached_log_q else q
         log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
         stats = LatentStats(
-            distortion=-self.likelihood.log_prob(x, decoded),
+            distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
             rate=prior.rate(kl, log_q, log_p),
             kl=kl,
             loc=q.loc,

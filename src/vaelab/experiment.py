@@ -21,11 +21,12 @@ from vaelab.assembly import (
     mean_image,
     what_is_known,
 )
+from vaelab.autoencoder import Autoencoder
 from vaelab.callbacks import Clock, LastCheckpoint, StopAfterSteps, progress
 from vaelab.callbacks.history import scalars
 from vaelab.checkpoints import WholeCheckpoints
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.errors import INTERRUPTED, TERMINATED, UserError
 from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
 from vaelab.training import LitAutoencoder, total_steps
@@ -39,6 +40,8 @@ warnings.filterwarnings("ignore", message="The number of training batches .* is 
 # Lightning 2.6.6 calls a function that torch 2.13 has renamed.
 warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated")
 
+
+HALF = ("bf16-true", "16-true")  # precisions in which parameters and buffers are kept in 16 bits
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -131,6 +134,7 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     known = what_is_known(data)
     model = build_autoencoder(cfg, data.image_shape, {**known, "mean_image": mean_image(data)})
     model.likelihood.check(*data.value_range, levels=data.levels)
+    check_precision(str(cfg.trainer.get("precision")), model)
     factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
         model,
@@ -144,6 +148,16 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
         },
         lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )
+
+
+def check_precision(precision: str, model: Autoencoder) -> None:
+    """A UserError for moving averages in 8 or 11 bits: what a step adds would be rounded away."""
+    averages = model.posterior.averaged or hasattr(model.prior, "after_step")
+    if averages and precision in HALF:
+        raise UserError(
+            f"trainer.precision={precision} keeps the moving averages of codes too roughly for a step to "
+            "move them. Use trainer.precision=bf16-mixed, or model=vq_vae with prior=uniform_codes."
+        )
 
 
 def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:

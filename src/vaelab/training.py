@@ -176,6 +176,12 @@ class LitAutoencoder(pl.LightningModule):
 
     # held-out images
 
+    def on_validation_start(self) -> None:
+        unround(self.val_metrics)
+
+    def on_test_start(self) -> None:
+        unround(self.test_metrics)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "val", self.val_metrics)
 
@@ -189,9 +195,13 @@ class LitAutoencoder(pl.LightningModule):
         self._report("test", self.test_metrics, to_loggers=True)
 
     def _forward(self, batch: Batch, noise: Noise) -> Output:
-        """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
+        """The model's output in its own precision (trainer.precision=64-true, bf16-true).
+
+        The images keep theirs where it is the higher one: half precision would round grey levels.
+        """
         noise = Noise._make(part.to(self.dtype) for part in noise)
-        output: Output = self.model(batch.x.to(self.dtype), noise, self.global_step, batch.y)
+        x = batch.x.to(torch.promote_types(batch.x.dtype, self.dtype))
+        output: Output = self.model(x, noise, self.global_step, batch.y)
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
@@ -284,6 +294,11 @@ def parameter_groups(model: torch.nn.Module) -> list[Any]:
     apart = {id(parameter) for group in own for parameter in group["params"]}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     return [{"params": rest}, *own] if own else rest
+
+
+def unround(metrics: torch.nn.Module) -> None:
+    """Give sums the 32 bits back that trainer.precision=bf16-true took: with its 8, 256 + 1 is 256."""
+    metrics._apply(lambda value: value.float() if value.dtype in (torch.bfloat16, torch.float16) else value)
 
 
 def total_steps(trainer: pl.Trainer) -> float:
