@@ -165,7 +165,7 @@ class FullCovariance(Posterior):
 
 
 class Codebook(Posterior):
-    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017, eq. 1-2).
+    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017).
 
     The encoder's D numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned
     vectors. (The paper's latents are a map of codes; here they are a vector, as for every other posterior, so

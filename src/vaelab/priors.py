@@ -135,7 +135,7 @@ class MixtureOfGaussians(Prior):
 
 
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k (Tomczak & Welling, 2018, eq. 9).
+    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k (Tomczak & Welling, 2018).
 
     The pseudo-inputs are images: parameters, clamped to the data's range [``low``, ``high``] as in the
     paper's code. They start as the training images' mean (grey where it is not known) plus normal noise of
@@ -224,7 +224,7 @@ class FittedCodes(Prior):
 
     The rate, sum_n -log p_n(code), is then the length of the code of an image under frequencies that are
     fitted place by place. The places are taken to be independent, which they are not: an autoregressive prior
-    (van den Oord et al., 2017, section 3.3) would be below it. It has no part in the training, as no gradient
+    (van den Oord et al., 2017, "Prior") would be below it. It has no part in the training, as no gradient
     of it reaches the codes.
 
     The frequencies are moving averages over optimizer steps, f <- gamma f + (1 - gamma) (share of the step's

@@ -1,6 +1,6 @@
 """The terms of a codebook: it follows the encoder, and the encoder keeps near it.
 
-VQ-VAE (van den Oord et al., 2017, eq. 3): loss = distortion + |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2, where
+VQ-VAE (van den Oord et al., 2017): loss = distortion + |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2, where
 z_e is what the encoder gives, e the nearest codes and sg stops the gradient. Both terms have the same value;
 they differ in whom their gradient reaches. In place of the first, codes may be moving averages
 (:class:`~vaelab.posteriors.Codebook` with a ``decay``). The rate is a constant, or no gradient of it reaches
