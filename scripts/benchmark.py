@@ -152,6 +152,7 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
         "name": network,
         "group": None,
         "swept": {},
+        "wandb": None,
         "timing": {},
         "variant": "vae",
         "dataset": "random",

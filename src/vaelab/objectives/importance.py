@@ -18,8 +18,9 @@ class ImportanceBound(Term):
     gradient:
         - "standard": that of the bound, reparametrised.
         - "dreg": doubly reparametrised, IWAE-DReG (Tucker et al., 2019): the same expectation with less
-          variance in the encoder, sum_k w~_k^2 (d log w_k / dz_k) (dz_k / dphi) with w~ the normalised weights; the
-          decoder's gradient is the standard one, sum_k w~_k d log w_k / dtheta. The value is the same bound.
+          variance in the encoder, sum_k w~_k^2 (d log w_k / dz_k) (dz_k / dphi) with w~ the normalised
+          weights; the decoder's gradient is the standard one, sum_k w~_k d log w_k / dtheta. The value is the
+          same bound.
 
     How "dreg" comes about: log q takes z's gradient alone (``detached_log_q``), and what arrives at z, w~_k
     d log w_k / dz_k, is multiplied by w~_k once more on its way to the encoder. So it stands for the whole
