@@ -290,7 +290,8 @@ class Codes(Prior):
         u = torch.special.ndtr(noise.unflatten(-1, (len(self.log_p), -1))[..., 0].double())
         up_to = self.log_p.double().exp().cumsum(-1)[..., :-1]
         index = (u[..., None] >= up_to).sum(-1)
-        return self.posterior.codebook[index].flatten(-2)  # type: ignore[no-any-return]
+        z: Tensor = self.posterior.codebook[index].flatten(-2)
+        return z
 
 
 def _at_least_one(name: str, value: int) -> None:
