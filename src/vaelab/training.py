@@ -72,6 +72,8 @@ class LitAutoencoder(pl.LightningModule):
       of training and validation when the checkpoint was written that it goes on from.
     """
 
+    own: torch.nn.ModuleDict
+
     def __init__(
         self,
         model: Autoencoder,
@@ -132,7 +134,7 @@ class LitAutoencoder(pl.LightningModule):
         if self._followers:
             with torch.no_grad():
                 for part in self._followers:
-                    part.after_step(self._seen, self._total)
+                    part.after_step(self._seen, self._total)  # type: ignore[operator]
             self._seen = []
 
     def _total(self, value: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ class LitAutoencoder(pl.LightningModule):
         The images keep theirs where it is the higher one: half precision would round grey levels.
         """
         noise = Noise._make(part.to(self.dtype) for part in noise)
-        x = batch.x.to(torch.promote_types(batch.x.dtype, self.dtype))
+        x = batch.x.to(torch.promote_types(batch.x.dtype, noise.posterior.dtype))
         output: Output = self.model(x, noise, self.global_step, batch.y)
         return output
 
