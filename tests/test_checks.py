@@ -12,6 +12,7 @@ NO_NUMBER = ["a", True, [1], None, math.nan, math.inf]
 GOOD = {
     "model.latent_dim": [1, 10, 512],
     "model.beta": [0, 0.5, 4, SCHEDULE],
+    "model.lr_factor": [0, 0.5, SCHEDULE],
     "model.capacity": [0, 25.0],
     "model.gamma": [0, 1000, SCHEDULE],
     "model.target_rate": [0.5, 10, SCHEDULE],
@@ -31,6 +32,8 @@ GOOD = {
     "model.codes": [2, 512],
     "model.code_dim": [1, 8],
     "model.commitment": [0, 0.25, SCHEDULE],
+    "model.decay": [0, 0.99],
+    "prior.decay": [0, 0.99],
     "prior.components": [1, 500],
     "prior.transforms": [1, 5],
     "model.corruption.sigma": [0, 0.3],
@@ -79,6 +82,7 @@ GOOD = {
 BAD = {
     "model.latent_dim": [0, -1, 2.5, 10.0, "ten", True, None],
     "model.beta": [-1, {"stop": 4.0}, *NO_NUMBER],
+    "model.lr_factor": [-1, {"stop": 4.0}, *NO_NUMBER],
     "model.capacity": [-1, SCHEDULE, *NO_NUMBER],  # it is where a schedule ends
     "model.gamma": [-1, *NO_NUMBER],
     "model.target_rate": [-1, {"stop": 4.0}, *NO_NUMBER],
@@ -98,6 +102,8 @@ BAD = {
     "model.codes": [1, 2.5, True, None],
     "model.code_dim": [0, 2.5, True, None],
     "model.commitment": [-1, *NO_NUMBER],
+    "model.decay": [-0.1, 1, *NO_NUMBER],
+    "prior.decay": [-0.1, 1, *NO_NUMBER],
     "prior.components": [0, 2.5, True, None],
     "prior.transforms": [0, 2.5, True, None],
     "model.corruption.sigma": [-0.1, *NO_NUMBER],

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli_runner import Result, read_record, run, trained
+from cli_runner import Result, read_record, run, small, trained
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "callbacks=none"  # where the pictures don't matter
@@ -242,6 +242,13 @@ def test_any_trainer_argument_passes(tmp_path):
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2  # four batches, two a step
     assert result.record["config"]["trainer"]["gradient_clip_val"] == 1e-9
+
+
+@pytest.mark.parametrize("model", [("model=vq_vae_ema",), ("model=vq_vae", "prior=fitted_codes")])
+def test_moving_averages_in_half_precision_are_refused(tmp_path, model):
+    result = small(tmp_path, *model, "trainer.precision=bf16-true")
+    assert result.code == 2
+    assert "trainer.precision=bf16-true keeps the moving averages of codes too roughly" in result.err
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])

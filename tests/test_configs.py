@@ -26,7 +26,7 @@ OPTIONS = [file.with_suffix("") for file in OURS if len(file.parts) == 2]
 CONTRACT = {
     "model": {
         *("ae", "denoising_ae", "vae", "beta_vae", "sigma_vae"),
-        *("vamp_vae", "mog_vae", "flow_prior_vae", "conditional_vae", "vq_vae"),
+        *("vamp_vae", "mog_vae", "flow_prior_vae", "conditional_vae", "vq_vae", "vq_vae_ema"),
         *("annealed_vae", "cyclical_vae", "free_bits_vae", "capacity_vae", "target_rate_vae", "geco_vae"),
         *("beta_tc_vae", "factor_vae", "dip_vae_i", "dip_vae_ii"),
         *("info_vae", "wae_mmd", "iwae", "regularized_ae"),
@@ -36,7 +36,7 @@ CONTRACT = {
         *("bernoulli", "continuous_bernoulli", "gaussian", "learned_gaussian", "predicted_gaussian"),
         *("laplace", "discretized_logistic"),
     },
-    "prior": {"standard_normal", "vamp", "mog", "flow", "uniform_codes"},
+    "prior": {"standard_normal", "vamp", "mog", "flow", "uniform_codes", "fitted_codes"},
     "schedule": {"constant", "linear", "cosine", "sigmoid", "exponential", "cyclic", "piecewise"},
     "data": {"digits", "sprites", "dsprites", "shapes3d", "mnist", "fashion_mnist", "npz"},
     "optimizer": {"adam", "adamw"},
@@ -50,6 +50,7 @@ CONTRACT = {
 KEYS = {
     "model.beta": "model=vae",
     "model.capacity": "model=capacity_vae",
+    "model.lr_factor": "model=capacity_vae",
     "model.gamma": "model=capacity_vae",
     "model.target_rate": "model=target_rate_vae",
     "model.target_distortion": "model=geco_vae",
@@ -82,6 +83,8 @@ KEYS = {
     "model.codes": "model=vq_vae",
     "model.code_dim": "model=vq_vae",
     "model.commitment": "model=vq_vae",
+    "model.decay": "model=vq_vae_ema",
+    "prior.decay": "prior=fitted_codes",
     "data.batch_size": "data=digits",
     "data.val_size": "data=sprites",
     "data.train_size": "data=mnist",

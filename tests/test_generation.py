@@ -286,7 +286,7 @@ def density(d: int) -> ExPostDensity:
 
 
 def test_images_of_the_density_are_its_decoded_samples(monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK", 7)
+    monkeypatch.setattr(generation, "BATCH", 7)
     expected = density(D).sample(15, seed=2)
     grid = generation.density_samples(transparent(), density(D), rows=3, columns=5, seed=2)
     assert grid.shape == (3, 5, 1, 1, D)

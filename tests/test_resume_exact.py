@@ -87,6 +87,7 @@ SETTINGS = {
     "rare-checkpoints": ("callbacks.last.every_minutes=null", "callbacks.last.every_n_epochs=3"),
     "schedule": ("trainer.gradient_clip_val=0.5", "optimizer=adamw"),
     "denoising": ("model=denoising_ae", "model/corruption=masking"),
+    "moving-codes": ("model=vq_vae_ema", "prior=fitted_codes", "trainer.accumulate_grad_batches=2"),
 }
 
 MOMENTS = [

@@ -85,9 +85,11 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
         """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
 
-        y (B,): the labels, for a conditional model.
+        y (B,): the labels, for a conditional model. The noise has the parameters' precision; x may have a
+        higher one, which the likelihood then has too.
         """
-        q = self._posterior_of(self._corrupted(x, noise.corruption), y)
+        seen = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
+        q = self._posterior_of(seen, y)
         prior = self.density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self._decode(z, y)
@@ -95,7 +97,7 @@ class Autoencoder(nn.Module):
         held = detached(q) if self.objective.detached_log_q else q
         log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
         stats = LatentStats(
-            distortion=-self.likelihood.log_prob(x, decoded),
+            distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
             rate=prior.rate(kl, log_q, log_p),
             kl=kl,
             loc=q.loc,
@@ -172,7 +174,7 @@ def refuse_what_does_not_fit(
     if posterior.discrete != prior.discrete:
         raise UserError(
             "A posterior that chooses codes needs a prior over codes, and no other does: prior=uniform_codes "
-            "goes with model=vq_vae."
+            "and prior=fitted_codes go with model=vq_vae."
         )
     if prior.encodes and condition.channels:
         raise UserError(
@@ -204,3 +206,14 @@ def refuse_what_does_not_fit(
             )
         if term.needs_codes and not posterior.discrete:
             raise UserError(f"The objective's term {name!r} needs a codebook. {remove} or use model=vq_vae.")
+        if term.moves_codes and posterior.averaged:
+            raise UserError(
+                f"The objective's term {name!r} would move nothing: the codes are moving averages of the "
+                f"encoder's points. {remove} or set model.posterior.decay=null."
+            )
+    moved = posterior.averaged or any(term.moves_codes for term in objective.terms.values())
+    if posterior.discrete and not moved:
+        raise UserError(
+            "Nothing would move the codes: there is no CodebookLoss in the objective, and they are no moving "
+            "averages. Use model=vq_vae or model=vq_vae_ema."
+        )

@@ -87,6 +87,33 @@ def test_different_data_are_not_ranked_together(sweep):
     assert "compare only within one" in the(sentences, "Data or likelihood differ")
 
 
+def conditional(**changes):
+    record = make_record(1, distortion=10.0, variant="conditional_vae", **changes)
+    record["config"]["model"]["condition"] = {"_target_": "vaelab.conditions.Labels"}
+    return record
+
+
+def test_a_conditional_model_is_not_ranked_with_others_and_its_elbo_is_named(sweep):
+    sentences = words(sweep(make_record(1), make_record(2), conditional()))
+    the(sentences, "On digits (Bernoulli): The best ELBO is -23.00, at beta_vae, beta 1; next is")
+    the(sentences, "On digits (Bernoulli, given labels): The best ELBO is -13.00, at conditional_vae")
+    assert "within one of digits (Bernoulli), digits (Bernoulli, given labels)" in the(
+        sentences, "Data, likelihood or what the model is told differ between runs"
+    )
+    the(sentences, "A model that is told y has an ELBO that bounds log p(x|y)")
+
+
+def test_conditional_models_alone_are_ranked_and_their_elbo_is_named(sweep):
+    sentences = words(sweep(conditional(), conditional(seed=1)))
+    the(sentences, "The best ELBO is -13.00")
+    the(sentences, "A model that is told y has an ELBO that bounds log p(x|y)")
+    assert not [text for text in sentences if "differ between runs" in text]
+
+
+def test_without_a_conditional_model_nothing_is_said_of_one(sweep):
+    assert not [text for text in words(sweep(make_record(1))) if "told" in text]
+
+
 def test_failed_alone_says_so_and_no_more(sweep):
     sentences = words(sweep(make_record(1, status="failed", metrics={}, error="no")))
     assert len(sentences) == 1
