@@ -122,6 +122,10 @@ class Autoencoder(nn.Module):
         decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x|z) in nats: x (B, C, H, W), z (S, B, D) -> (S, B); differentiable in z."""
+        return self.likelihood.log_prob(x, self._decode(z, y))
+
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Images (B, C, H, W), float in the data's range or uint8 -> q(z|x): ``loc``, ``scale`` (B, D).

@@ -7,6 +7,9 @@ was interrupted, shares its process with other runs, or draws pictures in betwee
 import hashlib
 
 import torch
+from torch import Tensor
+
+BLOCK = 64  # rows of noise drawn at once by normal_rows
 
 
 def generator(seed: int, stream: str, *counters: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -20,3 +23,19 @@ def generator(seed: int, stream: str, *counters: int, device: torch.device | str
     digest = hashlib.blake2b(repr((seed, stream, *counters)).encode(), digest_size=8).digest()
     # torch takes seeds below 2**63 on every device
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def normal_rows(first: int, last: int, width: int, seed: int, stream: str, *counters: int) -> Tensor:
+    """Rows ``first`` to ``last`` (left out) of a standard normal table that has no end, (last - first, width).
+
+    Row n is the same whichever rows are asked for with it: noise that belongs to image n, at any batch size.
+
+    >>> bool((normal_rows(60, 70, 3, 0, "demo")[5] == normal_rows(65, 66, 3, 0, "demo")[0]).all())
+    True
+    """
+    start = first // BLOCK
+    blocks = [
+        torch.randn(BLOCK, width, generator=generator(seed, stream, *counters, block))
+        for block in range(start, -(-last // BLOCK))
+    ]
+    return torch.cat(blocks)[first - start * BLOCK : last - start * BLOCK]
