@@ -26,7 +26,7 @@ def generator(seed: int, stream: str, *counters: int, device: torch.device | str
 
 
 def normal_rows(first: int, last: int, width: int, seed: int, stream: str, *counters: int) -> Tensor:
-    """Rows ``first`` to ``last`` (left out) of a standard normal table that has no end, (last - first, width).
+    """Rows ``first`` to ``last - 1`` of an endless table of standard normal noise, (last - first, width).
 
     Row n is the same whichever rows are asked for with it: noise that belongs to image n, at any batch size.
 
