@@ -1,6 +1,7 @@
 """HMC and annealing against Gaussians, where every density, sample and integral is known."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_the_energy_error_falls_with_the_square_of_the_step():
         return (change - 0.5 * (turned.square() - momentum.square()).sum(-1)).abs().mean().item()
 
     errors = [error(0.04 / 2**k, 8 * 2**k) for k in range(4)]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(4, rel=0.05)
 
 
@@ -140,7 +141,7 @@ def moments_agree(z: Tensor, target: MultivariateNormal) -> None:
 @pytest.mark.parametrize("b", [0.3, 1.0])
 @pytest.mark.parametrize("exact", [True, False])
 def test_hmc_leaves_a_gaussian_invariant_and_leads_to_it(b, exact):
-    """With steps so large that a third of the proposals is refused: without the choice it would be another."""
+    """With steps so large that many proposals are refused: without the choice it would be another."""
     x = torch.tensor([[1.5, -0.3, 0.8]]).double()
     path, target, chains = gaussian_path(x), tempered(x, b), 20_000
     z = starts(chains, 1)
@@ -270,6 +271,6 @@ def test_temperatures():
     found = sigmoid_temperatures(10)
     assert (found[0], found[5], found[10]) == pytest.approx((0, 0.5, 1))
     assert found[2] == pytest.approx((1 / (1 + math.exp(2.4)) - 1 / (1 + math.exp(4))) / math.tanh(2))
-    differences = [b - a for a, b in zip(found, found[1:], strict=False)]
+    differences = [b - a for a, b in pairwise(found)]
     assert min(differences) > 0
     assert differences[0] < differences[4]

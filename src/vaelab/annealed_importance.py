@@ -137,9 +137,9 @@ def adapted_step_sizes(
 
     The pilot chains z (P, B, D), samples of base, are annealed once. After each transition the logarithm of a
     problem's step size moves by ``rate`` times (mean acceptance of its chains - TARGET), first ``warm_up``
-    times at the first temperature. A chain that is weighted must not do that: with a transition that depends
-    on its own past, exp(log_w) is no unbiased estimate of Z any more and the bounds are none. (Wu et al. adapt
-    the weighted chains themselves.)
+    times at the first temperature. A weighted chain must not do that: with transitions that depend on its
+    own past, exp(log_w) is no unbiased estimate of Z any more, and the bounds are none. (Wu et al. adapt the
+    weighted chains themselves.)
     """
     point = evaluate(path, z)
     log_step = torch.full_like(point.base[0], math.log(start))
