@@ -129,13 +129,13 @@ def test_the_energy_error_falls_with_the_square_of_the_step():
 
 
 def moments_agree(z: Tensor, target: MultivariateNormal) -> None:
-    """The chains z (M, 1, D) against the target's mean and covariance, within five standard errors."""
-    z, number = z[:, 0], len(z)
-    delta = z - target.mean[0]
-    assert (delta.mean(0).abs() < 5 * delta.std(0) / number**0.5).all()
-    products = delta[:, :, None] * delta[:, None, :]
-    error = products.std(0) / number**0.5
-    assert ((products.mean(0) - target.covariance_matrix[0]).abs() < 5 * error).all()
+    """The chains z (M, 1, D) against the target's mean and covariance, within five of its standard errors."""
+    number, covariance = len(z), target.covariance_matrix[0]
+    variance = covariance.diagonal()
+    delta = z[:, 0] - target.mean[0]
+    assert (delta.mean(0).abs() < 5 * (variance / number).sqrt()).all()
+    error = ((variance[:, None] * variance + covariance.square()) / number).sqrt()
+    assert ((delta.T @ delta / number - covariance).abs() < 5 * error).all()
 
 
 @pytest.mark.parametrize("b", [0.3, 1.0])
@@ -232,13 +232,13 @@ def test_the_weights_are_unbiased(steps):
     exact, chains = evidence(x), 40_000
     temperatures = linear_temperatures(steps)
     w = (annealed(x, starts(chains, 1), temperatures) - exact).exp()
-    assert abs(w.mean() - 1) < 4 * w.std() / chains**0.5
+    assert abs(w.mean() - 1) < min(4 * w.std() / chains**0.5, 0.1)
     posterior = tempered(x, 1.0)
     z = posterior.mean + starts(chains, 1, seed=11) @ torch.linalg.cholesky(posterior.covariance_matrix).mT
     # the ratio is bounded, but 1/ratio of the first step is not: its mean needs more than one
     w = (annealed(x, z, temperatures[::-1]) + exact).exp()
     if steps > 1:
-        assert abs(w.mean() - 1) < 4 * w.std() / chains**0.5
+        assert abs(w.mean() - 1) < min(4 * w.std() / chains**0.5, 0.1)
 
 
 def test_few_steps_leave_a_gap_and_more_close_it():
