@@ -184,13 +184,13 @@ def test_step_sizes_reach_the_target_and_follow_the_scale():
     """Three problems whose densities differ in scale alone: so do their step sizes."""
     scales = torch.tensor([0.01, 1.0, 30.0]).double()
     path = Path(lambda z: -0.5 * (z / scales[:, None]).square().sum(-1), lambda z: 0 * z.sum(-1))
-    temperatures = linear_temperatures(401)
-    z = scales[:, None] * starts(8, 3)
-    sizes = adapted_step_sizes(path, z, temperatures, noise_at(8, 3))
-    assert sizes.shape == (400, 3)
-    settled = sizes[200:].mean(0) / scales
+    temperatures = linear_temperatures(221)
+    z = scales[:, None] * starts(24, 3)
+    sizes = adapted_step_sizes(path, z, temperatures, noise_at(24, 3))
+    assert sizes.shape == (220, 3)
+    settled = sizes[100:].mean(0) / scales
     assert settled.max() / settled.min() < 1.15
-    late = sizes[200:].mean(0).expand(400, 3)
+    late = sizes[100:].mean(0).expand(220, 3)
     acceptance = anneal(
         path, scales[:, None] * starts(200, 3, seed=8), temperatures[:52], late, noise_at(200, 3, 5)
     ).acceptance

@@ -20,8 +20,8 @@ LogDensity = Callable[[Tensor], Tensor]  # z (M, B, D) -> (M, B); the chains are
 NoiseAt = Callable[[int], Tensor]  # number of the transition -> standard normal (M, B, D + 2)
 Progress = Callable[[Iterable[int]], Iterable[int]]  # the same items, with a bar
 
-TARGET = 0.65  # acceptance at which HMC costs least (Neal, 2011, section 5.4.4; Wu et al., 2017)
-JITTER = 0.2  # the step size varies by this share either way, so that no orbit closes (Neal, 2011, 5.4.2.2)
+TARGET = 0.65  # acceptance at which HMC costs least (Neal, 2011, section 5.4; Wu et al., 2017)
+JITTER = 0.2  # the step size varies by this share either way, so that no orbit closes (Neal, 2011)
 
 
 class Path(NamedTuple):
@@ -165,9 +165,9 @@ def anneal(
     """Weights log w = sum_t (b_t - b_(t-1)) log_ratio(z_(t-1)), with z_t by :func:`hmc` at b_t from z_(t-1).
 
     - Upwards, temperatures 0, ..., 1 and z (M, B, D) from base: E[w] = Z, so that the mean of
-      ``importance_bound(log_w)`` is a lower bound of log Z, that of any M and T (Neal, 2001, eq. 9).
+      ``importance_bound(log_w)`` is a lower bound of log Z, that of any M and T (Neal, 2001).
     - Downwards, temperatures 1, ..., 0 and z from f_1 / Z, exactly: E[w] = 1 / Z, so that the mean of
-      ``-importance_bound(log_w)`` is an upper bound (Grosse et al., 2015, section 3). The chains of a problem
+      ``-importance_bound(log_w)`` is an upper bound (Grosse et al., 2015). The chains of a problem
       may share one exact sample: each is unbiased.
 
     Args:

@@ -144,7 +144,7 @@ class Annealing:
         steps: T, temperatures after the first.
         schedule: "sigmoid", dense at both ends, or "linear".
         start: where the path begins, at temperature 0.
-            "prior": p(z) p(x|z)^b (Wu et al., 2017, section 3), which asks nothing of q(z|x);
+            "prior": p(z) p(x|z)^b (Wu et al., 2017), which asks nothing of q(z|x);
             "posterior": q(z|x)^(1-b) p(x, z)^b, shorter where q is good; where q misses a part of p(z|x),
             the chains have to find it.
         leapfrog_steps: of each HMC transition.
@@ -244,7 +244,7 @@ def _annealed(
         return lambda t: part.noise(rows, d + 2, seed, f"annealing/{stream}", t)
 
     def bar(label: str) -> Callable[[Iterable[int]], Iterable[int]]:
-        return partial(progress, label=f"annealing: {label}")
+        return lambda items: progress(items, f"annealing: {label}")
 
     step_sizes = adapted_step_sizes(
         path,

@@ -108,8 +108,9 @@ class AIS:
         ``nll_ais`` with its ``_se`` and ``_bits``: minus the lower bound of log p(x) on held-out images;
         ``ais_simulated_lower``, ``ais_simulated_upper``: the mean bounds of log p(x) on images that the model
         draws itself, where there is one from above too (bidirectional Monte Carlo);
-        ``ais_gap``: upper - lower, with its ``_se``. In expectation the error of either is at most that. It
-        speaks of simulated images: those of the data may be harder for a poor model (Wu et al., section 3.2);
+        ``ais_gap``: upper - lower, with its ``_se``. In expectation neither bound is further off than that,
+        and noise may turn its sign once it is small. It speaks of simulated images: those of the data may be
+        harder for a poor model (Wu et al. discuss it);
         ``ais_acceptance``: the share of HMC proposals accepted; the step sizes aim at 0.65.
 
     Args:
