@@ -129,9 +129,9 @@ class Autoencoder(nn.Module):
         decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
-    def distortion(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """-log p(x|z) in nats, for z of any origin: x (B, C, H, W) float, z (S, B, D) -> (S, B)."""
-        return -self.likelihood.log_prob(x, self._decode(z, y))
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x|z) in nats, for z of any origin: x (B, C, H, W) float, z (S, B, D) -> (S, B)."""
+        return self.likelihood.log_prob(x, self._decode(z, y).to(x.dtype))
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaelab.autoencoder import Autoencoder
 from vaelab.data.images import ImageSet, to_float
-from vaelab.randomness import rows
+from vaelab.randomness import normal_rows
 
 BATCH = 512  # images encoded at once
 
@@ -28,7 +28,7 @@ def encoded(model: Autoencoder, images: ImageSet, limit: int | None = None, stre
     """The codes of the first ``limit`` images (None: all); noise belongs to the stream and the place."""
     device = model.device
     n = len(images) if limit is None else min(limit, len(images))
-    noise = rows(0, stream, n, model.latent_dim)  # not the run's seed: every run has the same
+    noise = normal_rows(0, n, model.latent_dim, 0, stream)  # not of the run's seed: every run has the same
     posteriors, samples = [], []
     for index in torch.arange(n).split(BATCH):
         batch = images.batch(index)

@@ -198,13 +198,9 @@ class LitAutoencoder(pl.LightningModule):
         self._report("test", self.test_metrics, to_loggers=True)
 
     def _forward(self, batch: Batch, noise: Noise) -> Output:
-        """The model's output in its own precision (trainer.precision=64-true, bf16-true).
-
-        The images keep theirs where it is the higher one: half precision would round grey levels.
-        """
+        """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(self.dtype) for part in noise)
-        x = batch.x.to(torch.promote_types(batch.x.dtype, noise.posterior.dtype))
-        output: Output = self.model(x, noise, self.global_step, batch.y)
+        output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
@@ -223,7 +219,11 @@ class LitAutoencoder(pl.LightningModule):
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) with z (M, D) of any origin, (M,)."""
         y = None if batch.y is None else batch.y[rows]
-        return self.model.distortion(batch.x[rows].to(self.dtype), z[None], y)[0]
+        return -self.model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
+
+    def _images(self, batch: Batch) -> Tensor:
+        """In the model's precision, or their own where it is the higher: half would round grey levels."""
+        return batch.x.to(torch.promote_types(batch.x.dtype, self.dtype))
 
     def _noise_of(self, split: str, batch: Batch) -> Noise:
         """The noise that belongs to these images of this split, from a table that grows as needed."""
