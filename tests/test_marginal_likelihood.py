@@ -312,7 +312,7 @@ def test_what_has_no_density_is_refused():
     vamp = model_of(VampPrior(SHAPE, 3), posterior=Deterministic(LATENT))
     with pytest.raises(UserError, match="deterministic"):
         annealed_estimate(vamp, data(2))
-    codes = model_of(UniformCodes(), posterior=Codebook(LATENT, 4, 1))
+    codes = model_of(UniformCodes(), posterior=Codebook(LATENT, 4, 1, decay=0.9))
     with pytest.raises(UserError, match="over codes"):
         annealed_estimate(codes, data(2))
     with pytest.raises(UserError, match="deterministic"):

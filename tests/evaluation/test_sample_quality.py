@@ -45,9 +45,9 @@ def test_the_distances_of_a_linear_model_have_closed_forms(tmp_path):
         return float((spread - SPREAD).square().sum())
 
     prior, posterior = closed(weight), closed(weight * z)
-    assert found["fid_prior"] == pytest.approx(prior, rel=0.06)
-    assert found["fid_posterior"] == pytest.approx(posterior, rel=0.06)
-    assert found["fid_reconstructions"] == pytest.approx(closed(weight * z * share.sqrt()), rel=0.06)
+    assert found["fid_prior"] == pytest.approx(prior, rel=0.12)
+    assert found["fid_posterior"] == pytest.approx(posterior, rel=0.12)
+    assert found["fid_reconstructions"] == pytest.approx(closed(weight * z * share.sqrt()), rel=0.12)
     assert found["fid_difference"] == found["fid_prior"] - found["fid_posterior"]
     assert found["fid_data"] < 0.02
 
