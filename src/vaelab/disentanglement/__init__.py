@@ -1,7 +1,7 @@
 """Disentanglement metrics for codes from anywhere, as numpy arrays or tensors.
 
-Codes are (N, D), posterior means unless said; factors (N, F), the classes of F ground-truth factors of the same
-images. The protocols are those of disentanglement_lib (Locatello et al. 2019) where nothing else is said.
+Codes are (N, D), posterior means unless said; factors (N, F), the classes of F ground-truth factors of the
+same images. Protocols are those of disentanglement_lib (Locatello et al. 2019) where nothing else is said.
 
 >>> import numpy as np
 >>> from vaelab.disentanglement import mig

@@ -17,7 +17,7 @@ MODELS = {
 
 
 class DCI(NamedTuple):
-    """Disentanglement and completeness in [0, 1]; informativeness is the test accuracy (R^2 with the lasso)."""
+    """Disentanglement and completeness in [0, 1]; informativeness: test accuracy (R^2 with the lasso)."""
 
     disentanglement: float  # NaN with a single factor
     completeness: float  # NaN with a single dimension
@@ -52,11 +52,11 @@ def dci(
       scikit-learn's GradientBoostingClassifier, which takes more than ten minutes for factors of 40 values.
       Its histogram version grows the same trees on 255 bins, twenty times faster. The importance is the gain
       of all splits on a dimension. The two agree to a few hundredths.
-    - ``forest``: a random forest as in the paper, faster still. Small leaves would fill it with splits on noise.
+    - ``forest``: a random forest as in the paper. Small leaves would fill it with splits on noise.
     - ``lasso``: as in the paper; factors are taken as numbers, importances are absolute weights.
 
-    disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those given
-    is kept for the test.
+    disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those
+    given is kept for the test.
 
     Raises:
         UserError: an unknown model.

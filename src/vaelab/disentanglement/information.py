@@ -47,7 +47,7 @@ class Modularity(NamedTuple):
 
 
 def mutual_information(a: Ints, b: Ints) -> float:
-    """I(a; b) = sum_ij p_ij log(p_ij / (p_i p_j)) of the empirical distribution: (N,), (N,) in classes; nats."""
+    """I(a; b) = sum_ij p_ij log(p_ij / (p_i p_j)), empirical: a, b (N,), classes from 0; in nats."""
     sizes = int(a.max()) + 1, int(b.max()) + 1
     joint = np.bincount(a * sizes[1] + b, minlength=sizes[0] * sizes[1]).reshape(sizes) / len(a)
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
@@ -68,9 +68,9 @@ def entropies(factors: Ints) -> Floats:
 def mig(codes: Values, factors: Values, bins: int = 20) -> MIG:
     """The mutual information gap as Locatello et al. (2019) have it.
 
-    MIG = mean_k [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k), with z_(1) and z_(2) the dimensions that know most of
-    factor k. Each dimension is cut into ``bins`` intervals of equal width (20 there), and the information is
-    that of the empirical joint distribution, biased upwards by about (bins - 1)(values - 1) / 2N nats.
+    MIG = mean_k [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k), with z_(1) and z_(2) the dimensions that know most
+    of factor k. Each dimension is cut into ``bins`` intervals of equal width (20 there), and the information
+    is that of the empirical joint distribution, biased upwards by about (bins - 1)(values - 1) / 2N nats.
     disentanglement_lib takes 10,000 posterior means.
 
     1: each factor is known by one dimension alone, to the last value; 0: the two best know the same.
@@ -88,7 +88,7 @@ def mig_chen(loc: Values, scale: Values, factors: Values, samples: int | None = 
 
     I(z_d; v_k) = E [log q(z_d|v_k) - log q(z_d)] with z_d ~ q(z_d|x_n), v the factors of image n, and
 
-        q(z_d) = 1/N sum_n q(z_d|x_n),    q(z_d|v_k) = mean of q(z_d|x_n) over the images with that value of v_k.
+        q(z_d) = 1/N sum_n q(z_d|x_n),    q(z_d|v_k) = mean of q(z_d|x_n) over the images with that v_k.
 
     The posterior's noise counts here: a dimension that encodes a factor precisely in its mean, but within a
     wide posterior, has little information. An image's own posterior is among those of its value, which
@@ -119,7 +119,7 @@ def mig_chen(loc: Values, scale: Values, factors: Values, samples: int | None = 
     step = max(1, CHUNK // len(v))
     for d in range(loc.shape[1]):
         for start in range(0, len(z), step):
-            part = slice(start, start + step)
+            part = slice(start, min(start + step, len(z)))
             logs = pairwise_log_densities(z[part, d, None], loc[:, d, None], scale[:, d, None])[..., 0]
             # the largest density taken out; an image's own is among them, so that no sum below is 0
             densities = (logs - logs.amax(1, keepdim=True)).exp_()

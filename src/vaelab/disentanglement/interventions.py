@@ -1,7 +1,7 @@
 """Scores from images that share the value of one factor: FactorVAE's and BetaVAE's.
 
-Both draw from a fixed set of images and its table of factors, so that no renderer is needed: images that share
-a value are found in the table. Source: Kim & Mnih (2018), section 4; Higgins et al. (2017), section 3.
+Both draw from a fixed set of images and its table of factors, so that no renderer is needed: images that
+share a value are found in the table. Source: Kim & Mnih (2018), section 4; Higgins et al. (2017), section 3.
 """
 
 import math
@@ -143,9 +143,9 @@ def beta_vae_score(
     """BetaVAE's disentanglement score (Higgins et al. 2017, section 3): which factor do pairs share?
 
     ``batch`` pairs of images (64) share the value of one factor and nothing else on purpose; their point is
-    the mean over pairs of |z - z'|, (D,). A linear classifier, multinomial logistic regression, learns the factor
-    from ``train`` such points (10,000), and its accuracy on ``test`` others (5,000) is the score: the sizes of
-    disentanglement_lib. The classifier's penalty makes it depend on the scale of the codes.
+    the mean over pairs of |z - z'|, (D,). A linear classifier, multinomial logistic regression, learns the
+    factor from ``train`` such points (10,000), and its accuracy on ``test`` others (5,000) is the score: the
+    sizes of disentanglement_lib. The classifier's penalty makes it depend on the scale of the codes.
 
     It may be 1 though F - 1 dimensions hold all of F factors (Kim & Mnih 2018).
 

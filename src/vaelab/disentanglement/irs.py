@@ -18,7 +18,7 @@ class IRS(NamedTuple):
 
 
 def irs(codes: Values, factors: Values, quantile: float = 0.99, factor_bins: int | None = 20) -> IRS:
-    """The interventional robustness score (Suter et al. 2019, section 4): what of a dimension one factor fixes.
+    """The interventional robustness score (Suter et al. 2019, section 4): what one factor fixes.
 
     With factor k held at a value v, the code of an image deviates from the mean of its group:
 
@@ -30,8 +30,8 @@ def irs(codes: Values, factors: Values, quantile: float = 0.99, factor_bins: int
 
     Protocol of disentanglement_lib, with 10,000 posterior means: the 99% quantile in place of the paper's
     maximum (``quantile=1``), factors cut into 20 bins of equal width (``factor_bins=None``: their own values,
-    as in the paper; the same with at most 20 values in equal steps). Constant dimensions are left out, and the
-    rest counted.
+    as in the paper; the same with at most 20 values in equal steps). Constant dimensions are left out, and
+    the rest counted.
     """
     z, v = paired(codes, factors)
     if factor_bins is not None:

@@ -1,6 +1,6 @@
 """Scores of predictors from codes to factors: SAP and explicitness.
 
-Source: Kumar et al. (2018), section 3; Ridgeway & Mozer (2018), section 3; protocols of Locatello et al. (2019).
+Source: Kumar et al. (2018), section 3; Ridgeway & Mozer (2018), section 3; Locatello et al. (2019).
 """
 
 import math
@@ -52,13 +52,13 @@ def sap(
     s_dk says how well dimension d alone predicts factor k, and the two best dimensions are compared:
 
     - discrete factors: the accuracy, on test images, of a linear support vector machine with C = 0.01 and
-      classes weighted to balance, one against the rest, as in disentanglement_lib. The penalty makes it depend
-      on the scale of the codes;
+      classes weighted to balance, one against the rest, as in disentanglement_lib. The penalty makes it
+      depend on the scale of the codes;
     - continuous ones: R^2 = Cov(z_d, v_k)^2 / (Var z_d Var v_k) over all images; 0 for a constant dimension.
 
-    Below 1 for a perfect code whose factor has many values, which a linear classifier of one number can't tell
-    apart. disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those
-    given is kept for the test.
+    In [0, 1]; below 1 for a perfect code of a factor with many values, which a linear classifier of one
+    number can't tell apart. disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here
+    ``test_share`` of those given is kept for the test.
 
     Args:
         codes: (N, D), posterior means; D >= 2.
@@ -102,8 +102,8 @@ def explicitness(
     values; its area under the ROC curve, averaged over values, then over factors. 0.5: chance; 1: every value
     is cut off by a plane, which a value in the middle of a scale is not when a single dimension holds it.
 
-    disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those given
-    is kept for the test. Values that the training or the test images lack, or that are all, are left out.
+    disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those
+    given is kept for the test. Values that the training or the test images lack are left out.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

@@ -36,10 +36,10 @@ def udr(models: Sequence[tuple[Values, Values]], similarity: str = "lasso", thre
 
     Similarities:
 
-    - ``lasso``: the absolute weights by which i's codes predict each of j's in a lasso with alpha = 0.1, codes
-      standardised, uninformative dimensions of either left out. A perfect partner has the weight 0.9. It has a
-      direction: a model's score takes the pairs in which its own codes are predicted, as disentanglement_lib
-      does;
+    - ``lasso``: the absolute weights by which i's codes predict each of j's in a lasso with alpha = 0.1,
+      codes standardised, uninformative dimensions of either left out. A perfect partner has the weight 0.9,
+      so that 0.9 is the most. It has a direction: a model's score takes the pairs in which its own codes are
+      predicted, as disentanglement_lib does;
     - ``spearman``: absolute rank correlations, the same both ways.
 
     disentanglement_lib averages the two sums over their own numbers of dimensions, which is the same where
@@ -65,9 +65,8 @@ def udr(models: Sequence[tuple[Values, Values]], similarity: str = "lasso", thre
         codes.append(standardised(z[:, keep], z[:, keep]))
         informative.append(int(keep.sum()))
     if len({len(z) for z in codes}) > 1:
-        raise UserError(
-            f"UDR needs codes of the same images, but the models have {', '.join(str(len(z)) for z in codes)}."
-        )
+        sizes = ", ".join(str(len(z)) for z in codes)
+        raise UserError(f"UDR needs codes of the same images, but the models have {sizes} of them.")
     compare = _lasso if similarity == "lasso" else _spearman
     pairwise = np.full((len(codes), len(codes)), np.nan)
     for i, a in enumerate(codes):

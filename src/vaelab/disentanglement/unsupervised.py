@@ -29,10 +29,10 @@ def gaussian_total_correlation(codes: Values) -> float:
 
 
 def wasserstein_correlation(codes: Values, normalised: bool = False) -> float:
-    """The squared 2-Wasserstein distance of N(0, C) from N(0, diag C), C the codes' covariance: 0 if uncorrelated.
+    """The squared 2-Wasserstein distance of N(0, C), C the codes' covariance, from N(0, diag C).
 
-    W = 2 tr C - 2 tr (D^1/2 C D^1/2)^1/2 with D = diag C. It is finite for any C. It grows with the square of
-    the codes' scale, unless ``normalised``: then it is divided by tr C (NaN if that is 0).
+    W = 2 tr C - 2 tr (D^1/2 C D^1/2)^1/2 with D = diag C: 0 if uncorrelated, finite for any C. It grows with
+    the square of the codes' scale, unless ``normalised``: then it is divided by tr C (NaN if that is 0).
     """
     z = code_array(codes)
     covariance: Floats = np.atleast_2d(np.cov(z.T))  # ddof = 1, as in disentanglement_lib
