@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vaelab.disentanglement.inputs import (
     Floats,
@@ -105,28 +106,30 @@ def mig_chen(loc: Values, scale: Values, factors: Values, samples: int | None = 
     for name, part in (("loc", loc), ("scale", scale)):
         if code_array(part, name).shape[0] != len(v):
             raise UserError(f"{len(v)} rows of factors but {len(code_array(part, name))} of {name}.")
-    loc, scale = as_tensor(loc), as_tensor(scale)
-    noise = torch.randn(loc.shape, generator=generator(seed, "disentanglement/mig_chen"))
-    z = (loc + scale * noise.to(loc))[:samples]
+    mean, deviation = as_tensor(loc), as_tensor(scale)
+    noise = torch.randn(mean.shape, generator=generator(seed, "disentanglement/mig_chen"))
+    z = (mean + deviation * noise.to(mean))[:samples]
 
-    counts = [np.bincount(column) for column in v.T]
-    columns = torch.from_numpy(
-        v + np.cumsum([0, *map(len, counts)])[:-1]
-    )  # all values of all factors in a row
-    belongs = torch.zeros(len(v), sum(map(len, counts)), dtype=loc.dtype).scatter_(1, columns, 1.0)
-    sizes = belongs.sum(0)
-    information = torch.zeros(loc.shape[1], v.shape[1], dtype=torch.float64)
-    step = max(1, CHUNK // len(v))
+    return _gap(_aggregate_information(z, mean, deviation, v).clamp(min=0).numpy(), v, CHEN)
+
+
+def _aggregate_information(z: Tensor, loc: Tensor, scale: Tensor, factors: Ints) -> Tensor:
+    """mean_i [log q(z_id|v_ik) - log q(z_id)], (D, F), for samples z (S, D) of the first S images."""
+    sizes = factors.max(0) + 1
+    # the values of all factors in a row, so that one product sums the densities of every group
+    columns = torch.from_numpy(factors + np.cumsum([0, *sizes[:-1]]))
+    belongs = torch.zeros(len(factors), int(sizes.sum()), dtype=loc.dtype).scatter_(1, columns, 1.0)
+    shares = belongs / belongs.sum(0)
+    information = torch.zeros(loc.shape[1], factors.shape[1], dtype=torch.float64)
     for d in range(loc.shape[1]):
-        for start in range(0, len(z), step):
-            part = slice(start, min(start + step, len(z)))
-            logs = pairwise_log_densities(z[part, d, None], loc[:, d, None], scale[:, d, None])[..., 0]
-            # the largest density taken out; an image's own is among them, so that no sum below is 0
+        step = max(1, CHUNK // len(factors))
+        for some, own in zip(z[:, d, None].split(step), columns[: len(z)].split(step), strict=True):
+            logs = pairwise_log_densities(some, loc[:, d, None], scale[:, d, None])[..., 0]
+            # the largest is taken out, and an image's own is hardly smaller: no sum underflows
             densities = (logs - logs.amax(1, keepdim=True)).exp_()
-            marginal = densities.mean(1, keepdim=True)
-            conditional = ((densities @ belongs) / sizes).gather(1, columns[part])
-            information[d] += (conditional / marginal).log().sum(0).double()
-    return _gap((information / len(z)).clamp(min=0).numpy(), v, CHEN)
+            ratios = (densities @ shares).gather(1, own) / densities.mean(1, keepdim=True)
+            information[d] += ratios.log().sum(0).double()
+    return information / len(z)
 
 
 def _gap(information: Floats, factors: Ints, convention: str) -> MIG:

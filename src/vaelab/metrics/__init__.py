@@ -6,6 +6,7 @@ A metric's ``update`` names what it wants among the fields of :class:`~vaelab.ty
 
 from vaelab.metrics.active_units import ActiveUnits
 from vaelab.metrics.bits_per_dimension import BitsPerDimension
+from vaelab.metrics.disentanglement import Disentanglement
 from vaelab.metrics.importance_bound import ImportanceBound
 from vaelab.metrics.kl_per_dimension import KLPerDimension
 from vaelab.metrics.perplexity import Perplexity
@@ -15,6 +16,7 @@ from vaelab.metrics.reconstruction import ReconstructionError
 __all__ = [
     "ActiveUnits",
     "BitsPerDimension",
+    "Disentanglement",
     "ImportanceBound",
     "KLPerDimension",
     "Perplexity",
