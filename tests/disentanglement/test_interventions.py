@@ -157,3 +157,12 @@ def test_robustness_is_that_of_its_definition():
             deviation = np.mean([np.quantile(abs(part - part.mean()), 0.9) for part in parts])
             expected = 1 - deviation / abs(z[:, d] - z[:, d].mean()).max()
             assert found.robustness[d, 1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("score", [factor_vae_score_of_codes, beta_vae_score_of_codes])
+def test_the_score_is_of_what_the_classifier_has_not_seen(score):
+    """Fourteen points of noise in twelve dimensions can be learnt by heart, and mean nothing."""
+    z = np.random.default_rng(1).standard_normal((600, 12))
+    found = score(z, grid(repeats=10), batch=16, train=14, test=3000)
+    assert found.train_score > 0.7
+    assert found.score == pytest.approx(1 / 3, abs=0.1)
