@@ -61,6 +61,9 @@ def dci(
     Raises:
         UserError: an unknown model.
     """
+    import sklearn.ensemble  # noqa: F401  loaded before its threads are limited, else they are not
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     if model not in MODELS:
         raise UserError(f"model={model} is none for DCI. {did_you_mean(model, MODELS)}")
     z, v = paired(codes, factors)
@@ -68,18 +71,19 @@ def dci(
     targets: list[Any] = list(v.T)
     if model == "lasso":
         z, targets = standardised(z, z[train]), [_as_numbers(column, train) for column in targets]
-    fitted = [_fitted(model, z[train], target[train], seed) for target in targets]
+    # Models as small as these gain nothing from threads, which on busy cores wait for each other for minutes
+    with threadpool_limits(1):
+        fitted = [_fitted(model, z[train], target[train], seed) for target in targets]
+        in_train, in_test = (
+            [each.score(z[rows], target[rows]) for each, target in zip(fitted, targets, strict=True)]
+            for rows in (train, test)
+        )
     importance = np.stack([_importance(model, each, z.shape[1]) for each in fitted], axis=1)
-
-    def informativeness(rows: Ints) -> float:
-        pairs = zip(fitted, targets, strict=True)
-        return float(np.mean([each.score(z[rows], target[rows]) for each, target in pairs]))
-
     return DCI(
         disentanglement_of(importance),
         completeness_of(importance),
-        informativeness(test),
-        informativeness(train),
+        float(np.mean(in_test)),
+        float(np.mean(in_train)),
         importance,
         MODELS[model],
     )
@@ -111,13 +115,9 @@ def _fitted(model: str, z: Floats, v: Any, seed: int) -> Any:
     from sklearn.linear_model import LassoCV
 
     if model == "boosting":
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-        # Such small trees gain nothing from threads, which on shared cores wait for each other for minutes
-        with threadpool_limits(1):
-            return HistGradientBoostingClassifier(
-                max_iter=100, max_depth=3, early_stopping=False, random_state=seed
-            ).fit(z, v)
+        return HistGradientBoostingClassifier(
+            max_iter=100, max_depth=3, early_stopping=False, random_state=seed
+        ).fit(z, v)
     if model == "forest":
         return RandomForestClassifier(50, max_features=None, min_samples_leaf=10, random_state=seed).fit(z, v)
     return LassoCV(cv=5).fit(z, v)
