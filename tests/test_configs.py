@@ -41,7 +41,7 @@ CONTRACT = {
     "data": {"digits", "sprites", "dsprites", "shapes3d", "mnist", "fashion_mnist", "npz"},
     "optimizer": {"adam", "adamw"},
     "trainer": {"default", "gpu", "smoke"},
-    "metrics": {"default", "codebook", "importance"},
+    "metrics": {"default", "codebook", "disentanglement", "importance"},
     "callbacks": {"default", "none"},
     "logger": {"wandb", "csv", "none"},
     "sweep": {"beta", "family"},

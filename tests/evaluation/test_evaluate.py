@@ -121,7 +121,9 @@ def test_one_that_fails_does_not_take_the_others_with_it(run_folder, own):
 
 def test_the_latent_space_of_a_run(run_folder):
     """With as many images as the test split has, what every run reports, but for other noise."""
-    code, out, _ = evaluate(run_folder, "eval=default", "eval.latent_space.images=360")
+    others = ("quality", "probes", "importance", "disentanglement")
+    left_out = [f"eval.{name}=null" for name in others]
+    code, out, _ = evaluate(run_folder, "eval=default", "eval.latent_space.images=360", *left_out)
     assert code == 0, out
     record = record_of(run_folder)
     metrics = record["metrics"]
@@ -199,11 +201,16 @@ def test_a_sweep_is_evaluated_run_by_run_and_reported(tmp_path, own):
     assert "eval/mean_code" in (sweep.sweep / "report" / "table.csv").read_text().splitlines()[0]
     assert "## Evaluation" in (sweep.sweep / "report" / "report.md").read_text()
     assert "mean_code" in (sweep.sweep / "report" / "report.html").read_text()
+    for record in sweep.records.values():  # two seeds: they rank each other
+        assert -1 <= record["metrics"]["eval/udr"] <= 1
+        assert record["evaluation"]["udr"]["settings"]["seeds"] == [0, 1]
     for record in sweep.records.values():
         parts = [run for run in read_runs(sweep.outputs / "wandb") if run.id == record["wandb"]["id"]]
-        assert len(parts) == 2  # the training and the evaluation, which wandb sync puts together
-        assert sum("eval/mean_code" in part.summary for part in parts) == 1
-        [late] = [part for part in parts if "eval/mean_code" in part.summary]
+        # the training, the evaluation and the seeds' ranking, which wandb sync puts together
+        assert len(parts) == 3
+        assert "eval/mean_code" not in parts[0].summary
+        assert parts[2].summary["eval/udr"] == record["metrics"]["eval/udr"]
+        late = parts[1]
         assert late.summary["eval/mean_code"] == record["metrics"]["eval/mean_code"]
         assert late.name == record["name"]
         assert late.exit_code == 0
