@@ -46,6 +46,7 @@ CONTRACT = {
     "logger": {"wandb", "csv", "none"},
     "sweep": {"beta", "family"},
     "experiment": {"demo", "ppca"},
+    "eval": {"default", "full"},
 }
 KEYS = {
     "model.beta": "model=vae",
@@ -141,10 +142,24 @@ def test_the_keys_of_the_contract_exist(key):
     assert last in (OmegaConf.select(cfg, group) if group else cfg)
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=name)
+def in_its_root(option: Path) -> DictConfig:
+    """The config with this option chosen; conf/eval belongs to vaelab-evaluate."""
+    group, choice = option.parts[0], "/".join(option.parts[1:])
+    if group == "eval":
+        cfg = compose("evaluate", [f"eval={choice}"])
+        OmegaConf.resolve(cfg)
+        return cfg
+    return composed(f"{'+schedule@model.beta' if group == 'schedule' else group}={choice}")
+
+
+NESTED = [
+    file.with_suffix("") for file in OURS if len(file.parts) == 3 and file.parts[0] in ("eval", "experiment")
+]
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, *NESTED], ids=name)
 def test_every_option_composes_and_resolves(option):
-    group, choice = option.parts
-    cfg = composed(f"{'+schedule@model.beta' if group == 'schedule' else group}={choice}")
+    cfg = in_its_root(option)
     assert not OmegaConf.missing_keys(cfg)
     for node in targets(cfg):
         assert callable(get_method(node)), node
@@ -157,6 +172,15 @@ def targets(node: object) -> Iterator[str]:
                 yield value
             else:
                 yield from targets(value)
+
+
+EVALUATIONS = [option for option in [*OPTIONS, *NESTED] if option.parts[0] == "eval"]
+
+
+@pytest.mark.parametrize("option", EVALUATIONS, ids=name)
+def test_every_evaluation_is_made(option):
+    for key, node in in_its_root(option).eval.items():
+        assert callable(build(f"eval.{key}", node)), key
 
 
 # the parts

@@ -22,7 +22,7 @@ LIST, EXPLAIN = "--list", "--explain"
 
 # what a variant is put together from; the other groups say how it is trained and shown
 PARTS = ("model", "model/corruption", "network", "likelihood", "prior", "schedule", "data")
-NOT_HYDRAS = ("wandb",)  # conf/wandb is read by `wandb sweep`
+OTHERS = ("wandb", "eval")  # conf/wandb is read by `wandb sweep`, conf/eval by vaelab-evaluate
 
 
 def is_asked(arguments: Iterable[str]) -> bool:
@@ -73,7 +73,7 @@ def options(roots: Iterable[Path]) -> dict[str, dict[str, str]]:
     for root in roots:
         for file in sorted(root.rglob("*.yaml")):
             group = file.parent.relative_to(root).as_posix()
-            if group != "." and group.split("/")[0] not in NOT_HYDRAS:
+            if group != "." and group.split("/")[0] not in OTHERS:
                 groups.setdefault(group, {}).setdefault(file.stem, one_line(file))
     return groups
 

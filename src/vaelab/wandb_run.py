@@ -8,8 +8,9 @@ import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0  # wandb's own 15 s lose everything of a run that is killed before
 INIT_TIMEOUT, FINISH_TIMEOUT = 20.0, 30.0  # seconds; wandb's own are 90 and for ever
+FINISH_MARGIN = 3.0  # seconds after which we take W&B to have forgotten its own limit
 EXIT_SECONDS = 10.0  # more than that, for W&B's process to end after an online run
 
 PREFIX = re.compile(r"^wandb:\s*(?:WARNING|ERROR)?")
@@ -69,9 +71,18 @@ class SteadyRun(Steady):
             was asked for), folder (of all runs), url (online), problem (None if all is well; one line).
     """
 
-    def __init__(self, run: Any, requested: str, mode: str, folder: Path, problem: str | None) -> None:
+    def __init__(
+        self,
+        run: Any,
+        requested: str,
+        mode: str,
+        folder: Path,
+        problem: str | None,
+        patience: float | None = None,
+    ) -> None:
         super().__init__(run, self._failed)
         self._broken = False
+        self._patience = patience
         self.facts: dict[str, Any] = {
             "id": run.id,
             "project": run.project,
@@ -85,7 +96,12 @@ class SteadyRun(Steady):
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, in ``finish_timeout`` seconds at most; note if some data have not arrived."""
-        self._steadied(self._target.finish)(exit_code=exit_code)
+        finish = partial(self._steadied(self._target.finish), exit_code=exit_code)
+        if not in_time(finish, self._patience):
+            self._broken = True  # what fails from now on has been said
+            self._say("the upload did not complete: Timed out finishing run. What is missing is on disk")
+            end_service(FINISH_MARGIN)
+            return
         if _said.lost and self.facts["mode"] == "online" and not self._broken:
             self._say(f"the upload did not complete: {_said.lost}. What is missing is on disk")
         if self._broken:
@@ -106,6 +122,21 @@ class SteadyRun(Steady):
     def _upload(self) -> str:
         option = "--include-online " if self.facts["mode"] == "online" else ""
         return f"wandb sync {option}{Path(self._target.dir).parent}"
+
+
+def in_time(action: Callable[[], object], seconds: float | None) -> bool:
+    """Whether the action came to its end in so many seconds (None: however long it takes).
+
+    W&B's own limit leaves out some requests: an alert on its way to a server that is gone holds up the end of
+    the run for minutes.
+    """
+    if seconds is None:
+        action()
+        return True
+    thread = threading.Thread(target=action, name="wandb-finish", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def start_run(
@@ -168,12 +199,14 @@ def start_run(
     problem = None
     if mode == "online":
         end_service_at_exit(finish_timeout + EXIT_SECONDS)
+        # W&B takes 0 for no limit
+        patience = finish_timeout + FINISH_MARGIN if finish_timeout else None
         server = wandb.setup().settings.base_url
         before = set(outputs.glob(f"wandb/run-*-{own_id}"))
         problem = _unavailable.get(server)
         if problem is None:
             try:
-                return SteadyRun(init("online"), mode, "online", outputs / "wandb", None)
+                return SteadyRun(init("online"), mode, "online", outputs / "wandb", None, patience)
             except Exception as error:
                 problem = _reason(error)
                 if not isinstance(error, wandb.errors.UsageError):  # such as no login, which takes no time

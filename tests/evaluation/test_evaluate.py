@@ -209,7 +209,7 @@ def test_a_sweep_is_evaluated_run_by_run_and_reported(tmp_path, own):
         # the training, the evaluation and the seeds' ranking, which wandb sync puts together
         assert len(parts) == 3
         assert "eval/mean_code" not in parts[0].summary
-        assert parts[2].summary["eval/udr"] == record["metrics"]["eval/udr"]
+        assert parts[2].summary["eval/udr"] == pytest.approx(record["metrics"]["eval/udr"], rel=1e-6)
         late = parts[1]
         assert late.summary["eval/mean_code"] == record["metrics"]["eval/mean_code"]
         assert late.name == record["name"]
