@@ -4,9 +4,9 @@ q = N(mu, sigma^2), diagonal; f any function of z. Both are unbiased:
 
 - reparametrised (Kingma & Welling, 2014): z = mu + sigma eps, so that grad f(z) reaches mu and log sigma. It
   needs the derivative of f, which tells how f changes with each dimension of z.
-- score function (Glynn, 1990; Williams, 1992: REINFORCE): f(z) grad log q(z). It needs no derivative, so z may
-  be discrete, but all it learns from a draw is one number, f(z). A baseline, the mean of f at the other draws
-  (Kool et al., 2019), takes away the part of f that is the same for all.
+- score function (Glynn, 1990; Williams, 1992: REINFORCE): f(z) grad log q(z). It needs no derivative, so that
+  z may be discrete, but all it learns from a draw is one number, f(z). A baseline, the mean of f at the other
+  draws (Kool et al., 2019), takes away the part of f that is the same for all.
 """
 
 from collections.abc import Callable

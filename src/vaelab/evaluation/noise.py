@@ -5,8 +5,15 @@ from typing import Any
 from torch import Tensor
 
 from vaelab.errors import UserError
-from vaelab.evaluation.run import SEED, TrainedRun
+from vaelab.evaluation.run import SEED, Codes, TrainedRun
 from vaelab.randomness import rows
+
+
+def code_noise(codes: Codes, size: float, draws: int) -> Tensor:
+    """``size`` s eps: (N, draws, D); s, the standard deviation of the aggregate posterior, as below."""
+    number, dimensions = codes.loc.shape
+    spread = (codes.loc.var(0, correction=0) + codes.scale.square().mean(0)).sqrt()
+    return size * spread * rows(SEED, "evaluation/noise", number, draws * dimensions).view(number, draws, -1)
 
 
 class NoiseTest:
@@ -14,10 +21,10 @@ class NoiseTest:
 
     ``noise_gap``: mean of -log p(x|mu + size s eps) + log p(x|mu), with mu the posterior mean, eps ~ N(0, I)
     and s_d the standard deviation of the aggregate posterior, s_d^2 = Var_x(mu_d) + E_x[sigma_d^2]. The noise
-    is measured in the spread of the model's own codes, so that a model can't lower its gap by codes far apart,
-    and an autoencoder, which has no prior to set a scale, can be held against a VAE. Near 0: a neighbourhood
-    of each code is decoded to the same image. It is near 0 for a decoder that ignores z, too: read it beside
-    ``shuffle_gap``. ``noise_gap_standard_error`` is over the images.
+    is measured in the spread of the model's own codes: a model can't lower its gap by codes far apart, and an
+    autoencoder, which has no prior to set a scale, can be held against a VAE. Near 0: a neighbourhood of each
+    code is decoded to the same image. So it is for a decoder that ignores z: read it beside ``shuffle_gap``.
+    ``noise_gap_standard_error`` is over the images.
 
     Args:
         images: test images, the first so many (two at least).
@@ -35,10 +42,8 @@ class NoiseTest:
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         codes = run.codes("test", self.images)
-        number, dimensions = codes.loc.shape
-        spread = (codes.loc.var(0, correction=0) + codes.scale.square().mean(0)).sqrt()
-        noise = rows(SEED, "evaluation/noise", number, self.draws * dimensions).view(number, self.draws, -1)
-        z = codes.loc[:, None] + self.size * spread * noise
+        number = len(codes.loc)
+        z = codes.loc[:, None] + code_noise(codes, self.size, self.draws)
         x = run.images("test", self.images).to(run.device)
         y = None if codes.y is None else codes.y.to(run.device)
 
