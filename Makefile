@@ -15,8 +15,10 @@ setup: $(READY) ## create .venv and install the pinned dependencies
 demo: $(READY) ## run a beta sweep on embedded data (about a minute after the install)
 	$(BIN)/vaelab-train experiment=demo
 
-test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+# Tests next to each other share fixtures of their module and session; worksteal keeps them together until one
+# process has nothing left. More than four processes would make these fixtures more often than they save.
+test: $(READY) ## run the tests, a process per core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -76,6 +76,7 @@ def compare(network: str, options: argparse.Namespace, folder: Path) -> None:
 
 def config(network: str, options: argparse.Namespace, outputs: Path) -> Any:
     """The config that the command line would compose."""
+    import torch
     from hydra import compose, initialize_config_dir
 
     from vaelab.paths import conf_dir
@@ -89,6 +90,7 @@ def config(network: str, options: argparse.Namespace, outputs: Path) -> Any:
                 f"data.batch_size={options.batch}",
                 f"trainer.max_epochs={options.epochs}",
                 "trainer.accelerator=cpu",
+                f"threads={torch.get_num_threads()}",  # as the bare loops have
                 f"paths.outputs={outputs}",
             ],
         )
@@ -150,6 +152,7 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
         "name": network,
         "group": None,
         "swept": {},
+        "wandb": None,
         "timing": {},
         "variant": "vae",
         "dataset": "random",

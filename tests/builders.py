@@ -113,9 +113,14 @@ def all_metrics(latent_dim: int = 4) -> MetricCollection:
 
 
 def measured(
-    metrics: MetricCollection, stats: LatentStats, x: Tensor, reconstruction: Tensor, sizes: Iterable[int]
+    metrics: MetricCollection,
+    stats: LatentStats,
+    x: Tensor,
+    reconstruction: Tensor,
+    sizes: Iterable[int],
+    first: int = 0,
 ) -> dict[str, Tensor]:
-    """What the metrics say when the images arrive in batches of the given sizes."""
+    """What the metrics say when the images, from position ``first``, arrive in batches of the given sizes."""
     start = 0
     for size in sizes:
         part = slice(start, start + size)
@@ -124,7 +129,8 @@ def measured(
             for name, value in stats._asdict().items()
             if value is not None  # q
         }
-        metrics.update(**batch, x=x[part], reconstruction=reconstruction[:, part])
+        position = torch.arange(first + start, first + start + size)
+        metrics.update(**batch, x=x[part], reconstruction=reconstruction[:, part], position=position)
         start += size
     assert start == len(x)
     return metrics.compute()

@@ -24,7 +24,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 
-from vaelab import cli
+from vaelab import cli, sweeps
 
 torch.set_num_threads(
     1
@@ -116,6 +116,17 @@ def trained(outputs: Path, *arguments: str, **options: Any) -> Result:
     result = small(outputs, *arguments, **options)
     assert result.code == 0, result.err + result.out
     return result
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """No report at a sweep's end, but the plain table: it takes longer than these sweeps."""
+    comparison = sweeps.comparison
+    sweeps.comparison = lambda folder, records: sweeps.sweep_table(records)
+    try:
+        yield
+    finally:
+        sweeps.comparison = comparison
 
 
 @contextmanager

@@ -1,13 +1,20 @@
 """What several test files share: no settings of the user's own, and the runs that many tests look at."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli_runner import Result, small, trained
+from cli_runner import Result, small, trained, without_report
 from support.wandb_home import wandb_home
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no garbage collection looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +32,13 @@ def wandb_offline(tmp_path: Path) -> Iterator[Path]:
     """A W&B of this test's own, offline; what `logger=wandb` needs."""
     with wandb_home(tmp_path / "wandb_home") as runs:
         yield runs
+
+
+@pytest.fixture
+def plain_table() -> Iterator[None]:
+    """Sweeps end with a plain table: for tests that look at the jobs, not at the report."""
+    with without_report():
+        yield
 
 
 @pytest.fixture(scope="session")

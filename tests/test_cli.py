@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli_runner import Result, read_record, run, trained
+from cli_runner import Result, read_record, run, small, trained
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 QUICK = "callbacks=none"  # where the pictures don't matter
@@ -62,7 +62,13 @@ def test_the_run_folder_holds_everything(vae_run):
 
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
-    [("prior", 8, 8), ("reconstructions", 8, 8), ("traversals", 4, 9), ("interpolations", 6, 9)],
+    [
+        ("prior", 8, 8),
+        ("reconstructions", 8, 8),
+        ("traversals", 4, 9),
+        ("interpolations", 6, 9),
+        ("interpolations_spherical", 6, 9),
+    ],
 )
 def test_sample_grids_are_pictures_of_their_size(vae_run, name, rows, columns):
     with Image.open(vae_run.folder / "samples" / f"{name}.png") as picture:
@@ -135,7 +141,7 @@ def test_an_autoencoder_has_no_rate_and_no_elbo(tmp_path):
     assert got["test/distortion"] > 0
     assert result.record["beta"] is None
     assert "nan" not in result.out
-    assert not (result.folder / "latents").exists()  # no KL, no pictures of it
+    assert [file.name for file in (result.folder / "latents").iterdir()] == ["map.png"]  # no KL, no picture
     assert (result.folder / "samples" / "traversals.png").is_file()
 
 
@@ -192,7 +198,8 @@ def test_without_callbacks_the_last_weights_are_kept(tmp_path):
 
 
 def test_one_callback_is_left_out_by_null(tmp_path):
-    result = trained(tmp_path, "callbacks.kl_pictures=null", "callbacks.best=null")
+    nulls = ("callbacks.kl_pictures=null", "callbacks.latent_map=null", "callbacks.best=null")
+    result = trained(tmp_path, *nulls)
     assert sorted(path.name for path in result.folder.iterdir() if path.is_dir()) == [
         ".hydra",
         "checkpoints",
@@ -235,6 +242,13 @@ def test_any_trainer_argument_passes(tmp_path):
     checkpoint = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2  # four batches, two a step
     assert result.record["config"]["trainer"]["gradient_clip_val"] == 1e-9
+
+
+@pytest.mark.parametrize("model", [("model=vq_vae_ema",), ("model=vq_vae", "prior=fitted_codes")])
+def test_moving_averages_in_half_precision_are_refused(tmp_path, model):
+    result = small(tmp_path, *model, "trainer.precision=bf16-true")
+    assert result.code == 2
+    assert "trainer.precision=bf16-true keeps the moving averages of codes too roughly" in result.err
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])

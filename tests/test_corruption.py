@@ -258,6 +258,7 @@ def test_measures_are_of_clean_images(tmp_path):
     assert abs(expected - blank) > 1e-3 * expected
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_any_variant_can_be_given_a_corruption_and_it_can_be_swept(tmp_path):
     result = small(
         tmp_path,

@@ -163,6 +163,41 @@ def test_a_schedules_values_are_those_of_its_formula(tmp_path):
     ]
 
 
+def line(text: str, first: str) -> str:
+    [found] = [line for line in text.splitlines() if line.startswith(f"{first} ")]
+    return found
+
+
+def test_everything_that_bears_on_the_objective(tmp_path):
+    plain = explained(tmp_path, "model=vae")
+    assert line(plain, "objective").endswith("a mean over images; 1 sample of z an image")
+    assert line(plain, "training").endswith("weight_decay=0.0)")
+    assert "binarised" not in plain
+    text = explained(
+        tmp_path,
+        *("model=iwae", "model.samples=7", "model.gradient=dreg", "data.binarize=dynamic"),
+        *(
+            "trainer.accumulate_grad_batches=2",
+            "trainer.gradient_clip_val=0.5",
+            "trainer.precision=bf16-mixed",
+        ),
+    )
+    assert line(text, "objective").endswith("7 samples of z an image")
+    assert "gradient=dreg" in line(text, "importance")
+    assert line(text, "data").endswith("binarised (dynamic)")
+    assert line(text, "training").endswith(
+        "; a step for every 2 batches; gradients clipped at 0.5 (norm); precision bf16-mixed"
+    )
+
+
+def test_what_changes_beside_a_weight(tmp_path):
+    text = explained(tmp_path, "model=capacity_vae", "data.train_size=640", "trainer.max_epochs=10")
+    assert cells(text, "kl")[2] == "30; capacity 0, 10, 10"
+    last = 0.5 * (1 + math.cos(math.pi * (0.99 - 0.5) / 0.5))
+    assert line(text, "training").endswith(f"; learning rates times 1, 1, {last:.4g}")
+    assert cells(explained(tmp_path, "model=geco_vae"), "distortion")[2] == "1; multiplier 1"
+
+
 def test_a_corruption_and_a_network_of_ones_choice(tmp_path):
     text = explained(tmp_path, "model=denoising_ae", "model/corruption=masking", "network=resnet")
     assert cells(text, "corruption")[1:3] == ["Masking(share=0.3)", "1x8x8 -> 1x8x8"]

@@ -33,6 +33,7 @@ QUICK = (
     "trainer.log_every_n_steps=1",
     "callbacks.last.every_minutes=0",
     "callbacks.kl_pictures=null",
+    "callbacks.latent_map=null",
     "+callbacks.stop._target_=support.stopper.Stop",
     "logger=csv",
 )

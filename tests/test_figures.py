@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -7,7 +8,19 @@ import torch
 from PIL import Image
 
 from builders import random
-from vaelab.figures import figure_image, image_grid, kl_bars, kl_heatmap
+from vaelab.attributes import Attribute
+from vaelab.compare.sheets import grid_rows
+from vaelab.figures import (
+    animation,
+    beside,
+    figure_image,
+    image_grid,
+    kl_bars,
+    kl_heatmap,
+    latent_map,
+    with_labels,
+)
+from vaelab.projection import Plane
 
 
 def pixels(picture: Image.Image) -> np.ndarray:
@@ -65,6 +78,121 @@ def test_low_is_black_and_high_is_white():
 
 def test_constant_data_can_be_drawn():
     assert (pixels(image_grid(torch.full((1, 1, 1, 48, 48), 0.3), low=0.3, high=0.3, gap=0)) == 0).all()
+
+
+def test_nan_is_black():
+    assert (pixels(image_grid(torch.full((1, 1, 1, 48, 48), torch.nan), gap=0)) == 0).all()
+
+
+# labels
+
+
+def grid(rows: int, columns: int, channels: int = 1, seed: int = 0) -> Image.Image:
+    return image_grid(torch.rand(rows, columns, channels, 48, 48, generator=random(seed)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_labels_stand_beside_the_grid_and_leave_it_as_it_is(channels):
+    plain = grid(3, 4, channels)
+    labelled = with_labels(plain, ["one", "two", "three"], "a caption")
+    assert labelled.mode == plain.mode
+    left, below = labelled.width - plain.width, labelled.height - plain.height
+    assert left > 30
+    assert below > 14
+    np.testing.assert_array_equal(pixels(labelled)[: plain.height, left:], pixels(plain))
+    for row in range(3):  # something is written beside each row, and below
+        assert pixels(labelled)[row * 50 : (row + 1) * 50, :left].min() < 100
+    assert pixels(labelled)[plain.height :].min() < 100
+
+
+def test_rows_too_low_for_text_have_no_labels():
+    plain = image_grid(torch.rand(3, 2, 1, 1, 6, generator=random()))
+    np.testing.assert_array_equal(pixels(with_labels(plain, ["one", "two", "three"])), pixels(plain))
+
+
+def test_grids_beside_each_other_keep_their_rows():
+    one, two = grid(4, 3), grid(4, 5, seed=1)
+    both = beside([("from the prior", one), ("from the fitted density", two)])
+    np.testing.assert_array_equal(pixels(both)[: one.height, : one.width], pixels(one))
+    np.testing.assert_array_equal(pixels(both)[: two.height, -two.width :], pixels(two))
+    rows = grid_rows(both.convert("RGB"))  # as the comparison cuts them
+    assert [row.size for row in rows] == [(both.width, 48)] * 4
+    np.testing.assert_array_equal(pixels(rows[2].convert("L")), pixels(both)[102:150])
+
+
+def test_an_animation_has_its_frames():
+    frames = [grid(2, 3, seed=i) for i in range(5)]
+    with Image.open(io.BytesIO(animation(frames, milliseconds=70))) as found:
+        assert (found.format, found.n_frames, found.info["loop"]) == ("GIF", 5, 0)
+        for i, frame in enumerate(frames):
+            found.seek(i)
+            assert found.info["duration"] == 70
+            np.testing.assert_array_equal(pixels(found.convert("L")), pixels(frame))
+
+
+# maps
+
+
+def points(n: int = 40) -> Plane:
+    return Plane(torch.randn(n, 2, generator=random(), dtype=torch.float64), "across", "up", latent=True)
+
+
+def drawn(axes) -> np.ndarray:
+    """All points of a panel, sorted."""
+    found = np.concatenate([np.asarray(c.get_offsets()).reshape(-1, 2) for c in axes.collections])
+    return found[np.lexsort(found.T)]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [None, Attribute("label", torch.arange(40) % 3), Attribute("size", torch.linspace(0, 1, 40))],
+    ids=["unknown", "classes", "quantity"],
+)
+def test_a_map_shows_every_point_once(attribute):
+    plane = points()
+    axes = latent_map(plane, [] if attribute is None else [attribute]).axes[0]
+    expected = plane.points.numpy()
+    np.testing.assert_allclose(drawn(axes), expected[np.lexsort(expected.T)])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("across", "up")
+    assert axes.get_title() == ("" if attribute is None else attribute.name)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 10, 15, 20])
+def test_each_class_has_its_colour_and_stands_in_the_legend(classes):
+    plane, y = points(60), torch.arange(60) % classes
+    axes = latent_map(plane, [Attribute("label", y)]).axes[0]
+    legend = axes.get_legend()
+    assert [entry.get_text() for entry in legend.get_texts()] == [str(k) for k in range(classes)]
+    shown = [tuple(handle.get_facecolor()[0][:3]) for handle in legend.legend_handles]
+    assert len(set(shown)) == classes
+    scatter = axes.collections[0]
+    for point, colour in zip(scatter.get_offsets(), scatter.get_facecolor(), strict=True):
+        [index] = np.flatnonzero((plane.points.numpy() == point).all(1))
+        assert tuple(colour[:3]) == shown[y[index]]
+
+
+def test_a_quantity_has_a_colour_bar():
+    values = torch.linspace(0, 1, 40)
+    axes, bar = latent_map(points(), [Attribute("size", values)]).axes
+    assert axes.get_legend() is None
+    assert bar.get_ylim() == (0, 1)
+
+
+def test_the_priors_circles_have_radius_1_and_2():
+    axes = latent_map(points(), circles=True).axes[0]
+    radii = [np.hypot(*line.get_data()) for line in axes.lines]
+    np.testing.assert_allclose(radii[0], 1)
+    np.testing.assert_allclose(radii[1], 2)
+    assert axes.get_aspect() == 1
+    assert not latent_map(points()).axes[0].lines
+
+
+def test_each_attribute_has_a_panel_up_to_six():
+    attributes = [Attribute(f"factor {i}", torch.arange(40) % (i + 2)) for i in range(8)]
+    assert [axes.get_title() for axes in latent_map(points(), attributes).axes] == [
+        f"factor {i}" for i in range(6)
+    ]
+    assert len(latent_map(points(), attributes[:4]).axes) == 4
 
 
 # KL

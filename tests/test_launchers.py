@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import OmegaConf
 
-from cli_runner import SMALL, Result, small, trained
+from cli_runner import SMALL, Result, small, trained, without_report
 from support import fake_slurm
 from support.probe import sessions
 from vaelab.errors import UserError
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is vali
 PLUGINS = ["joblib", "submitit_local", "submitit_slurm"]
 SWEEP = (
     *("-m", "model=beta_vae", "model.latent_dim=4", "trainer.max_epochs=2"),
-    *("callbacks.samples=null", "callbacks.kl_pictures=null"),
+    *("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.latent_map=null"),
     "+callbacks.probe._target_=support.probe.Probe",
 )
 
@@ -82,7 +82,8 @@ def assert_same_numbers(one: dict[str, Any], other: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The sweep one job after the other, in this process."""
-    return trained(tmp_path_factory.mktemp("basic"), *SWEEP, "model.beta=1,4")
+    with without_report():
+        return trained(tmp_path_factory.mktemp("basic"), *SWEEP, "model.beta=1,4")
 
 
 def assert_like_basic(result: Result, basic: Result, names: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Sweeps through the command line: every job is a run of its own, whatever happens to the others."""
 
+import pytest
 import torch
 
 from cli_runner import Result, small, trained
@@ -53,14 +54,14 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
         ]
         for record in beta_sweep.records.values()
     ]
-    assert [row[:6] for row in rows(beta_sweep, columns=7)] == expected
+    assert [row[:6] for row in rows(beta_sweep, columns=10)] == expected
 
 
 def test_the_end_says_where_everything_is(beta_sweep):
     end = beta_sweep.out[beta_sweep.out.index("finished runs") :]
     assert f"{beta_sweep.sweep}/*/samples/*.png" in end
     assert f"wandb sync {beta_sweep.outputs / 'wandb'}" in end
-    assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 12
+    assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 21
 
 
 def test_larger_beta_smaller_rate(beta_sweep):
@@ -100,9 +101,10 @@ def test_a_job_that_fails_does_not_stop_the_others(tmp_path):
     error = result.records["01-beta-1"]["error"]
     assert "model.beta=-1" in error
     assert error in result.out
-    assert ["-1", "0", "failed"] in rows(result, columns=8)  # the last column says what did not finish
+    assert ["-1", "0", "failed"] in rows(result, columns=11)  # the last column says what did not finish
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_a_bug_in_one_job_is_shown_and_recorded(tmp_path, monkeypatch):
     healthy = LitAutoencoder.training_step
 
@@ -153,10 +155,11 @@ def test_groups_can_be_swept(tmp_path):
         {"model": model, "seed": seed} for model in ("ae", "vae") for seed in (0, 1)
     ]
     # seeds are folded: two runs of each
-    assert [row[:2] for row in rows(result, columns=7)] == [["ae", "2"], ["vae", "2"]]
+    assert [row[:2] for row in rows(result, columns=10)] == [["ae", "2"], ["vae", "2"]]
     assert "nan" not in result.out
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_a_sweep_file_needs_no_m_and_the_command_line_replaces_its_values(tmp_path):
     result = small(tmp_path, "sweep=beta", "model.beta=3", "seed=5,6", "sweep.name=mine", QUICK)
     assert result.code == 0
@@ -168,6 +171,7 @@ def test_a_sweep_file_needs_no_m_and_the_command_line_replaces_its_values(tmp_pa
     assert {record["group"] for record in records} == {"mine"}
 
 
+@pytest.mark.usefixtures("plain_table")
 def test_lists_can_be_swept(tmp_path):
     result = small(tmp_path, "-m", "network.hidden=[16],[8,8]", QUICK)
     assert [record["swept"] for record in result.records.values()] == [

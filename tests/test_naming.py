@@ -54,6 +54,25 @@ def test_a_name_has_an_end():
     assert len(swept_name(long)) == LONGEST
 
 
+def of_an_agent(task: list[str]) -> DictConfig:
+    return OmegaConf.create(
+        {
+            "mode": RunMode.RUN,
+            "overrides": {"task": task},
+            "runtime": {"choices": {"model": "beta_vae", "data": "digits"}},
+        }
+    )
+
+
+def test_a_run_of_wandbs_agent_is_named_after_its_settings(monkeypatch):
+    task = ["model=beta_vae", "logger=wandb", "logger.mode=online", "group='ab12'", "~callbacks.samples"]
+    job = of_an_agent([*task, "model.beta=0.5", "+data.extra=x", "seed=1"])
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    assert run_name(job) == "beta_vae-digits"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "ab12")
+    assert run_name(job) == "beta_vae-digits-beta0.5-extrax-seed1"
+
+
 # what is swept
 
 

@@ -3,7 +3,7 @@ import sys
 
 import torch
 
-from vaelab.randomness import generator
+from vaelab.randomness import BLOCK, generator, normal_rows
 
 
 def draw(*key, n: int = 4) -> list[float]:
@@ -49,3 +49,13 @@ def test_another_process_draws_the_same():
     code = "import torch; from vaelab.randomness import generator as g; print(g(7, 'a', 1).initial_seed())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(found.stdout) == generator(7, "a", 1).initial_seed()
+
+
+def test_a_row_is_the_same_whichever_rows_are_asked_for():
+    table = normal_rows(0, 3 * BLOCK, 4, 7, "noise", 1)
+    assert table.shape == (3 * BLOCK, 4)
+    for first, last in ((0, 1), (BLOCK - 1, BLOCK + 1), (BLOCK, 2 * BLOCK), (5, 3 * BLOCK - 5)):
+        assert torch.equal(normal_rows(first, last, 4, 7, "noise", 1), table[first:last])
+    assert not torch.equal(table[:BLOCK], table[BLOCK : 2 * BLOCK])
+    assert not torch.equal(normal_rows(0, 3 * BLOCK, 4, 7, "noise", 2), table)
+    assert abs(table.mean()) < 5 / table.numel() ** 0.5

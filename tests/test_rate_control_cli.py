@@ -57,6 +57,16 @@ def test_a_number_gives_way_to_a_node(tmp_path):
     assert column(folder, "train/kl_weight") == pytest.approx([1.5, 3.5])
 
 
+def test_the_learning_rate_follows_its_factor(tmp_path):
+    settings = ("+schedule@model.lr_factor=cosine", "model.lr_factor.start=1", "model.lr_factor.stop=0")
+    folder = trained(tmp_path, "model=geco_vae", *settings, "trainer.max_epochs=3", *TINY).folder
+    factor = 0.5 * (1 + np.cos(np.pi * np.arange(12) / 12))
+    assert column(folder, "train/lr_factor") == pytest.approx(factor[3::4], rel=1e-5)
+    [optimizer] = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"]
+    rates = [group["lr"] for group in optimizer["param_groups"]]  # of the network and of the multiplier
+    assert rates == pytest.approx([1e-3 * factor[-1], 1e-2 * factor[-1]], rel=1e-5)
+
+
 def test_a_schedule_counts_optimizer_steps(tmp_path):
     settings = ("model=annealed_vae", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=4", *TINY)
     folder = trained(tmp_path, *settings).folder
@@ -74,6 +84,12 @@ def test_a_share_of_a_training_without_end_is_refused(tmp_path):
     assert result.code == 2
     assert "schedule kl_weight counts in shares of the training, which has no end" in result.err
     assert "Traceback" not in result.err
+
+
+def test_so_is_one_of_the_learning_rate(tmp_path):
+    result = small(tmp_path, "model=vae", "+schedule@model.lr_factor=linear", "trainer.max_epochs=-1")
+    assert result.code == 2
+    assert "schedule lr_factor counts in shares of the training, which has no end" in result.err
 
 
 @pytest.mark.parametrize(
@@ -159,19 +175,15 @@ def test_geco_meets_its_distortion(tmp_path, target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capacity", [3.0, 12.0])
-def test_the_rate_ends_at_its_capacity(tmp_path, capacity):
-    result, metrics = ended(
-        tmp_path,
-        *("model=capacity_vae", f"model.capacity={capacity}", "model.gamma=10", "optimizer.lr=5e-4"),
-        *("data.batch_size=128", "trainer.max_epochs=60"),
-    )
-    assert metrics["train/kl"] == pytest.approx(capacity, abs=0.5)
-    assert metrics["test/rate"] == pytest.approx(capacity, abs=0.5)
+@pytest.mark.parametrize("capacity", [3.0, 20.0])
+def test_the_rate_ends_at_its_capacity_with_all_defaults(tmp_path, capacity):
+    result, metrics = ended(tmp_path, "model=capacity_vae", f"model.capacity={capacity}")
+    for name in ("train/kl", "val/rate", "test/rate"):
+        assert metrics[name] == pytest.approx(capacity, abs=0.4), name  # measured: 0.26 at most, nine runs
     # and was led there: C rises for half of the training, and the rate with it
     rate, wanted = (np.array(column(result.folder, f"train/{name}")) for name in ("kl", "kl_capacity"))
-    assert wanted[:30] == pytest.approx(capacity * (np.arange(1, 31) - 0.1) / 30, rel=1e-4)
-    assert np.abs(rate - wanted)[10:].max() < 0.5 + 0.1 * capacity
+    assert wanted[:15] == pytest.approx(capacity * (np.arange(1, 16) - 0.05) / 15, rel=1e-4)
+    assert np.abs(rate - wanted)[5:].max() < 0.5 + 0.1 * capacity
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 """What happens when the same command is given again."""
 
 import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from cli_runner import SMALL, read_record, run
-from vaelab import sweeps
+from cli_runner import SMALL, Result, read_record, run, without_report
 from vaelab.errors import UserError
 from vaelab.heartbeat import claim
 from vaelab.naming import planned_jobs, sweep_name
@@ -21,14 +23,43 @@ from vaelab.resume import (
     remember_sweep,
 )
 
-QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null")
+QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.latent_map=null")
 SWEEP = ("-m", "model.beta=1,2", *SMALL, *QUICK)
+MINE = (*SWEEP, "sweep.name=mine")
+ONE = (*SMALL, *QUICK, "hydra.run.dir=one")
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory) -> Callable[..., Path]:
+    """Where the outputs of a command lie that was called once for all tests; to copy, not to change."""
+    done: dict[tuple[str, ...], Path] = {}
+
+    def outputs(*command: str) -> Path:
+        if command not in done:
+            with without_report():
+                result = run(tmp_path_factory.mktemp("once"), *command)
+            assert result.code == 0, result.err + result.out
+            done[command] = result.outputs
+        return done[command]
+
+    return outputs
 
 
 @pytest.fixture
-def _plain_table(monkeypatch):
-    """No report at a sweep's end: it takes longer than these sweeps."""
-    monkeypatch.setattr(sweeps, "comparison", lambda folder, records: sweeps.sweep_table(records))
+def once(tmp_path, trained_once) -> Callable[..., Result]:
+    """A function that calls a command, or copies what it has left before: times of files included."""
+
+    def called(*command: str) -> Result:
+        shutil.copytree(trained_once(*command), tmp_path, dirs_exist_ok=True)
+        return Result(0, "", "", tmp_path)
+
+    return called
+
+
+@pytest.fixture
+def one(once) -> Path:
+    """The folder of a run that has finished."""
+    return once(*ONE).outputs / "one"
 
 
 def finished(config=None, **more):
@@ -214,9 +245,8 @@ def stamps(sweep):
     return {file.parent.name: file.stat().st_mtime_ns for file in sweep.glob("*/results.json")}
 
 
-def test_a_finished_sweep_is_not_trained_again(tmp_path):
-    first = run(tmp_path, *SWEEP)
-    assert first.code == 0
+def test_a_finished_sweep_is_not_trained_again(tmp_path, once):
+    first = once(*SWEEP)
     before = stamps(first.sweep)
     again = run(tmp_path, *SWEEP)
     assert again.code == 0
@@ -225,21 +255,21 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path):
     assert "report.html" in again.out  # it ends with the comparison all the same
 
 
-@pytest.mark.usefixtures("_plain_table")
-def test_a_fresh_folder_on_demand(tmp_path):
-    assert run(tmp_path, *SWEEP, "sweep.name=mine").code == 0
-    assert run(tmp_path, *SWEEP, "sweep.name=mine", "sweep.resume=false").code == 0
+@pytest.mark.usefixtures("plain_table")
+def test_a_fresh_folder_on_demand(tmp_path, once):
+    once(*MINE)
+    assert run(tmp_path, *MINE, "sweep.resume=false").code == 0
     folders = sorted(folder.name for folder in (tmp_path / "sweeps").iterdir())
     assert folders == ["mine", "mine-2"]
     for folder in folders:  # all jobs of a sweep lie in one folder
         assert len(stamps(tmp_path / "sweeps" / folder)) == 2
 
 
-@pytest.mark.usefixtures("_plain_table")
-def test_a_changed_config_under_the_same_name_is_an_error(tmp_path):
-    first = run(tmp_path, *SWEEP, "sweep.name=mine")
+@pytest.mark.usefixtures("plain_table")
+def test_a_changed_config_under_the_same_name_is_an_error(tmp_path, once):
+    first = once(*MINE)
     before = stamps(first.sweep)
-    again = run(tmp_path, *SWEEP, "sweep.name=mine", "optimizer.lr=0.5")
+    again = run(tmp_path, *MINE, "optimizer.lr=0.5")
     assert again.code == 2
     assert "optimizer.lr" in again.err
     assert "0.5 now" in again.err
@@ -247,25 +277,25 @@ def test_a_changed_config_under_the_same_name_is_an_error(tmp_path):
     assert stamps(first.sweep) == before
 
 
-@pytest.mark.usefixtures("_plain_table")
-def test_a_sweep_may_grow(tmp_path):
-    first = run(tmp_path, "-m", "model.beta=1,4", *SMALL, *QUICK, "sweep.name=mine")
+@pytest.mark.usefixtures("plain_table")
+def test_a_sweep_may_grow(tmp_path, once):
+    first = once(*MINE)
     before = stamps(first.sweep)
-    grown = run(tmp_path, "-m", "model.beta=1,2,4", *SMALL, *QUICK, "sweep.name=mine")
+    assert before.keys() == {"00-beta1", "01-beta2"}
+    grown = run(tmp_path, "-m", "model.beta=1,4,2", *MINE[2:])
     assert grown.code == 0
     now = stamps(grown.sweep)
-    assert now.keys() == {"00-beta1", "01-beta4", "01-beta2"}
+    assert now.keys() == {"00-beta1", "01-beta2", "01-beta4"}
     assert all(now[folder] == before[folder] for folder in before)
 
 
-@pytest.mark.usefixtures("_plain_table")
-def test_a_failed_job_is_run_again(tmp_path):
-    setting = (*SWEEP, "sweep.name=mine")
-    first = run(tmp_path, *setting)
+@pytest.mark.usefixtures("plain_table")
+def test_a_failed_job_is_run_again(tmp_path, once):
+    first = once(*MINE)
     folder = first.sweep / "01-beta2"
     write_record(folder, {**read_record(folder), "status": "failed", "error": "the cable was pulled"})
     before = stamps(first.sweep)
-    again = run(tmp_path, *setting)
+    again = run(tmp_path, *MINE)
     assert again.code == 0
     record = read_record(folder)
     assert (record["status"], record["error"]) == ("finished", None)
@@ -273,7 +303,7 @@ def test_a_failed_job_is_run_again(tmp_path):
     assert len(record["sessions"]) == 2
 
 
-@pytest.mark.usefixtures("_plain_table")
+@pytest.mark.usefixtures("plain_table")
 def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     variant = tmp_path / "conf" / "model" / "mine.yaml"
     variant.parent.mkdir(parents=True)
@@ -297,54 +327,49 @@ def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     assert stamps(first.sweep) == before
 
 
-def test_a_mistake_does_not_replace_a_finished_record(tmp_path):
-    folder = tmp_path / "one"
-    assert run(tmp_path, *SMALL, *QUICK, f"hydra.run.dir={folder}").code == 0
-    before = (folder / "results.json").read_bytes()
-    assert run(tmp_path, *SMALL, *QUICK, "model.beta=-1", f"hydra.run.dir={folder}").code == 2
-    assert (folder / "results.json").read_bytes() == before
+def test_a_mistake_does_not_replace_a_finished_record(tmp_path, one):
+    before = (one / "results.json").read_bytes()
+    assert run(tmp_path, *ONE, "model.beta=-1").code == 2
+    assert (one / "results.json").read_bytes() == before
 
 
-def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path):
-    folder = tmp_path / "one"
-    assert run(tmp_path, *SMALL, *QUICK, f"hydra.run.dir={folder}").code == 0
-    before = (folder / "results.json").read_bytes()
-    again = run(tmp_path, *SMALL, *QUICK, f"hydra.run.dir={folder}")
+def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path, one):
+    before = (one / "results.json").read_bytes()
+    again = run(tmp_path, *ONE)
     assert again.code == 0
     assert "finished before" in again.out
     assert "ELBO" in again.out
-    assert (folder / "results.json").read_bytes() == before
+    assert (one / "results.json").read_bytes() == before
 
 
-@pytest.mark.usefixtures("_plain_table")
-def test_a_run_that_another_process_trains_is_left_to_it(tmp_path):
-    first = run(tmp_path, *SWEEP)
+@pytest.mark.usefixtures("plain_table")
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, once):
+    first = once(*MINE)
     folder = first.sweep / "00-beta1"
     write_record(folder, {**read_record(folder), "status": "running"})
     before = (folder / "results.json").read_bytes()
     with claim(folder):
-        again = run(tmp_path, *SWEEP)
+        again = run(tmp_path, *MINE)
     assert again.code == 1  # the sweep is not complete
     assert "another process is training it" in again.out
     assert (folder / "results.json").read_bytes() == before
 
 
-def test_the_record_tells_of_its_sessions(tmp_path):
-    result = run(tmp_path, *SMALL, *QUICK)
-    [session] = result.record["sessions"]
+def test_the_record_tells_of_its_sessions(one):
+    [session] = read_record(one)["sessions"]
     assert session["status"] == "finished"
     assert session["from"] == "start"
     assert session["ended"] >= session["started"]
-    assert not (result.folder / "heartbeat.json").exists()
+    assert not (one / "heartbeat.json").exists()
 
 
 def test_a_run_that_goes_on_has_taken_the_time_of_both(tmp_path):
-    folder = tmp_path / "one"
-    assert run(tmp_path, *SMALL, *QUICK, f"hydra.run.dir={folder}").code == 0
+    folder = tmp_path / "one"  # trained here: a checkpoint that goes on names its place
+    assert run(tmp_path, *ONE).code == 0
     write_record(folder, {**read_record(folder), "status": "running"})
     beat = {"total_seconds": 1000.0, "fit_seconds": 900.0, "train_seconds": 800.0, "images": 64}
     (folder / "heartbeat.json").write_text(json.dumps(beat))
-    assert run(tmp_path, *SMALL, *QUICK, f"hydra.run.dir={folder}").code == 0
+    assert run(tmp_path, *ONE).code == 0
     record = read_record(folder)
     assert record["timing"]["total_seconds"] > 1000
     assert 900 <= record["timing"]["fit_seconds"] < 990

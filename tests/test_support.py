@@ -36,7 +36,10 @@ def stub() -> Iterator[WandbStub]:
 
 
 def start(**options: Any) -> wandb.Run:
-    return wandb.init(project="vaelab", reinit="create_new", settings=LEAN, **options)
+    settings = (
+        LEAN.model_copy()
+    )  # wandb.init writes the run's own settings, its id for one, into what it is given
+    return wandb.init(project="vaelab", reinit="create_new", settings=settings, **options)
 
 
 def log_everything(exit_code: int = 0) -> None:

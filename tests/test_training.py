@@ -7,10 +7,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
-from builders import Recorder, ae, data_module, elbo_terms, lit, trainer, vae
-from vaelab.data.images import to_float
+from builders import Recorder, ae, all_metrics, data_module, elbo_terms, lit, random, trainer, vae
+from vaelab.data.datamodule import DataModule
+from vaelab.data.images import ImageSet, Source, to_float
 from vaelab.errors import UserError
+from vaelab.likelihoods import DiscretizedLogistic
+from vaelab.metrics import BitsPerDimension, RateDistortion
+from vaelab.schedules import Linear
 from vaelab.training import LitAutoencoder, named_scalars
 from vaelab.types import Batch
 
@@ -291,3 +296,51 @@ def test_one_name_for_each_number():
     assert scalars["rate"] == 3
     assert [scalars[f"kl/dim_{d:02d}"].item() for d in range(12)] == list(range(12))
     assert set(scalars) == {"rate", "spread/dim_00", "spread/dim_01"} | {f"kl/dim_{d:02d}" for d in range(12)}
+
+
+@pytest.mark.parametrize("factor", [0.5, Linear(stop=2.0, end=10, unit="steps")])
+def test_a_step_is_as_long_as_its_learning_rate_and_factor_say(tmp_path, factor):
+    before, lengths = [], []
+
+    class Watch(pl.Callback):
+        def on_before_optimizer_step(self, trainer, lit, optimizer):
+            before.append((weights(lit), torch.cat([p.grad.flatten() for p in lit.model.parameters()])))
+
+        def on_train_batch_end(self, trainer, lit, *_):
+            old, slope = before[-1]
+            lengths.append(((old - weights(lit)).norm() / slope.norm()).item())
+
+    module = LitAutoencoder(
+        vae(), lambda parts: torch.optim.SGD(parts, lr=0.1), all_metrics(3), seed=0, lr_factor=factor
+    )
+    fitted(tmp_path, module, max_epochs=1, callbacks=[Watch()])
+    expected = [0.05] * 5 if factor == 0.5 else [0.1 * 2 * step / 10 for step in range(5)]
+    assert lengths == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true", "bf16-mixed"])
+def test_the_likelihood_sees_each_grey_level_as_it_is(tmp_path, precision):
+    """Half precision has no room for 256 levels between 0 and 1; the images' probability needs them all."""
+    seen = []
+
+    class Watched(DiscretizedLogistic):
+        def log_prob(self, x, decoded):
+            seen.append((x, decoded.dtype))
+            return super().log_prob(x, decoded)
+
+    grey = torch.randint(256, (40, 1, 4, 4), dtype=torch.uint8, generator=random())
+    source = Source(ImageSet(grey[:30]), ImageSet(grey[30:]))
+    data = DataModule(source, batch_size=15, val_size=10, train_size=None, seed=0)
+    metrics = MetricCollection({"rd": RateDistortion(), "bpd": BitsPerDimension()}, compute_groups=False)
+    module = LitAutoencoder(vae(likelihood=Watched()), lambda parts: torch.optim.Adam(parts), metrics, seed=0)
+    fit = trainer(tmp_path, precision=precision)
+    fit.fit(module, datamodule=data)
+    fit.test(module, datamodule=data, verbose=False)
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    assert {x.dtype for x, _ in seen} == {decoded for _, decoded in seen} == {dtype}
+    levels = torch.arange(256) / torch.tensor(255.0)
+    assert all(torch.isin(x, levels.to(dtype)).all() for x, _ in seen)
+    assert len(torch.cat([x.flatten() for x, _ in seen]).unique()) > 200
+    test = module.results["test"]
+    expected = -test["elbo"] / (16 * math.log(2))
+    torch.testing.assert_close(test["bpd"], expected, rtol=1e-3, atol=0)

@@ -9,8 +9,14 @@ from support.wandb_home import wandb_home
 
 HISTORY = {"train/loss", "train/distortion", "train/kl", "val/elbo", "val/rate", "val/distortion", "val/mse"}
 PICTURES = {
-    *(f"samples/{name}" for name in ("prior", "reconstructions", "traversals", "interpolations")),
-    *(f"latents/{name}" for name in ("kl_per_dim", "kl_over_training")),
+    *(
+        f"samples/{name}"
+        for name in (
+            *("prior", "density", "reconstructions", "traversals", "arithmetic"),
+            *("interpolations", "interpolations_spherical"),
+        )
+    ),
+    *(f"latents/{name}" for name in ("kl_per_dim", "kl_over_training", "map")),
 }
 
 
@@ -95,6 +101,15 @@ def test_pictures_in_wandb_are_those_in_the_run_folder(beta_sweep, runs):
         [file] = (run.path / "files/media/images/samples").glob("prior_*.png")
         with Image.open(file) as one, Image.open(beta_sweep.sweep / folder / "samples/prior.png") as other:
             assert one.convert("L").tobytes() == other.convert("L").tobytes()
+
+
+def test_the_moving_traversals_are_a_video(beta_sweep, runs):
+    for run, folder in zip(runs, beta_sweep.records, strict=True):
+        [row] = [row for row in run.history if "samples/traversals_animated" in row]
+        [video] = row["samples/traversals_animated"]["videos"]
+        assert video["_type"] == "video-file"
+        logged = run.path / "files" / video["path"]
+        assert logged.read_bytes() == (beta_sweep.sweep / folder / "samples/traversals.gif").read_bytes()
 
 
 def test_kl_is_a_histogram_in_every_epoch(runs):

@@ -1,6 +1,7 @@
 """The autoencoder: encoder, posterior, prior, decoder, likelihood and objective, put together."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -57,6 +58,10 @@ class Autoencoder(nn.Module):
     def latent_dim(self) -> int:
         return self.posterior.latent_dim
 
+    @property
+    def device(self) -> torch.device:
+        return next(chain(self.parameters(), self.buffers())).device
+
     def draw_noise(
         self,
         batch: int,
@@ -80,9 +85,11 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
         """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
 
-        y (B,): the labels, for a conditional model.
+        y (B,): the labels, for a conditional model. The noise has the parameters' precision; x may have a
+        higher one, which the likelihood then has too.
         """
-        q = self._posterior_of(self._corrupted(x, noise.corruption), y)
+        seen = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
+        q = self._posterior_of(seen, y)
         prior = self.density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self._decode(z, y)
@@ -90,7 +97,7 @@ class Autoencoder(nn.Module):
         held = detached(q) if self.objective.detached_log_q else q
         log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
         stats = LatentStats(
-            distortion=-self.likelihood.log_prob(x, decoded),
+            distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
             rate=prior.rate(kl, log_q, log_p),
             kl=kl,
             loc=q.loc,
@@ -122,9 +129,9 @@ class Autoencoder(nn.Module):
         decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
-    def distortion(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """-log p(x|z) in nats, for z of any origin: x (B, C, H, W) float, z (S, B, D) -> (S, B)."""
-        return -self.likelihood.log_prob(x, self._decode(z, y))
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x|z) in nats, for z of any origin: x (B, C, H, W) float, z (S, B, D) -> (S, B)."""
+        return self.likelihood.log_prob(x, self._decode(z, y).to(x.dtype))
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
@@ -144,7 +151,7 @@ class Autoencoder(nn.Module):
 
         A conditional model shows its labels in turn: 0, 1, ..., K-1, 0, ...
         """
-        device = next(self.parameters()).device
+        device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
             z = self.density().sample(noise.to(device))
@@ -167,7 +174,7 @@ def refuse_what_does_not_fit(
     if posterior.discrete != prior.discrete:
         raise UserError(
             "A posterior that chooses codes needs a prior over codes, and no other does: prior=uniform_codes "
-            "goes with model=vq_vae."
+            "and prior=fitted_codes go with model=vq_vae."
         )
     if prior.encodes and condition.channels:
         raise UserError(
@@ -199,3 +206,14 @@ def refuse_what_does_not_fit(
             )
         if term.needs_codes and not posterior.discrete:
             raise UserError(f"The objective's term {name!r} needs a codebook. {remove} or use model=vq_vae.")
+        if term.moves_codes and posterior.averaged:
+            raise UserError(
+                f"The objective's term {name!r} would move nothing: the codes are moving averages of the "
+                f"encoder's points. {remove} or set model.posterior.decay=null."
+            )
+    moved = posterior.averaged or any(term.moves_codes for term in objective.terms.values())
+    if posterior.discrete and not moved:
+        raise UserError(
+            "Nothing would move the codes: there is no CodebookLoss in the objective, and they are no moving "
+            "averages. Use model=vq_vae or model=vq_vae_ema."
+        )

@@ -64,6 +64,12 @@ def share(value: Any) -> str | None:
     return None if fits else "a number from 0 to 1"
 
 
+def decay(value: Any) -> str | None:
+    """A number from 0 to below 1."""
+    fits = share(value) is None and value < 1
+    return None if fits else "a number from 0 to below 1"
+
+
 def flag(value: Any) -> str | None:
     """True or false."""
     return None if isinstance(value, bool) else "true or false"
@@ -96,6 +102,7 @@ def text(value: Any) -> str | None:
 CONTRACT: dict[str, Check] = {
     "model.latent_dim": integer(1),
     "model.beta": number_or_node,
+    "model.lr_factor": number_or_node,
     "model.capacity": number(),
     "model.gamma": number_or_node,
     "model.target_rate": number_or_node,
@@ -115,6 +122,8 @@ CONTRACT: dict[str, Check] = {
     "model.codes": integer(2),
     "model.code_dim": integer(1),
     "model.commitment": number_or_node,
+    "model.decay": decay,
+    "prior.decay": decay,
     "prior.components": integer(1),
     "prior.transforms": integer(1),
     "model.corruption.sigma": number(),
@@ -148,6 +157,13 @@ CONTRACT: dict[str, Check] = {
     "callbacks.collapse.patience": integer(1),
     "metrics.aggregate_posterior.images": integer(2),
     "metrics.decoder_test.images": integer(2),
+    "callbacks.samples.every_n_epochs": integer(0, also=(None,)),
+    "callbacks.samples.images": integer(1),
+    "callbacks.samples.density_images": integer(0),
+    "callbacks.samples.density_components": integer(1),
+    "callbacks.latent_map.every_n_epochs": integer(0, also=(None,)),
+    "callbacks.latent_map.images": integer(1),
+    "callbacks.latent_map.projection": one_of("pca", "umap"),
     "sweep.name": text,
     "sweep.resume": flag,
     "threads": integer(1, also=(None,)),

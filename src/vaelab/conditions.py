@@ -26,11 +26,11 @@ class Unconditional(nn.Module):
 
 
 class Labels(Unconditional):
-    """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y) (Sohn et al., 2015; eq. 4).
+    """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y) (Sohn et al., 2015).
 
     One-hot, as K more channels of the encoder's image, constant over the pixels, and as K more numbers of the
     decoder's input. The prior stays p(z): z is to hold what the label leaves open (as in Kingma et al.,
-    2014, eq. 1). The rate and the ELBO are of log p(x|y).
+    2014, M2). The rate and the ELBO are of log p(x|y).
     """
 
     def __init__(self, num_classes: int | None = None) -> None:

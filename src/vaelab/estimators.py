@@ -27,7 +27,7 @@ def importance_bound(log_w: Values) -> Tensor:
     """log 1/S sum_s w_s: log_w (S, B) = log p(x, z_s) - log q(z_s|x) -> (B,).
 
     Its mean is a lower bound of log p(x) that grows with S; with S = 1 it is the ELBO (Burda, Grosse &
-    Salakhutdinov, 2016, eq. 8). Average over images afterwards, never before.
+    Salakhutdinov, 2016). Average over images afterwards, never before.
     """
     (log_w,) = _tensors(log_w)
     return log_w.logsumexp(0) - math.log(len(log_w))
@@ -195,12 +195,17 @@ def mmd(x: Values, y: Values, kernel: Kernel, biased: bool = False) -> Tensor:
     """The squared maximum mean discrepancy of two sets of samples: (M, D), (N, D) -> ().
 
     MMD^2 = E k(x, x') - 2 E k(x, y) + E k(y, y'). Unbiased, it leaves out the pairs i = j within a set and
-    may come out below 0 (the U-statistic; Gretton et al., 2012, eq. 3); NaN for a set of one. ``biased``
-    keeps them, and is the squared distance of two means, never below 0 (eq. 5).
+    may come out below 0 (the U-statistic; Gretton et al., 2012); NaN for a set of one. ``biased``
+    keeps them, and is the squared distance of two means, never below 0 (the V-statistic).
     """
     x, y = _tensors(x, y)
-    within = sum(_mean_within(kernel(squared_distances(part, part)), biased) for part in (x, y))
-    return within - 2 * kernel(squared_distances(x, y)).mean()
+    tables = (kernel(squared_distances(a, b)) for a, b in ((x, x), (y, y), (x, y)))
+    return mmd_of_tables(*tables, biased=biased)
+
+
+def mmd_of_tables(xx: Tensor, yy: Tensor, xy: Tensor, biased: bool = False) -> Tensor:
+    """The same from the kernel's values within and between the sets: (M, M), (N, N), (M, N) -> ()."""
+    return _mean_within(xx, biased) + _mean_within(yy, biased) - 2 * xy.mean()
 
 
 def _mean_within(table: Tensor, biased: bool) -> Tensor:

@@ -21,15 +21,15 @@ from vaelab.assembly import (
     mean_image,
     what_is_known,
 )
+from vaelab.autoencoder import Autoencoder
 from vaelab.callbacks import Clock, LastCheckpoint, StopAfterSteps, progress
 from vaelab.callbacks.history import scalars
 from vaelab.checkpoints import WholeCheckpoints
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.errors import INTERRUPTED, TERMINATED, UserError
 from vaelab.health import verdict
 from vaelab.launchers import set_threads
 from vaelab.loggers import running_logger, write_summary
-from vaelab.schedules import set_total_steps
 from vaelab.training import LitAutoencoder, total_steps
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ warnings.filterwarnings("ignore", message="The number of training batches .* is 
 # Lightning 2.6.6 calls a function that torch 2.13 has renamed.
 warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated")
 
+
+HALF = ("bf16-true", "16-true")  # precisions in which parameters and buffers are kept in 16 bits
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -99,7 +101,7 @@ def train_and_measure(
         plugins=[*(build("trainer.plugins", node) for node in cfg.trainer.plugins or ()), WholeCheckpoints()],
     )
     if trainer.max_epochs == -1:  # maybe without an end, which a schedule may need
-        set_total_steps(lit.model, total_steps(trainer))
+        lit.set_total_steps(total_steps(trainer))
     record["data"] = describe(data)
     record["parameters"] = sum(p.numel() for p in lit.model.parameters())
     log.info("%s", headline(record))
@@ -135,6 +137,8 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     known = what_is_known(data)
     model = build_autoencoder(cfg, data.image_shape, {**known, "mean_image": mean_image(data)})
     model.likelihood.check(*data.value_range, levels=data.levels)
+    check_precision(str(cfg.trainer.get("precision")), model)
+    factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
         model,
         optimizer=build_optimizer(cfg),
@@ -145,7 +149,18 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
             "image_shape": list(data.image_shape),
             "known": known,
         },
+        lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )
+
+
+def check_precision(precision: str, model: Autoencoder) -> None:
+    """A UserError for moving averages in 8 or 11 bits: what a step adds would be rounded away."""
+    averages = model.posterior.averaged or hasattr(model.prior, "after_step")
+    if averages and precision in HALF:
+        raise UserError(
+            f"trainer.precision={precision} keeps the moving averages of codes too roughly for a step to "
+            "move them. Use trainer.precision=bf16-mixed, or model=vq_vae with prior=uniform_codes."
+        )
 
 
 def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:

@@ -48,15 +48,12 @@ def set_threads(threads: int | None) -> None:
     OMP_NUM_THREADS = cores / jobs, which torch takes up. submitit reserves ``cpus_per_task``; not all of
     them are used if torch sees fewer cores, or OMP_NUM_THREADS asks for fewer.
     """
-    reserved = reserved_cores(HydraConfig.get())
-    if threads is None and reserved is None:
+    reserved = reserved_cores(HydraConfig.get()) if threads is None else threads
+    if reserved is None:
         return
     import torch
 
-    if threads is None:
-        assert reserved is not None
-        threads = min(reserved, torch.get_num_threads())
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(reserved, torch.get_num_threads()))
 
 
 def reserved_cores(hydra: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -82,9 +83,21 @@ def short_labels(keys: Iterable[str]) -> dict[str, str]:
 
 
 def run_name(hydra: DictConfig) -> str:
-    """Variant, data set and the swept values: ``beta_vae-digits-beta4-seed1``."""
+    """Variant, data set and the swept values: ``beta_vae-digits-beta4-seed1``.
+
+    A run that W&B's agent started (WANDB_SWEEP_ID) is alone, and nothing tells which of its settings the W&B
+    Sweep varies: all of them are named, but those BESIDE_THE_POINT.
+    """
     choices = hydra.runtime.choices
-    rest = {k: v for k, v in swept_overrides(hydra).items() if k not in ("model", "data")}
+    values = swept_overrides(hydra)
+    if hydra.mode != RunMode.MULTIRUN and os.environ.get("WANDB_SWEEP_ID"):
+        given = sweep_settings(hydra.overrides.task, None)
+        values = {
+            key: o.get_value_string()
+            for key, o in given.items()
+            if key.split(".")[0] not in BESIDE_THE_POINT and not o.is_delete()
+        }
+    rest = {k: v for k, v in values.items() if k not in ("model", "data")}
     return "-".join(filter(None, [choices["model"], choices["data"], swept_name(rest)]))[:LONGEST]
 
 

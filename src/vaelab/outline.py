@@ -1,7 +1,7 @@
 """A run's assembly in words: parts, terms, weights, shapes, parameter counts. Built, never trained."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from vaelab.assembly import build_data
 from vaelab.data.images import to_float
 from vaelab.experiment import build_lit, describe
 from vaelab.randomness import generator
-from vaelab.schedules import set_total_steps
+from vaelab.schedules import short_name
+from vaelab.training import LitAutoencoder
 
 
 def outline(config: Mapping[str, Any], title: str) -> str:
@@ -29,7 +30,7 @@ def outline(config: Mapping[str, Any], title: str) -> str:
     model = lit.model
     batches = len(data.train_dataloader())
     steps = planned_steps(cfg.trainer, batches)
-    set_total_steps(model, steps)
+    lit.set_total_steps(steps)
     batch = next(iter(data.train_dataloader()))
     x = to_float(batch.x)
     with torch.no_grad(), Shapes(encoder=model.encoder, decoder=model.decoder) as shapes:
@@ -55,22 +56,25 @@ def outline(config: Mapping[str, Any], title: str) -> str:
         if nodes[name] is not None
     ]
     terms = [
-        (name, named(config["model"]["objective"][name]), weights(term, steps), parameters(term))
+        (name, named(config["model"]["objective"][name]), course(term, steps), parameters(term))
         for name, term in model.objective.terms.items()
     ]
     low, high = sizes["value_range"]
     monitor = config["model"].get("monitor") or {}
     length = f"{steps:,.0f} steps" if math.isfinite(steps) else "without an end"
+    binarize = config["data"].get("binarize") or "none"
     return "\n".join(
         [
             f"{title}: {parameters(model)} parameters. Nothing is trained, nothing is written.",
             "",
             f"data       {sizes['train']:,} train, {sizes['val']:,} val, {sizes['test']:,} test images of "
-            f"{image} in [{low:g}, {high:g}]",
+            f"{image} in [{low:g}, {high:g}]" + (f", binarised ({binarize})" if binarize != "none" else ""),
             f"training   {length}, {batches:,} batches of {data.batch_size} an epoch; "
-            f"{named(config['optimizer'])}",
+            f"{named(config['optimizer'])}{''.join(step_details(cfg.trainer, lit, steps))}",
             f"best       by {monitor.get('metric')} ({monitor.get('mode')})",
             f"measured   {', '.join(map(str, lit.test_metrics.keys()))}",
+            f"objective  the sum of weight times term, a mean over images; {model.samples} "
+            f"{'sample' if model.samples == 1 else 'samples'} of z an image",
             "",
             columns([("part", "", "shapes of one image", "parameters"), *parts]),
             "",
@@ -112,12 +116,34 @@ def planned_steps(trainer: Mapping[str, Any], batches: int) -> float:
     return min(limits, default=math.inf)
 
 
-def weights(term: nn.Module, steps: float) -> str:
-    """A term's weight; the first, the middle and the last where it changes."""
+def step_details(trainer: Mapping[str, Any], lit: LitAutoencoder, steps: float) -> Iterator[str]:
+    """What else bears on an optimizer step, where it is not as usual."""
+    factor = over_time(lit.own["lr_factor"], steps)
+    if factor != "1":
+        yield f"; learning rates times {factor}"
+    if (accumulated := trainer.get("accumulate_grad_batches") or 1) != 1:
+        yield f"; a step for every {accumulated} batches"
+    if (most := trainer.get("gradient_clip_val")) is not None:
+        yield f"; gradients clipped at {most} ({trainer.get('gradient_clip_algorithm') or 'norm'})"
+    if (precision := str(trainer.get("precision") or "32-true")) not in ("32", "32-true"):
+        yield f"; precision {precision}"
+
+
+def course(term: nn.Module, steps: float) -> str:
+    """A term's weight, and whatever else of it may change, by name: ``30; capacity 0, 10, 10``."""
+    others = [
+        f"; {short_name(name)} {over_time(module.reading, steps)}"
+        for name, module in term.named_modules()
+        if hasattr(module, "reading") and module is not term.weight
+    ]
+    return over_time(term.weight, steps) + "".join(others)  # type: ignore[arg-type]
+
+
+def over_time(value: Callable[[int], Any], steps: float) -> str:
+    """A function of the step at the first, the middle and the last; once where it does not change."""
     moments = [0, *((int(steps) // 2, max(int(steps) - 1, 0)) if math.isfinite(steps) else ())]
-    weight: Any = term.weight
     with torch.no_grad():
-        values = [f"{float(weight(step)):.4g}" for step in moments]
+        values = [f"{float(value(step)):.4g}" for step in moments]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 

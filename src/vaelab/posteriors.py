@@ -3,6 +3,7 @@
 Another one than a variant's own: ``model.posterior._target_=vaelab.posteriors.FullCovariance``.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from vaelab.distributions import LOG_2PI, normal_log_prob
 from vaelab.errors import UserError
 from vaelab.priors import Prior
+from vaelab.schedules import number
+from vaelab.types import Total
 
 
 class Gaussian(NamedTuple):
@@ -49,6 +52,7 @@ class Posterior(nn.Module):
     deterministic = False  # a function of x: no density of z, and no term that needs one
     correlated = False  # the dimensions of z given x are not independent
     discrete = False  # z is made of codes; its prior must be, too
+    averaged = False  # its codes are moving averages: no gradient moves them
     parameters_per_dimension = 1
 
     def __init__(self, latent_dim: int) -> None:
@@ -161,21 +165,29 @@ class FullCovariance(Posterior):
 
 
 class Codebook(Posterior):
-    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017, eq. 1-2).
+    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017).
 
     The encoder's D numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned
     vectors. (The paper's latents are a map of codes; here they are a vector, as for every other posterior, so
-    that every network fits.) The gradient of z passes straight through to the encoder; the codebook learns by
-    :class:`~vaelab.objectives.CodebookLoss`, the encoder keeps near it by
-    :class:`~vaelab.objectives.Commitment`.
+    that every network fits.) The gradient of z passes straight through to the encoder, which keeps near the
+    codes by :class:`~vaelab.objectives.Commitment`. The codes follow in one of two ways:
+
+    - ``decay=None``: they are parameters, moved by :class:`~vaelab.objectives.CodebookLoss`.
+    - ``decay=gamma`` (the paper's appendix A.1; there 0.99): they are moving averages of the points that
+      chose them, :func:`moved`, taken after each optimizer step, outside of the forward pass.
 
     log q is the logarithm of a probability: 0, the choice being certain. No dimension has a KL of its own.
     """
 
+    codebook: Tensor
+    decay: Tensor
+    counts: Tensor
+    sums: Tensor
+
     deterministic = True
     discrete = True
 
-    def __init__(self, latent_dim: int, codes: int, code_dim: int) -> None:
+    def __init__(self, latent_dim: int, codes: int, code_dim: int, decay: float | None = None) -> None:
         super().__init__(latent_dim)
         if codes < 2:
             raise UserError(f"model.codes={codes} does not fit: a codebook needs at least 2 codes.")
@@ -184,15 +196,41 @@ class Codebook(Posterior):
                 f"model.code_dim={code_dim} does not fit: it must divide model.latent_dim={latent_dim}."
             )
         self.places = latent_dim // code_dim
-        self.codebook = nn.Parameter(torch.randn(codes, code_dim))
+        self.averaged = decay is not None
+        start = torch.randn(codes, code_dim)
+        if decay is None:
+            self.codebook = nn.Parameter(start)
+        else:
+            if not 0 <= decay < 1:
+                raise UserError(f"model.decay={decay} does not fit: it must be at least 0 and below 1.")
+            number(self, "decay", decay)
+            self.register_buffer("codebook", start)
+            self.register_buffer("counts", torch.ones(codes))  # N_i
+            self.register_buffer("sums", start.clone())  # m_i: each code starts as the mean of one point
 
     def forward(self, encoded: Tensor) -> Coded:
-        points = encoded.unflatten(-1, (self.places, -1))  # (B, n, d)
-        # |p - e|^2 = |p|^2 - 2 p.e + |e|^2; the first is the same for every code
-        distance = self.codebook.square().sum(-1) - 2 * points @ self.codebook.T
-        chosen = distance.argmin(-1)
+        chosen = self.nearest(encoded)
         loc = self.codebook[chosen].flatten(-2)
         return Coded(loc, torch.zeros_like(loc), torch.full_like(loc, -torch.inf), encoded, chosen)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """Which code is the nearest at each place: (..., D) -> (..., n)."""
+        points = z.unflatten(-1, (self.places, -1))  # (..., n, d)
+        # |p - e|^2 = |p|^2 - 2 p.e + |e|^2; the first is the same for every code
+        distance = self.codebook.square().sum(-1) - 2 * points @ self.codebook.T
+        return distance.argmin(-1)
+
+    def after_step(self, batches: Sequence[Coded], total: Total) -> None:
+        """Move the averages by the points that chose each code in one optimizer step (``training.py``)."""
+        if not self.averaged:
+            return
+        codes = torch.cat([q.codes.flatten() for q in batches])
+        points = torch.cat([q.encoded for q in batches]).reshape(-1, self.codebook.shape[-1])
+        one_hot = nn.functional.one_hot(codes, len(self.codebook)).to(points)
+        state = self.counts, self.sums, self.codebook
+        new = moved(*state, total(one_hot.sum(0)), total(one_hot.T @ points), self.decay)
+        for buffer, value in zip(state, new, strict=True):
+            buffer.copy_(value)
 
     def sample(self, q: Coded, noise: Tensor) -> Tensor:
         # the codes; the gradient goes to the encoder as if nothing had been replaced
@@ -200,3 +238,20 @@ class Codebook(Posterior):
 
     def log_prob(self, q: Coded, z: Tensor) -> Tensor:
         return torch.zeros_like(z[..., 0])
+
+
+def moved(
+    counts: Tensor, sums: Tensor, codebook: Tensor, chosen: Tensor, points: Tensor, decay: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The moving averages of a codebook one step on (van den Oord et al., 2017, appendix A.1).
+
+    N_i <- gamma N_i + (1 - gamma) n_i, m_i <- gamma m_i + (1 - gamma) (sum of the n_i points that chose e_i),
+    e_i <- m_i / N_i. A code that no point chose stays where it is, exactly: its N_i and m_i fade by the same
+    factor. (Their quotient would be lost once both underflow, so it is not taken; no smoothing is needed.)
+
+    Shapes: counts N and chosen n (K,); sums m, codebook e and points (K, d).
+    """
+    counts = decay * counts + (1 - decay) * chosen
+    sums = decay * sums + (1 - decay) * points
+    used = (chosen > 0)[:, None]
+    return counts, sums, torch.where(used, sums / counts.where(chosen > 0, 1.0)[:, None], codebook)

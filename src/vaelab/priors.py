@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from vaelab.distributions import gaussian_kl, normal_log_prob, standard_normal_log_prob
 from vaelab.errors import UserError
+from vaelab.schedules import number
+from vaelab.types import Total
 
 
 class Prior(nn.Module):
@@ -133,7 +135,7 @@ class MixtureOfGaussians(Prior):
 
 
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k (Tomczak & Welling, 2018, eq. 9).
+    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k (Tomczak & Welling, 2018).
 
     The pseudo-inputs are images: parameters, clamped to the data's range [``low``, ``high``] as in the
     paper's code. They start as the training images' mean (grey where it is not known) plus normal noise of
@@ -213,29 +215,83 @@ class UniformCodes(Prior):
     discrete = True
 
     def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
-        return Codes(posterior.codebook, posterior.places)
+        codes = len(posterior.codebook)
+        return Codes(posterior, posterior.codebook.new_full((posterior.places, codes), -math.log(codes)))
+
+
+class FittedCodes(Prior):
+    """p(z) = prod_n p_n(code at place n): at each place, how often training images choose each code.
+
+    The rate, sum_n -log p_n(code), is then the length of the code of an image under frequencies that are
+    fitted place by place. The places are taken to be independent, which they are not: an autoregressive prior
+    (van den Oord et al., 2017, "Prior") would be below it. It has no part in the training, as no gradient
+    of it reaches the codes.
+
+    The frequencies are moving averages over optimizer steps, f <- gamma f + (1 - gamma) (share of the step's
+    images), from uniform. p = (1 - s) f + s / K keeps a code that is new at its place possible: the price is
+    at most -log(1 - s) nats a place, and no place costs more than log(K / s).
+
+    Args:
+        codes: K. ``code_dim``: numbers in a code; latent_dim / code_dim places.
+        decay: gamma, from 0 to below 1.
+        smoothing: s, above 0 and below 1.
+    """
+
+    discrete = True
+    decay: Tensor
+    smoothing: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self, latent_dim: int, codes: int, code_dim: int, decay: float = 0.99, smoothing: float = 0.01
+    ) -> None:
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise UserError(f"prior.decay={decay} does not fit: it must be at least 0 and below 1.")
+        if not 0 < smoothing < 1:
+            raise UserError(f"prior.smoothing={smoothing} does not fit: it must be above 0 and below 1.")
+        number(self, "decay", decay)
+        number(self, "smoothing", smoothing)
+        self.register_buffer("frequencies", torch.full((latent_dim // code_dim, codes), 1 / codes))
+
+    def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+        share = (1 - self.smoothing) * self.frequencies + self.smoothing / self.frequencies.shape[-1]
+        return Codes(posterior, share.log())
+
+    def after_step(self, batches: Sequence[Any], total: Total) -> None:
+        """Move the frequencies by the codes that were chosen in one optimizer step (``training.py``)."""
+        chosen = torch.cat([q.codes for q in batches])  # (B, n)
+        counts = total(nn.functional.one_hot(chosen, self.frequencies.shape[-1]).to(self.frequencies).sum(0))
+        new = counts / counts.sum(-1, keepdim=True)
+        self.frequencies.copy_(self.decay * self.frequencies + (1 - self.decay) * new)
 
 
 class Codes(Prior):
-    """:class:`UniformCodes` beside its codebook (K, d): z is n codes, one after the other."""
+    """Independent codes of the codebook of ``posterior``: z is n codes, one after the other.
 
-    codebook: Tensor
+    ``log_p`` (n, K): log p_n(code k).
+    """
+
+    posterior: Any
     discrete = True
 
-    def __init__(self, codebook: Tensor, places: int) -> None:
+    def __init__(self, posterior: Any, log_p: Tensor) -> None:
         super().__init__()
-        self.__dict__["codebook"] = codebook  # it belongs to the posterior
-        self.places = places
+        self.__dict__["posterior"] = posterior  # not a submodule: this object lives for one forward pass
+        self.log_p = log_p
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return z.new_full(z.shape[:-1], -self.places * math.log(len(self.codebook)))
+        chosen = self.posterior.nearest(z.detach())  # z has been rounded
+        log_p = self.log_p.expand(*chosen.shape, -1)
+        return log_p.gather(-1, chosen[..., None]).squeeze(-1).sum(-1)
 
     def sample(self, noise: Tensor) -> Tensor:
-        # the first number of each place chooses: its normal quantile is uniform
-        codes = len(self.codebook)
-        u = torch.special.ndtr(noise.unflatten(-1, (self.places, -1))[..., 0])
-        index = (u * codes).long().clamp(max=codes - 1)
-        return self.codebook[index].flatten(-2)
+        # by quantiles: the first number of each place chooses, its normal quantile being uniform
+        u = torch.special.ndtr(noise.unflatten(-1, (len(self.log_p), -1))[..., 0].double())
+        up_to = self.log_p.double().exp().cumsum(-1)[..., :-1]
+        index = (u[..., None] >= up_to).sum(-1)
+        z: Tensor = self.posterior.codebook[index].flatten(-2)
+        return z
 
 
 def _at_least_one(name: str, value: int) -> None:

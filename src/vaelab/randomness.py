@@ -7,6 +7,9 @@ was interrupted, shares its process with other runs, or draws pictures in betwee
 import hashlib
 
 import torch
+from torch import Tensor
+
+BLOCK = 64  # rows of noise drawn at once by normal_rows
 
 
 def generator(seed: int, stream: str, *counters: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -22,11 +25,17 @@ def generator(seed: int, stream: str, *counters: int, device: torch.device | str
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-ROWS = 4096  # drawn at a time: a row is the same however many are asked for
+def normal_rows(first: int, last: int, width: int, seed: int, stream: str, *counters: int) -> Tensor:
+    """Rows ``first`` to ``last - 1`` of an endless table of standard normal noise, (last - first, width).
 
+    Row n is the same whichever rows are asked for with it: noise that belongs to image n, at any batch size.
 
-def rows(seed: int, stream: str, number: int, width: int) -> torch.Tensor:
-    """Standard normal numbers (number, width) on the CPU; row i is a function of (seed, stream, width, i)."""
-    starts = range(0, max(number, 1), ROWS)
-    blocks = [torch.randn(ROWS, width, generator=generator(seed, stream, start)) for start in starts]
-    return torch.cat(blocks)[:number]
+    >>> bool((normal_rows(60, 70, 3, 0, "demo")[5] == normal_rows(65, 66, 3, 0, "demo")[0]).all())
+    True
+    """
+    start = first // BLOCK
+    blocks = [
+        torch.randn(BLOCK, width, generator=generator(seed, stream, *counters, block))
+        for block in range(start, -(-last // BLOCK))
+    ]
+    return torch.cat(blocks)[first - start * BLOCK : last - start * BLOCK]

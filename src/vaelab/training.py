@@ -12,12 +12,12 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.autoencoder import Autoencoder
+from vaelab.autoencoder import Autoencoder, detached
 from vaelab.callbacks.steps import StopAfterSteps
 from vaelab.checkpoints import random_states, set_random_states
 from vaelab.errors import UserError
 from vaelab.randomness import generator
-from vaelab.schedules import readings, set_total_steps
+from vaelab.schedules import as_schedule, readings, set_total_steps
 from vaelab.types import Batch, Noise, Output
 
 HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noise
@@ -63,11 +63,17 @@ class LitAutoencoder(pl.LightningModule):
       at every batch size, so that runs differ by their models and by nothing else.
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged, every
       ``trainer.log_every_n_steps`` steps and at the end of an epoch: sums stay on the device until then.
+    - A part may follow the training beside its gradient, as moving averages do: after each optimizer step
+      its ``after_step(batches, total)`` is called with q(z|x) of the step's batches (more than one where
+      gradients accumulate) and a function that sums over devices. What it changes are buffers.
+    - ``lr_factor``, a number or a schedule, multiplies every learning rate (``train/lr_factor``).
     - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
     - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
       the seed, the means that are being summed, torch's random states. ``logged`` is what the run had logged
       of training and validation when the checkpoint was written that it goes on from.
     """
+
+    own: torch.nn.ModuleDict
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class LitAutoencoder(pl.LightningModule):
         metrics: MetricCollection,
         seed: int | None = None,
         checkpoint_extra: dict[str, Any] | None = None,
+        lr_factor: float | torch.nn.Module = 1.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -86,8 +93,12 @@ class LitAutoencoder(pl.LightningModule):
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
         self.logged: dict[str, float] = {}
+        # not a submodule: its value is wanted on the CPU, whatever device the model is on
+        self.__dict__["own"] = torch.nn.ModuleDict({"lr_factor": as_schedule(lr_factor)})
         self._held_out_noise: dict[str, Tensor] = {}
         self._window = Window()
+        self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
+        self._seen: list[Any] = []  # q(z|x) of each batch since the last optimizer step
         self._step_before = 0
         self._restore: dict[str, Any] | None = None
 
@@ -100,9 +111,37 @@ class LitAutoencoder(pl.LightningModule):
             super().__setattr__(name, value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer_factory(parameter_groups(self))
+        optimizer = self.optimizer_factory(parameter_groups(self))
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def set_total_steps(self, total: float) -> None:
+        """Tell every schedule how many optimizer steps the whole training has."""
+        set_total_steps(self.model, total)
+        set_total_steps(self.own, total)
+
+    def set_learning_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Each group's own, times what ``lr_factor`` is at the step."""
+        factor = float(self.own["lr_factor"](step))
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
 
     # training
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
+        self.set_learning_rates(optimizer, self.global_step)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        if self._followers:
+            with torch.no_grad():
+                for part in self._followers:
+                    part.after_step(self._seen, self._total)  # type: ignore[operator]
+            self._seen = []
+
+    def _total(self, value: Tensor) -> Tensor:
+        """The sum of each device's ``value``."""
+        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
+        return total
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         random = generator(
@@ -111,6 +150,8 @@ class LitAutoencoder(pl.LightningModule):
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
         output = self._forward(batch, noise)
         self._window.add(output.loss, output.terms)
+        if self._followers:
+            self._seen.append(detached(output.stats.q))
         self._step_before = self.global_step
         return output.loss
 
@@ -131,11 +172,18 @@ class LitAutoencoder(pl.LightningModule):
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        shown = readings(self.model, self._step_before)  # as the last step had them
+        # as the last step had them
+        shown = {**readings(self.model, self._step_before), **readings(self.own, self._step_before)}
         train = {f"train/{name}": value for name, value in (means | shown).items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
 
     # held-out images
+
+    def on_validation_start(self) -> None:
+        unround(self.val_metrics)
+
+    def on_test_start(self) -> None:
+        unround(self.test_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "val", self.val_metrics)
@@ -152,7 +200,7 @@ class LitAutoencoder(pl.LightningModule):
     def _forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(self.dtype) for part in noise)
-        output: Output = self.model(batch.x.to(self.dtype), noise, self.global_step, batch.y)
+        output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
@@ -171,7 +219,11 @@ class LitAutoencoder(pl.LightningModule):
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) with z (M, D) of any origin, (M,)."""
         y = None if batch.y is None else batch.y[rows]
-        return self.model.distortion(batch.x[rows].to(self.dtype), z[None], y)[0]
+        return -self.model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
+
+    def _images(self, batch: Batch) -> Tensor:
+        """In the model's precision, or their own where it is the higher: half would round grey levels."""
+        return batch.x.to(torch.promote_types(batch.x.dtype, self.dtype))
 
     def _noise_of(self, split: str, batch: Batch) -> Noise:
         """The noise that belongs to these images of this split, from a table that grows as needed."""
@@ -192,6 +244,8 @@ class LitAutoencoder(pl.LightningModule):
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
         to_loggers = to_loggers and bool(self.trainer.loggers)
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
+        # torchmetrics makes a number of a vector of one: a vector stays one with a single latent dimension
+        results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
         metrics.reset()
         for name, value in results.items():
             # NaN may mean undefined, but a distortion always has a value, and nothing is infinite
@@ -226,7 +280,7 @@ class LitAutoencoder(pl.LightningModule):
         self._restore = extra
 
     def on_train_start(self) -> None:
-        set_total_steps(self.model, total_steps(self.trainer))
+        self.set_total_steps(total_steps(self.trainer))
         # last of all, since what is built on the way may draw random numbers
         if self._restore is not None:
             self._window.load_state_dict(self._restore["window"], self.device)
@@ -252,6 +306,11 @@ def parameter_groups(model: torch.nn.Module) -> list[Any]:
     apart = {id(parameter) for group in own for parameter in group["params"]}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     return [{"params": rest}, *own] if own else rest
+
+
+def unround(metrics: torch.nn.Module) -> None:
+    """Give sums the 32 bits back that trainer.precision=bf16-true took: with its 8, 256 + 1 is 256."""
+    metrics._apply(lambda value: value.float() if value.dtype in (torch.bfloat16, torch.float16) else value)
 
 
 def total_steps(trainer: pl.Trainer) -> float:

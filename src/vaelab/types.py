@@ -3,10 +3,13 @@
 Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum over all devices
 
 
 class Batch(NamedTuple):

@@ -1,11 +1,25 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from builders import data_module, lit, trainer, vae
 from vaelab.callbacks import Samples
+from vaelab.data.datamodule import DataModule
 
-NAMES = ["samples/interpolations", "samples/prior", "samples/reconstructions", "samples/traversals"]
+DURING = [
+    f"samples/{name}"
+    for name in ("interpolations", "interpolations_spherical", "prior", "reconstructions", "traversals")
+]
+END = ["samples/arithmetic", "samples/density"]
+
+
+def labelled(**options) -> DataModule:
+    data = data_module(**options)
+    data.val = replace(data.val, y=torch.arange(len(data.val)) % 3)
+    return data
 
 
 @pytest.fixture
@@ -23,20 +37,66 @@ def test_pictures_are_drawn_every_so_many_epochs(tmp_path, published, every, epo
     made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=every)], max_epochs=5)
     made.fit(lit(), datamodule=data_module())
     assert [epoch for epoch, key in published if key == "samples/prior"] == epochs
-    assert len(published) == 4 * len(epochs)
+    assert len(published) == 5 * len(epochs)
+
+
+def at_the_end(folder, data=None, model=None, **options) -> None:
+    made = trainer(folder, callbacks=[Samples(every_n_epochs=None, **options)])
+    made.test(lit(model), datamodule=data or labelled(), verbose=False)
 
 
 def test_pictures_are_drawn_at_the_end(tmp_path, published):
-    trainer(tmp_path, callbacks=[Samples(every_n_epochs=None)]).test(
-        lit(), datamodule=data_module(), verbose=False
-    )
-    assert sorted(key for _, key in published) == NAMES
+    at_the_end(tmp_path)
+    assert sorted(key for _, key in published) == sorted(DURING + END)
+    with Image.open(tmp_path / "samples/traversals.gif") as picture:
+        assert picture.n_frames == 16
+
+
+def test_without_labels_there_is_no_arithmetic(tmp_path, published):
+    at_the_end(tmp_path, data_module())
+    assert sorted(key for _, key in published) == sorted([*DURING, "samples/density"])
+
+
+@pytest.mark.parametrize("case", ["not asked for", "too many dimensions", "one training image"])
+def test_the_density_is_left_out(tmp_path, published, case):
+    options = {"density_images": 0} if case == "not asked for" else {}
+    model = vae(65) if case == "too many dimensions" else None
+    at_the_end(tmp_path, labelled(train=1 if case == "one training image" else 20), model, **options)
+    assert sorted(key for _, key in published) == sorted([*DURING, "samples/arithmetic"])
+
+
+def test_the_prior_stands_left_of_the_density(tmp_path):
+    at_the_end(tmp_path)
+    with (
+        Image.open(tmp_path / "samples/prior.png") as one,
+        Image.open(tmp_path / "samples/density.png") as two,
+    ):
+        prior, both = np.asarray(one), np.asarray(two)
+    assert np.array_equal(both[: prior.shape[0], : prior.shape[1]], prior)
+    right = both[: prior.shape[0], -prior.shape[1] :]
+    assert not np.array_equal(right, prior)
+    assert right.std() > 5
+
+
+def test_a_lone_held_out_image_has_no_interpolation(tmp_path, published):
+    at_the_end(tmp_path, labelled(val=1))
+    drawn = [*DURING[2:], "samples/density"]
+    assert sorted(key for _, key in published) == sorted(drawn)
+
+
+def test_images_without_finite_codes_stop_nothing(tmp_path, published):
+    data = labelled()
+    x = data.val.x.clone()
+    x[:3] = torch.nan
+    data.val = replace(data.val, x=x)
+    at_the_end(tmp_path, data)
+    assert sorted(key for _, key in published) == sorted(DURING + END)
 
 
 def test_a_sanity_check_draws_nothing(tmp_path, published):
     made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=1)], num_sanity_val_steps=1, max_epochs=1)
     made.fit(lit(), datamodule=data_module())
-    assert len(published) == 4
+    assert sorted(key for _, key in published) == DURING
 
 
 def test_the_originals_are_the_first_held_out_images(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vaelab.figures import beside
 from vaelab.results import SCHEMA
 
 
@@ -74,6 +75,10 @@ def add_pictures(folder: Path, shade: int = 100) -> None:
     grid(8, 8, shade).save(folder / "samples/prior.png")
     grid(8, 8, 10).save(folder / "samples/reconstructions.png")
     grid(4, 9, shade).save(folder / "samples/traversals.png")
+    halves = [("from the prior", grid(8, 8, shade)), ("from the fitted density", grid(8, 8, shade))]
+    beside(halves).save(folder / "samples/density.png")
+    (folder / "latents").mkdir()
+    grid(2, 3, shade, size=200).save(folder / "latents/map.png")
 
 
 def add_history(folder: Path, epochs: int = 5) -> None:

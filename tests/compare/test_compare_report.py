@@ -15,13 +15,13 @@ from vaelab.compare.cli import main
 from vaelab.compare.figures import iso_levels, kl_heatmap, rate_distortion
 from vaelab.compare.records import read_runs
 from vaelab.compare.report import compare
-from vaelab.compare.sheets import contact_sheets, grid_rows
+from vaelab.compare.sheets import MAP_WIDTH, PADDING, contact_sheets, grid_rows
 from vaelab.compare.table import build_table
 from vaelab.errors import UserError
 from vaelab.results import write_record
 
 FIGURES = ("rate-distortion", "against-beta", "kl-per-dimension", "training-curves")
-SHEETS = ("contact-prior", "contact-reconstructions", "contact-traversals")
+SHEETS = tuple(f"contact-{name}" for name in ("prior", "density", "reconstructions", "traversals", "maps"))
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr", "base", "source"}
 
 
@@ -191,12 +191,30 @@ def test_contact_sheets_show_originals_once_and_a_row_for_each_configuration(swe
     folder = sweep(make_record(1), make_record(2), make_record(4))
     for i, name in enumerate(("00", "01")):
         add_pictures(folder / name, shade=20 + 80 * i)
-    prior, reconstructions, traversals = contact_sheets(build_table(read_runs([folder]).runs))
+    prior, density, reconstructions, traversals, maps = contact_sheets(build_table(read_runs([folder]).runs))
     assert [label for label, _ in prior.strips] == ["beta 1", "beta 2"]
     assert [label for label, _ in reconstructions.strips] == ["originals", "beta 1", "beta 2"]
     means = [np.asarray(strip).mean() for _, strip in prior.strips]
     assert means[1] - means[0] > 40
     assert traversals.strips[0][1].width > 2 * (9 * 14)
+    assert [label for label, _ in density.strips] == ["beta 1", "beta 2"]
+    assert [strip.height for _, strip in density.strips] == [12, 12]
+    assert density.strips[0][1].width > 2 * (8 * 14)
+    [(_, strip)] = maps.strips  # both beside each other
+    assert strip.width == 2 * (MAP_WIDTH + PADDING)
+
+
+def test_maps_stand_three_to_a_strip(sweep):
+    folder = sweep(*(make_record(beta) for beta in (1, 2, 3, 4)))
+    for i in range(4):
+        add_pictures(folder / f"0{i}", shade=60 * i)
+    *_, maps = contact_sheets(build_table(read_runs([folder]).runs))
+    first, second = (strip for _, strip in maps.strips)
+    assert (first.width, second.width) == (3 * (MAP_WIDTH + PADDING), MAP_WIDTH + PADDING)
+    tiles = [np.asarray(first.crop((i * 426, 60, i * 426 + 420, 300))).mean() for i in range(3)]
+    assert tiles == sorted(tiles)
+    assert tiles[2] - tiles[0] > 80
+    assert (np.asarray(second.convert("L"))[:27] < 100).any()  # its label
 
 
 def test_several_sweeps_in_one_report(sweep, tmp_path, monkeypatch):

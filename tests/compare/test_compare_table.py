@@ -2,12 +2,13 @@
 
 import csv
 import io
+from typing import Any
 
 from compare_builders import beta_sweep, make_record
 
 from vaelab.compare.records import read_runs
 from vaelab.compare.statistics import fold
-from vaelab.compare.table import as_csv, as_markdown, as_text, build_table, cells_as_text
+from vaelab.compare.table import as_csv, as_markdown, as_text, build_table, cells_as_text, details
 
 
 def table_of(folder, **options):
@@ -99,3 +100,44 @@ def test_the_validation_split_has_its_own_numbers(sweep):
 def test_markdown_keeps_its_columns():
     text = as_markdown(["a", "b"], [["x|y", "two\nlines"]])
     assert text.splitlines() == ["| a | b |", "| --- | --- |", "| x\\|y | two lines |"]
+
+
+def with_health(beta: float, hole_rate: float, **changes: Any) -> dict[str, Any]:
+    record = make_record(beta, **changes)
+    record["metrics"] |= {
+        "test/mutual_information": 2.5,
+        "test/total_correlation": 0.25,
+        "test/hole_rate": hole_rate,
+        "test/shuffle_gap": 11.0,
+        "eval/fid_prior": 13.4,
+    }
+    return record
+
+
+def test_health_has_a_table_of_its_own_and_the_headlines_stand_in_the_first(sweep):
+    folder = sweep(with_health(1, 0.0125), with_health(2, 0.02, rate=0.3))
+    table = table_of(folder)
+    header, rows = cells_as_text(table)
+    assert header[-5:] == ["active units", "MI", "hole rate", "mse", "verdict"]
+    assert [row[-1] for row in rows] == ["healthy", "collapsed"]
+    assert rows[0][-3] == "0.013"
+    (health, _, metrics, split), (evaluation, _, evaluated, prefix) = details(table)
+    assert (health, split, evaluation, prefix) == ("Latent health", "test", "Evaluation", "eval")
+    assert metrics == ["mutual_information", "total_correlation", "hole_rate", "shuffle_gap"]
+    assert evaluated == ["fid_prior"]
+    header, rows = cells_as_text(table, evaluated, prefix)
+    assert header[-1] == "fid_prior"  # the verdict is of the test images
+    assert [row[-1] for row in rows] == ["13.40", "13.40"]
+
+
+def test_seeds_that_differ_in_their_verdict_are_counted(sweep):
+    folder = sweep(
+        with_health(1, 0.01, seed=0), with_health(1, 0.01, seed=1), with_health(1, 0.01, seed=2, rate=0.1)
+    )
+    [row] = table_of(folder).rows
+    assert row.verdict("test") == "2 healthy, 1 collapsed"
+    assert row.verdict("val") == "2 healthy, 1 collapsed"
+
+
+def test_without_health_there_are_no_such_tables(sweep):
+    assert details(table_of(sweep(make_record(1)))) == []

@@ -27,10 +27,13 @@ def test_a_beta_sweep_in_words(sweep):
     assert "overlap" not in best
     assert "beta 0.25 to 8 the rate goes from 14.01 to 0.02" in the(sentences, "From")
     assert the(sentences, "Active units") == "Active units first drop by one or more at beta 2, from 4 to 2."
-    collapsed = the(sentences, "Looks collapsed")
-    assert "rate below 0.5 nats per image, or no active unit" in collapsed
+    collapsed = the(sentences, "Collapsed (")
+    assert "a rate or a shuffle gap below 0.5 nats per image, or no active unit" in collapsed
     assert "beta 8 (rate 0.02, 2 of 2 seeds)" in collapsed
     assert "beta 2" not in collapsed
+    partly = the(sentences, "Partly collapsed (some dimensions are the same for every image)")
+    assert "beta 2 (2 active units, 2 of 2 seeds)" in partly
+    assert "beta 1" not in partly
 
 
 def test_the_largest_drop_is_named_when_it_is_not_the_first(sweep):
@@ -64,8 +67,8 @@ def test_a_rate_that_rises_with_beta_is_said(sweep):
 
 
 def test_none_collapsed_names_the_criterion_too(sweep):
-    assert the(words(sweep(make_record(1))), "No run looks collapsed") == (
-        "No run looks collapsed (a rate below 0.5 nats per image, or no active unit)."
+    assert the(words(sweep(make_record(1))), "No run has") == (
+        "No run has collapsed (a rate or a shuffle gap below 0.5 nats per image, or no active unit)."
     )
 
 
@@ -74,7 +77,7 @@ def test_an_autoencoder_is_mentioned_and_not_judged_by_its_rate(sweep):
         sweep(make_record(None, rate=None, swept={"model": "ae"}), make_record(1, swept={"model": "vae"}))
     )
     assert "ae (distortion 20.00)" in the(sentences, "Without a rate")
-    the(sentences, "No run looks collapsed")
+    the(sentences, "No run has collapsed")
 
 
 def test_different_data_are_not_ranked_together(sweep):
@@ -82,6 +85,33 @@ def test_different_data_are_not_ranked_together(sweep):
     the(sentences, "On digits (Bernoulli): The best ELBO is -23.00")
     the(sentences, "On sprites (Bernoulli): The best ELBO is -303.00")
     assert "compare only within one" in the(sentences, "Data or likelihood differ")
+
+
+def conditional(**changes):
+    record = make_record(1, distortion=10.0, variant="conditional_vae", **changes)
+    record["config"]["model"]["condition"] = {"_target_": "vaelab.conditions.Labels"}
+    return record
+
+
+def test_a_conditional_model_is_not_ranked_with_others_and_its_elbo_is_named(sweep):
+    sentences = words(sweep(make_record(1), make_record(2), conditional()))
+    the(sentences, "On digits (Bernoulli): The best ELBO is -23.00, at beta_vae, beta 1; next is")
+    the(sentences, "On digits (Bernoulli, given labels): The best ELBO is -13.00, at conditional_vae")
+    assert "within one of digits (Bernoulli), digits (Bernoulli, given labels)" in the(
+        sentences, "Data, likelihood or what the model is told differ between runs"
+    )
+    the(sentences, "A model that is told y has an ELBO that bounds log p(x|y)")
+
+
+def test_conditional_models_alone_are_ranked_and_their_elbo_is_named(sweep):
+    sentences = words(sweep(conditional(), conditional(seed=1)))
+    the(sentences, "The best ELBO is -13.00")
+    the(sentences, "A model that is told y has an ELBO that bounds log p(x|y)")
+    assert not [text for text in sentences if "differ between runs" in text]
+
+
+def test_without_a_conditional_model_nothing_is_said_of_one(sweep):
+    assert not [text for text in words(sweep(make_record(1))) if "told" in text]
 
 
 def test_failed_alone_says_so_and_no_more(sweep):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dashboard_runs import Logged
 
-from support.wandb_files import IMAGE_TYPES, WandbRun
+from support.wandb_files import IMAGE_TYPES, VIDEO_TYPES, WandbRun
 from vaelab.dashboard import cli, panels, views
 
 
@@ -59,7 +59,7 @@ def missing(panel: dict[str, Any], run: WandbRun) -> list[str]:
         lacking.append(config["metricRegex"])
     for key in config.get("mediaKeys", []):
         kinds = {row[key]["_type"] for row in run.history if key in row}
-        if not kinds or not kinds <= IMAGE_TYPES:
+        if not kinds or not kinds <= IMAGE_TYPES | VIDEO_TYPES:
             lacking.append(key)
     for key in table_keys(config):
         if run.summary.get(key, {}).get("_type") != "table-file":

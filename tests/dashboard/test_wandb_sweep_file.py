@@ -83,6 +83,8 @@ def test_a_job_joins_the_run_that_the_agent_names(sweep, tmp_path, monkeypatch):
     assert run.config["seed"] == 1
     assert run.summary[ELBO.name] == pytest.approx(result.record["metrics"][ELBO.name])
     assert (run.job_type, run.exit_code) == ("train", 0)
+    assert result.record["name"].startswith("beta_vae-digits-")
+    assert {"beta2", "seed1"} < set(result.record["name"].split("-"))
     wandb = result.record["wandb"]
     assert (wandb["id"], wandb["project"]) == ("run4agent", "theirs")
     assert wandb["url"].endswith("/runs/run4agent")

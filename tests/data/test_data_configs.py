@@ -36,8 +36,9 @@ def test_every_config_has_its_keys_and_an_existing_source(path):
 
 
 def test_the_configs_are_those_of_the_sources():
-    assert [path.stem for path in CONFIGS] == ["digits", "fashion_mnist", "mnist", "npz", "sprites"]
-    for name in ("mnist", "fashion_mnist"):
+    names = ["digits", "dsprites", "fashion_mnist", "mnist", "npz", "shapes3d", "sprites"]
+    assert [path.stem for path in CONFIGS] == names
+    for name in ("mnist", "fashion_mnist", "dsprites", "shapes3d"):
         cfg = compose(FOLDER / f"{name}.yaml")
         assert cfg.data.source.root == "/nowhere"
         assert cfg.data.source._target_.endswith(f".load_{name}")

@@ -19,6 +19,7 @@ HEADER = 7  # bytes; the file and every chunk begin with so many
 BLOCK = 32 * 1024
 FULL, LAST = 1, 4  # the kinds of chunk that complete a record (2 and 3 are "first" and "middle")
 IMAGE_TYPES = {"image-file", "images/separated"}
+VIDEO_TYPES = {"video-file", "videos"}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from vaelab.callbacks.clock import Clock
 from vaelab.callbacks.collapse import Collapse
 from vaelab.callbacks.history import History
 from vaelab.callbacks.last import LastCheckpoint
+from vaelab.callbacks.latent_map import LatentMap
 from vaelab.callbacks.latents import KLPictures
 from vaelab.callbacks.progress import progress
 from vaelab.callbacks.samples import Samples
@@ -15,6 +16,7 @@ __all__ = [
     "History",
     "KLPictures",
     "LastCheckpoint",
+    "LatentMap",
     "Samples",
     "StopAfterSteps",
     "progress",

@@ -126,7 +126,7 @@ def sheet_section(sheet: Sheet) -> str:
     strips = "".join(
         f'<span class="label">{html.escape(label)}</span>'
         f'<img src="{data_uri(strip)}" width="{strip.width}" height="{strip.height}" '
-        f'alt="{html.escape(f"{sheet.title}: {label}")}">'
+        f'alt="{html.escape(": ".join(filter(None, (sheet.title, label))))}">'
         for label, strip in sheet.strips
     )
     caption = f"<figcaption>{html.escape(sheet.caption)}</figcaption>"

@@ -65,7 +65,7 @@ def default_folder(path: Path) -> Path:
 def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -> None:
     """table.csv, figures as PNG and SVG, contact sheets, report.md, report.html."""
     from vaelab.compare.page import page
-    from vaelab.compare.sheets import as_picture, contact_sheets, stack
+    from vaelab.compare.sheets import NAMES, as_picture, contact_sheets, stack
     from vaelab.compare.style import as_png, as_svg, settle
 
     svgs: dict[str, tuple[str, str, str]] = {}
@@ -83,7 +83,7 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
     for file, content in files.items():
         with replacing(out / file, durable=False) as temporary:  # a report can be made again
             temporary.write_bytes(content)
-    for name in (*CAPTIONS, "contact-prior", "contact-reconstructions", "contact-traversals"):
+    for name in (*CAPTIONS, *NAMES):
         for file in (f"{name}.png", f"{name}.svg"):
             if file not in files:  # of an earlier report, perhaps of other runs
                 (out / file).unlink(missing_ok=True)

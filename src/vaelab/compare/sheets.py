@@ -11,6 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from vaelab.compare.table import Row, Table
 
 MOST_ROWS = 24  # more are not looked at; evenly spaced ones stand for the rest
+MAP_WIDTH, MAPS_A_ROW = 420, 3
+# what a report may have; its contact sheets' files
+NAMES = tuple(f"contact-{name}" for name in ("prior", "density", "reconstructions", "traversals", "maps"))
 FONT_SIZE = 15
 PADDING = 6
 INK, PAPER = (28, 37, 49), (254, 254, 254)
@@ -27,10 +30,15 @@ class Sheet:
 
 
 def contact_sheets(table: Table) -> list[Sheet]:
-    """Prior samples, reconstructions and traversals; those of which any run has a picture."""
+    """Samples, reconstructions, traversals and maps; those of which any run has a picture."""
     rows = evenly([row for row in table.rows if row.first.finished], MOST_ROWS)
     sheets = [
         _sheet(rows, "prior", "Samples from the prior", "The same z ~ p(z) in every row.", first_row),
+        _sheet(
+            rows, "density", "Samples from the fitted density",
+            "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training "
+            "images: what the decoder makes of the codes that it knows.", first_row,
+        ),
         _sheet(
             rows, "reconstructions", "Reconstructions",
             "The same held-out images in every row; the originals above.", reconstruction_rows,
@@ -38,8 +46,9 @@ def contact_sheets(table: Table) -> list[Sheet]:
         _sheet(
             rows, "traversals", "Traversals",
             "From the first held-out image's code, the most used dimension moves (left), then the second "
-            "(right), over ±3 standard deviations of the aggregate posterior.", two_traversals,
+            "(right), from the 1% to the 99% quantile of the aggregate posterior.", two_traversals,
         ),
+        _maps(rows),
     ]  # fmt: skip
     return [sheet for sheet in sheets if sheet is not None]
 
@@ -63,6 +72,41 @@ def _sheet(
     if not labelled:
         return None
     return Sheet(f"contact-{name}", title, caption, labelled)
+
+
+def _maps(rows: Sequence[Row]) -> Sheet | None:
+    """The latent maps, some to a strip, each with its label above it."""
+    tiles = []
+    for row in rows:
+        try:
+            tiles.append(_tile(row.label, load(row.first.folder / "latents" / "map.png")))
+        except (OSError, ValueError):
+            continue
+    if not tiles:
+        return None
+    strips = []
+    for start in range(0, len(tiles), MAPS_A_ROW):
+        part = tiles[start : start + MAPS_A_ROW]
+        size = (len(part) * (MAP_WIDTH + PADDING), max(tile.height for tile in part))
+        strip = Image.new("RGB", size, PAPER)
+        for i, tile in enumerate(part):
+            strip.paste(tile, (i * (MAP_WIDTH + PADDING), 0))
+        strips.append(("", strip))
+    caption = (
+        "The codes of the same held-out images, coloured by what is known of them: the latent plane, with "
+        "the prior's circles of 1 and 2 standard deviations, or the codes' first two principal components."
+    )
+    return Sheet("contact-maps", "Latent maps", caption, strips)
+
+
+def _tile(label: str, picture: Image.Image) -> Image.Image:
+    font = ImageFont.load_default(size=FONT_SIZE)
+    top = FONT_SIZE + 2 * PADDING
+    height = round(picture.height * MAP_WIDTH / picture.width)
+    tile = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
+    ImageDraw.Draw(tile).text((MAP_WIDTH / 2, top / 2), label, INK, font, anchor="mm")
+    tile.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.LANCZOS), (0, top))
+    return tile
 
 
 def load(path: Path) -> Image.Image:
@@ -91,16 +135,20 @@ def two_traversals(picture: Image.Image) -> list[Strip]:
 
 
 def grid_rows(picture: Image.Image) -> list[Strip]:
-    """The rows of an image grid. Lines of the corner's colour across the whole picture lie between them."""
+    """The rows of an image grid. Lines of the corner's colour across the whole picture lie between them.
+
+    What is below the last of these lines is a caption.
+    """
     pixels = np.asarray(picture)
     gap = (pixels == pixels[0, 0]).all(axis=(1, 2))
+    gap = gap[: int(np.flatnonzero(gap).max(initial=-1)) + 1]
     edges = np.flatnonzero(np.diff(np.concatenate([[True], gap, [True]]).astype(int)))
     if len(edges) < 2:
         raise ValueError("the picture has no grid")
     # an image whose own line has the gap's colour all over would cut a row: rows are as high as the highest
     height = int((edges[1::2] - edges[0::2]).max())
     start, gap_height = int(edges[0]), int(edges[0])
-    count = max(1, (picture.height - start) // (height + gap_height))
+    count = max(1, (len(gap) - start) // (height + gap_height))
     tops = [start + i * (height + gap_height) for i in range(count)]
     return [picture.crop((0, top, picture.width, top + height)) for top in tops]
 

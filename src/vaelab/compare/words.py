@@ -31,10 +31,16 @@ def findings(table: Table) -> list[str]:
         )
     sentences += collapsed(table)
     sentences += undefined(table)
+    told = {condition(rows[0]) for rows in groups.values()}
     if len(groups) > 1:
+        reason = "Data or likelihood" if len(told) == 1 else "Data, likelihood or what the model is told"
         sentences.append(
-            "Data or likelihood differ between runs: rate, distortion and ELBO compare only within one of "
+            f"{reason} differ between runs: rate, distortion and ELBO compare only within one of "
             f"{', '.join(groups)}."
+        )
+    if told - {""}:
+        sentences.append(
+            "A model that is told y has an ELBO that bounds log p(x|y), not log p(x): what y says is free."
         )
     if table.repeats:
         sentences.append(
@@ -187,21 +193,31 @@ def shortened(names: list[str], most: int = 8) -> list[str]:
 
 
 def comparable(table: Table) -> dict[str, list[Row]]:
-    """The rows by what their nats refer to: data and likelihood. Named by what tells the groups apart."""
+    """The rows by what their nats refer to: data, likelihood, and what the model is told beside the image.
+
+    Named by what tells the groups apart.
+    """
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
         if row.n:
             parts = {k: v for k, v in row.first.config.items() if k.startswith("likelihood.") or refers(k)}
-            groups.setdefault(canonical([row.first.dataset, parts]), []).append(row)
+            groups.setdefault(canonical([row.first.dataset, parts, condition(row)]), []).append(row)
     names: dict[str, list[Row]] = {}
     for rows in groups.values():
         run = rows[0].first
         likelihood = str(run.config.get("likelihood._target_", "")).rsplit(".", 1)[-1]
-        name = " ".join(filter(None, [run.dataset, likelihood and f"({likelihood})"]))
+        given = condition(rows[0])
+        details = ", ".join(filter(None, [likelihood, given and f"given {given}"]))
+        name = " ".join(filter(None, [run.dataset, details and f"({details})"]))
         if name in names:
             name += f" [{rows[0].label}]"
         names[name] = rows
     return names
+
+
+def condition(row: Row) -> str:
+    """What the model is told beside the image, as its class is called (``labels``); empty if nothing."""
+    return str(row.first.config.get("model.condition._target_", "")).rsplit(".", 1)[-1].lower()
 
 
 def refers(key: str) -> bool:

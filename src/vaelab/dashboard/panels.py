@@ -18,7 +18,17 @@ RATE, DISTORTION, ELBO, UNITS = (
 KL_DIMENSIONS = "val/kl/dim_.*"  # a regular expression
 KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL: drawn as a heat map over steps
 KL_PICTURES = ("latents/kl_per_dim", "latents/kl_over_training")
-SAMPLES = ("samples/prior", "samples/reconstructions", "samples/traversals", "samples/interpolations")
+SAMPLES = (
+    "samples/prior",
+    "samples/density",  # at the end alone, as arithmetic and the moving traversals
+    "samples/reconstructions",
+    "samples/traversals",
+    "samples/traversals_animated",
+    "samples/interpolations",
+    "samples/interpolations_spherical",
+    "samples/arithmetic",  # of data with labels or factors
+)
+MAP = "latents/map"
 CURVES = ("train/loss", "val/elbo", "val/rate", "val/distortion")
 
 COMPARISON = "comparison"  # the prefix of what a sweep's summary run logs
@@ -32,8 +42,10 @@ COMPARISON_PICTURES = tuple(
         "kl-per-dimension",
         "training-curves",
         "contact-prior",
+        "contact-density",
         "contact-reconstructions",
         "contact-traversals",
+        "contact-maps",
     )
 )
 
@@ -86,6 +98,16 @@ def samples() -> Part:
     )
 
 
+def latent_space() -> Part:
+    return Part(
+        "Latent space",
+        "The codes of the same held-out images, coloured by what is known of them: the latent plane, or the "
+        "codes' first two principal components.",
+        1,
+        [pictures(MAP)],
+    )
+
+
 def across_runs() -> Part:
     axes = [
         wr.ParallelCoordinatesPlotColumn(metric=BETA, log=True),
@@ -125,7 +147,7 @@ def comparison() -> Part:
 
 def of_runs() -> list[Part]:
     """The parts about training runs, in their order."""
-    return [rate_distortion(), kl_per_dimension(), samples(), across_runs(), training()]
+    return [rate_distortion(), kl_per_dimension(), samples(), latent_space(), across_runs(), training()]
 
 
 def pictures(key: str) -> wr.MediaBrowser:

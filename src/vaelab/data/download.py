@@ -4,10 +4,48 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vaelab.errors import UserError
 
 TIMEOUT = 30  # seconds without an answer before the next mirror is tried
+
+
+class PublishedFile(NamedTuple):
+    """A data set that is published as one file."""
+
+    name: str
+    folder: str  # where it lies under a root that other data sets share
+    md5: str
+    mirrors: tuple[str, ...]  # addresses that end in a slash, tried in order
+    page: str  # where people find it
+
+
+def find_or_fetch(file: PublishedFile, root: str, path: str | None, download: bool) -> Path:
+    """Where ``file`` is: at ``path`` if that is set, else in ``root/<folder>`` or ``root``, else downloaded.
+
+    It is downloaded into ``root/<folder>``, and its checksum is looked at then: a file that was there before,
+    or that ``path`` names, is taken as it is. Raises UserError if there is none, saying what to do by hand.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        if not given.is_file():
+            wrong = "is a directory; it must be one file" if given.is_dir() else "does not exist"
+            raise UserError(f"data.path={given} {wrong}. It is meant to be {file.name} from {file.page}.")
+        return given
+    top = Path(root).expanduser()
+    places = (top / file.folder / file.name, top / file.name)
+    found = next((place for place in places if place.is_file()), None)
+    if found is not None:
+        return found
+    by_hand = f"By hand: get {file.name} from {file.page} and say where it is with data.path=..."
+    if not download:
+        raise UserError(f"There is no {places[0]}.\n{by_hand}")
+    try:
+        fetch({file.name: file.md5}, file.mirrors, places[0].parent)
+    except UserError as error:
+        raise UserError(f"{error}\n{by_hand}") from None
+    return places[0]
 
 
 def fetch(md5: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:

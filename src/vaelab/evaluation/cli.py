@@ -8,12 +8,20 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.checks import flag, integer, refuse, resolved, text
+from vaelab.checks import flag, integer, number, one_of, refuse, resolved, text
 from vaelab.errors import UserError
 from vaelab.paths import conf_dir
 
 PROGRAM = "vaelab-evaluate"
-CONTRACT = {"force": flag, "wandb": flag, "device": text, "threads": integer(1, also=(None,))}
+CONTRACT = {
+    "force": flag,
+    "wandb": flag,
+    "device": text,
+    "threads": integer(1, also=(None,)),
+    "udr.images": integer(2),
+    "udr.similarity": one_of("lasso", "spearman"),
+    "udr.threshold": number(),
+}
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +38,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folders or names of runs and sweeps (none: the newest sweep), and settings",
     )
     parser.add_argument("--config-dir", help="a folder with your own eval/*.yaml")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def composed(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:

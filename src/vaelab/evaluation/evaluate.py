@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.assembly import build
 from vaelab.compare import compare_sweep
+from vaelab.compare.records import as_run
+from vaelab.compare.table import configuration
 from vaelab.errors import UserError
+from vaelab.evaluation.disentanglement import udr_of_runs
 from vaelab.evaluation.run import NotApplicable, TrainedRun
 from vaelab.heartbeat import claim
 from vaelab.naming import MULTIRUN
@@ -22,6 +26,7 @@ from vaelab.resume import FINISHED
 log = logging.getLogger(__name__)
 
 PREFIX = "eval/"
+UDR = "udr"
 
 
 def evaluate_all(folders: Sequence[Path], cfg: DictConfig) -> bool:
@@ -42,10 +47,49 @@ def evaluate_all(folders: Sequence[Path], cfg: DictConfig) -> bool:
         except UserError as error:
             print(f"{folder}: {error}", flush=True)
             succeeded = False
+    if cfg.udr is not None:
+        rank_seeds(folders, cfg, device)
     for sweep in dict.fromkeys(folder.parent for folder in folders if (folder.parent / MULTIRUN).is_file()):
         compare_sweep(sweep)
         print(f"Report: {sweep / 'report' / 'report.html'}", flush=True)
     return succeeded
+
+
+def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: torch.device) -> None:
+    """Add UDR to the records of runs that differ in their seed alone; others stay as they are."""
+    settings = plain(OmegaConf.to_container(cfg.udr))
+    groups: dict[str, list[TrainedRun]] = {}
+    for folder in folders:
+        with suppress(OSError, ValueError):
+            record = read_record(folder)
+            if record["status"] == FINISHED:
+                run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", str(device))
+                groups.setdefault(configuration(as_run(record, folder)), []).append(run)
+    for runs in groups.values():
+        seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
+        if len(runs) < 2 or (not cfg.force and all(is_there(run.record, UDR, seeds) for run in runs)):
+            continue
+        clock = time.perf_counter()
+        try:
+            found = udr_of_runs(runs, **settings)
+        except (NotApplicable, UserError) as reason:
+            log.info("UDR: not for %s: %s", runs[0].folder.parent, reason)
+            continue
+        each = {name: values for name, values in found["metrics"].items() if isinstance(values, list)}
+        for place, run in enumerate(runs):
+            entry = {
+                "metrics": {name: values[place] for name, values in each.items()},
+                "protocol": plain(found["protocol"]),
+                "settings": seeds,
+                "weights": run.record["weights"],
+                "seconds": round(time.perf_counter() - clock, 3),
+                "date": now(),
+            }
+            add(run.record, UDR, entry)
+            write_record(run.folder, run.record)
+            if cfg.wandb:
+                send(run.record)
+            print(f"{run.folder.name}: {in_words(entry)}", flush=True)
 
 
 def device_of(name: str) -> torch.device:
@@ -119,7 +163,11 @@ def measured(run: TrainedRun, evaluation: Any) -> dict[str, Any]:
     except NotApplicable as reason:
         entry = {"metrics": {}, "skipped": str(reason)}
     seconds = round(time.perf_counter() - clock, 3)
-    return {**entry, "seconds": seconds, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {**entry, "seconds": seconds, "date": now()}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:

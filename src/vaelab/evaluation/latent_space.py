@@ -9,7 +9,7 @@ from torch import Tensor
 from vaelab.evaluation.run import SEED, TrainedRun
 from vaelab.holes import low_density_rate
 from vaelab.metrics import AggregatePosterior
-from vaelab.randomness import rows
+from vaelab.randomness import normal_rows
 
 
 class LatentSpace:
@@ -31,7 +31,7 @@ class LatentSpace:
         model, codes = run.model, run.codes("test", self.images)
         prior = model.density()
         z_prior = prior.sample(
-            rows(SEED, "evaluation/prior", len(codes.z), model.latent_dim).to(run.device)
+            normal_rows(0, len(codes.z), model.latent_dim, SEED, "evaluation/prior").to(run.device)
         ).cpu()
         q = type(codes.q)._make(part.to(run.device) for part in codes.q)
         z = codes.z.to(run.device)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vaelab.assembly import build_data
 from vaelab.autoencoder import Autoencoder
+from vaelab.codes import Codes, encoded
 from vaelab.data.datamodule import DataModule
 from vaelab.data.images import ImageSet, to_float
 from vaelab.loading import load
-from vaelab.randomness import rows
 from vaelab.types import Batch
 
 T = TypeVar("T")
@@ -25,17 +25,6 @@ SEED = 0  # not the run's: every run is evaluated with the same noise
 
 class NotApplicable(Exception):
     """Why an evaluation makes no sense for a run, in words: no labels, no density."""
-
-
-class Codes(NamedTuple):
-    """The posteriors of N images, on the CPU."""
-
-    loc: Tensor  # (N, D)  posterior mean
-    scale: Tensor  # (N, D)  posterior standard deviation; 0 where q is deterministic
-    z: Tensor  # (N, D)  one posterior sample each
-    y: Tensor | None = None  # (N,)  class labels
-    factors: Tensor | None = None  # (N, F)  ground-truth factors
-    q: Any = None  # all parameters of q(z|x), as the posterior gives them
 
 
 class TrainedRun:
@@ -121,17 +110,7 @@ class TrainedRun:
         chosen = self.split(split)
         number = len(self._first(chosen, limit))
         if (split, number) not in self._codes:
-            noise = rows(SEED, f"evaluation/codes/{split}", number, self.model.latent_dim)
-            posteriors, samples = [], []
-            for batch in self.batches(split, limit):
-                q = self.model.encode(batch.x, batch.y)
-                posteriors.append([part.cpu() for part in q])
-                samples.append(
-                    self.model.posterior.sample(q, noise[None, batch.position].to(self.device))[0].cpu()
-                )
-            q = type(q)._make(map(torch.cat, zip(*posteriors, strict=True)))
-            known = self.labels(split, limit), self.factors(split, limit)
-            self._codes[split, number] = Codes(q.loc, q.scale, torch.cat(samples), *known, q)
+            self._codes[split, number] = encoded(self.model, chosen, number, f"evaluation/codes/{split}")
         return self._codes[split, number]
 
     def progress(self, iterable: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:

@@ -68,6 +68,10 @@ class Likelihood(nn.Module):
         """E[x|z], pixel by pixel: (..., C', H, W) -> (..., C, H, W)."""
         raise NotImplementedError
 
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        """x ~ p(x|z), (..., C, H, W): decoded (..., C', H, W), standard normal noise (..., C, H, W)."""
+        raise NotImplementedError
+
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         """A UserError if the data do not fit. Any finite data do here.
 

@@ -22,6 +22,10 @@ class Bernoulli(Likelihood):
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded.sigmoid()
 
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        # black or white, whatever the pixels that it was trained on
+        return (torch.special.ndtr(noise.double()) < decoded.double().sigmoid()).to(decoded)
+
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         check_unit_interval("bernoulli", low, high)
 
@@ -43,6 +47,9 @@ class ContinuousBernoulli(Likelihood):
 
     def mean(self, decoded: Tensor) -> Tensor:
         return continuous_bernoulli_mean(decoded)
+
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        return continuous_bernoulli_quantile(noise, decoded)
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         check_unit_interval("continuous_bernoulli", low, high)
@@ -81,3 +88,16 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     large = torch.where(near, 1.0, y)
     closed = 1 / torch.tanh(large) - 1 / large
     return 0.5 + 0.5 * torch.where(near, series, closed)
+
+
+def continuous_bernoulli_quantile(noise: Tensor, logits: Tensor) -> Tensor:
+    """x with F(x) = Phi(noise), where F(x) = (e^(a x) - 1) / (e^a - 1) and a is the logit: elementwise.
+
+    x = log(1 + u (e^a - 1)) / a; a > 0 by symmetry, 1 - x of -a and 1 - u; near a = 0 its Taylor series.
+    """
+    a = -logits.double().abs()
+    u = torch.special.ndtr(torch.where(logits > 0, -noise, noise).double())
+    near = a > -1e-5
+    far = torch.where(near, -1.0, a)
+    x = torch.where(near, u + 0.5 * a * u * (1 - u), torch.log1p(u * torch.expm1(far)) / far)
+    return torch.where(logits > 0, 1 - x, x).clamp(0, 1).to(logits)

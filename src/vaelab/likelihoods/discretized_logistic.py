@@ -49,6 +49,12 @@ class DiscretizedLogistic(Likelihood):
     def mean(self, decoded: Tensor) -> Tensor:
         return clipped_logistic_mean(*self._split(decoded))
 
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        loc, log_scale = self._split(decoded)
+        logit = torch.special.log_ndtr(noise) - torch.special.log_ndtr(-noise)  # a standard logistic variable
+        steps = LEVELS - 1
+        return ((loc + log_scale.exp() * logit) * steps).round().clamp(0, steps) / steps
+
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         if levels not in (2, LEVELS):  # black and white are grey levels too
             raise UserError(

@@ -28,6 +28,9 @@ class Gaussian(Likelihood):
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
 
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        return decoded + self.sigma * noise
+
 
 class LearnedGaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; decoded_i, sigma^2) with one sigma for all pixels, learned: the sigma-VAE.
@@ -65,6 +68,9 @@ class LearnedGaussian(Likelihood):
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
 
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        return decoded + self.sigma() * noise
+
 
 class PredictedGaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; mu_i, sigma_i^2): the decoder gives two maps a channel, mu and log sigma.
@@ -85,11 +91,20 @@ class PredictedGaussian(Likelihood):
         self.register_buffer("least", positive("likelihood.least", least).log(), persistent=False)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        loc, log_sigma = self._split(decoded)
+        return sum_pixels(normal_log_prob(x, loc, 2 * log_sigma))
+
+    def _split(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log sigma."""
         loc, output = decoded.chunk(2, dim=-3)
-        return sum_pixels(normal_log_prob(x, loc, 2 * soft_floor(self.start + output, self.least)))
+        return loc, soft_floor(self.start + output, self.least)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        return decoded.chunk(2, dim=-3)[0]
+        return self._split(decoded)[0]
+
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        loc, log_sigma = self._split(decoded)
+        return loc + log_sigma.exp() * noise
 
 
 def squared_error(x: Tensor, loc: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from vaelab.likelihoods.base import Likelihood, positive, sum_pixels
@@ -26,3 +27,8 @@ class Laplace(Likelihood):
 
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
+
+    def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
+        # |x - mu| / b is exponential: -log of a uniform variable, here 2 Phi(-|noise|)
+        size = -(math.log(2) + torch.special.log_ndtr(-noise.abs()))
+        return decoded + self.scale * noise.sign() * size

@@ -9,6 +9,7 @@ from vaelab.metrics.active_units import ActiveUnits
 from vaelab.metrics.aggregate_posterior import AggregatePosterior
 from vaelab.metrics.bits_per_dimension import BitsPerDimension
 from vaelab.metrics.decoder_test import DecoderTest
+from vaelab.metrics.disentanglement import Disentanglement
 from vaelab.metrics.importance_bound import ImportanceBound
 from vaelab.metrics.kl_per_dimension import KLPerDimension
 from vaelab.metrics.perplexity import Perplexity
@@ -20,6 +21,7 @@ __all__ = [
     "AggregatePosterior",
     "BitsPerDimension",
     "DecoderTest",
+    "Disentanglement",
     "ImportanceBound",
     "KLPerDimension",
     "Perplexity",

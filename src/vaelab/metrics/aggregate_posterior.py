@@ -49,7 +49,8 @@ class AggregatePosterior(Metric):
         if hasattr(q, "tril"):
             rows["tril"] = q.tril
         for name, values in rows.items():
-            getattr(self, name).append(values[chosen])
+            half = values.dtype in (torch.bfloat16, torch.float16)  # too coarse for sums
+            getattr(self, name).append((values.float() if half else values)[chosen])
 
     def compute(self) -> dict[str, Tensor]:
         known = {name: getattr(self, name) for name in self._defaults}

@@ -7,6 +7,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
+def bits_per_dimension(nats: Tensor, dimensions: Tensor | int) -> Tensor:
+    """nats / (dimensions ln 2): ``dimensions`` is C H W for the nats of one image."""
+    return nats / (dimensions * math.log(2))
+
+
 class BitsPerDimension(Metric):
     """-ELBO / (C H W ln 2), the mean over images: how many bits a channel of a pixel costs, at most.
 
@@ -32,5 +37,5 @@ class BitsPerDimension(Metric):
         self.undefined += ~discrete
 
     def compute(self) -> Tensor:
-        bits = self.nats / (self.dimensions * math.log(2))
+        bits = bits_per_dimension(self.nats, self.dimensions)
         return torch.where(self.undefined > 0, torch.nan, bits)

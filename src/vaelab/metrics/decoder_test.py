@@ -55,10 +55,10 @@ class DecoderTest(Metric):
         if not len(rows):
             return
         other = (self._place[number] * number).long()
-        own = distortion[0, rows]
+        own = distortion[0, rows].float()
         shuffled = distortion_of(torch.cat(self._codes)[other.to(z.device)], rows)
-        self.shuffled += (shuffled - own).sum()
-        self.prior += (distortion_of(z_prior[rows], rows) - own).sum()
+        self.shuffled += (shuffled.float() - own).sum()
+        self.prior += (distortion_of(z_prior[rows], rows).float() - own).sum()
         self.count += len(rows)
 
     def reset(self) -> None:

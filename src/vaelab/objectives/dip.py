@@ -1,7 +1,7 @@
 """DIP-VAE: the covariance of the aggregate posterior is led to the identity, the prior's.
 
 Beside the ELBO, lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i (C_ii - 1)^2 (Kumar, Sattigeri &
-Balakrishnan, 2018, eq. 6 and 7), here as two terms, each with its own weight.
+Balakrishnan, 2018), here as two terms, each with its own weight.
 """
 
 from torch import Tensor, nn

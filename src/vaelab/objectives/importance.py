@@ -12,14 +12,15 @@ from vaelab.types import LatentStats
 class ImportanceBound(Term):
     """-L_K = -log 1/K sum_k w_k, (B,), w_k = p(x, z_k) / q(z_k|x): in place of distortion and KL.
 
-    Source: Burda, Grosse & Salakhutdinov (2016), eq. 8. K is ``model.samples``. The term is the negative
-    bound itself, not the surrogate of the paper's eq. 14, whose gradient it has.
+    Source: Burda, Grosse & Salakhutdinov (2016). K is ``model.samples``. The term is the negative
+    bound itself, not the surrogate of normalised weights times log w_k, whose gradient it has.
 
     gradient:
         - "standard": that of the bound, reparametrised.
-        - "dreg": doubly reparametrised (Tucker et al., 2018, eq. 7): the same expectation with less variance
-          in the encoder, sum_k w~_k^2 (d log w_k / dz_k) (dz_k / dphi) with w~ the normalised weights; the
-          decoder's gradient is the standard one, sum_k w~_k d log w_k / dtheta. The value is the same bound.
+        - "dreg": doubly reparametrised, IWAE-DReG (Tucker et al., 2019): the same expectation with less
+          variance in the encoder, sum_k w~_k^2 (d log w_k / dz_k) (dz_k / dphi) with w~ the normalised
+          weights; the decoder's gradient is the standard one, sum_k w~_k d log w_k / dtheta. The value is the
+          same bound.
 
     How "dreg" comes about: log q takes z's gradient alone (``detached_log_q``), and what arrives at z, w~_k
     d log w_k / dz_k, is multiplied by w~_k once more on its way to the encoder. So it stands for the whole

@@ -15,7 +15,8 @@ class Term(nn.Module):
     A new term implements :meth:`forward` and nothing else, unless what it minimises is another number than
     what it reports: :meth:`minimised`. ``needs_density`` says that it reads log q or a KL, which a
     deterministic posterior does not have; ``needs_parts``, that it reads the KL of each dimension, which a
-    mixture or a flow as a prior does not have; ``needs_codes``, that it needs a codebook;
+    mixture or a flow as a prior does not have; ``needs_codes``, that it needs a codebook, and
+    ``moves_codes``, one that learns by gradient;
     ``needs_diagonal``, that it takes the dimensions of q(z|x) to be independent;
     ``detached_log_q``, that log q be a function of z alone, its parameters without gradient.
     """
@@ -23,6 +24,7 @@ class Term(nn.Module):
     needs_density = False
     needs_parts = False
     needs_codes = False
+    moves_codes = False
     needs_diagonal = False
     detached_log_q = False
 

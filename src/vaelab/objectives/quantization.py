@@ -1,10 +1,10 @@
 """The terms of a codebook: it follows the encoder, and the encoder keeps near it.
 
-VQ-VAE (van den Oord et al., 2017, eq. 3): loss = distortion + |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2, where
+VQ-VAE (van den Oord et al., 2017): loss = distortion + |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2, where
 z_e is what the encoder gives, e the nearest codes and sg stops the gradient. Both terms have the same value;
-they differ in whom their gradient reaches. (The paper's alternative to the first, moving averages of the
-codes, is state that changes outside the gradient: not offered.) The KL to uniform codes is a constant, so
-there is no term for it.
+they differ in whom their gradient reaches. In place of the first, codes may be moving averages
+(:class:`~vaelab.posteriors.Codebook` with a ``decay``). The rate is a constant, or no gradient of it reaches
+anything, so there is no term for it.
 """
 
 from torch import Tensor
@@ -17,6 +17,7 @@ class CodebookLoss(Term):
     """|sg[z_e] - e|^2, summed over dimensions, (B,): moves the codes to the encoder's points."""
 
     needs_codes = True
+    moves_codes = True
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
         return (stats.q.encoded.detach() - stats.q.loc).square().sum(-1)

@@ -18,7 +18,7 @@ LARGEST = math.log(1e4)  # of |log lambda|: a target that can't be met must not 
 
 
 class FreeBits(KL):
-    """sum_d max(lambda, mean_n KL_nd), the mean over the batch inside (Kingma et al., 2016, appendix C.8).
+    """sum_d max(lambda, mean_n KL_nd), the mean over the batch inside (Kingma et al., 2016, "free bits").
 
     A dimension below the floor gets no gradient: it costs nothing to use lambda nats.
 
@@ -37,9 +37,11 @@ class FreeBits(KL):
 
 
 class Capacity(KL):
-    """|mean_n KL_n - C(t)|, its weight is gamma (Burgess et al., 2018, eq. 8).
+    """|mean_n KL_n - C(t)|, its weight is gamma (Burgess et al., 2018, controlled capacity increase).
 
-    The mean over the batch stands inside: the rate of the data is led to C, not that of each image.
+    The mean over the batch stands inside: the rate of the data is led to C, not that of each image. At C the
+    slope jumps from -gamma to gamma, and the rate jitters about C as far as a step moves it: the learning
+    rate has to fall towards the end (``model.lr_factor``).
 
     Args:
         capacity: C in nats: a number, or a schedule that rises to it.
@@ -113,7 +115,7 @@ class Led(Term):
 class TargetRate(Led, KL):
     """lambda (mean_n KL_n - R): the multiplier lambda, a beta that is found, leads the rate to R nats.
 
-    min over the model of D subject to mean KL = R, as in Alemi et al. (2018, section 4), by the method of
+    min over the model of D subject to mean KL = R, as in Alemi et al. (2018), by the method of
     multipliers instead of a penalty. Its target is R.
     """
 
@@ -121,6 +123,6 @@ class TargetRate(Led, KL):
 class Geco(Led, Distortion):
     """lambda (D - target), beside a KL of weight 1: the least rate at a given distortion.
 
-    GECO (Rezende & Viola, 2018, algorithm 1), with the distortion, nats per image, as the
+    GECO (Rezende & Viola, 2018), with the distortion, nats per image, as the
     constraint, and Adam's mean over the steps in place of the paper's moving average.
     """

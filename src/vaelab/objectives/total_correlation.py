@@ -16,7 +16,7 @@ from vaelab.types import LatentStats
 
 
 class TotalCorrelation(Term):
-    """(beta - 1) TC, beside the ELBO: the beta-TC-VAE (Chen et al., 2018, eq. 4 with alpha = gamma = 1).
+    """(beta - 1) TC, beside the ELBO: the beta-TC-VAE (Chen et al., 2018, with alpha = gamma = 1).
 
     TC = KL(q(z) || prod_d q(z_d)) is estimated from the batch (:func:`vaelab.estimators.total_correlation`).
     The term itself, which is reported, is that estimate in nats: to be read with "mss" alone, and biased low
@@ -69,7 +69,7 @@ class Discriminator(nn.Sequential):
 
 
 class FactorTotalCorrelation(Term):
-    """gamma TC, beside the ELBO, by a discriminator: FactorVAE (Kim & Mnih, 2018, eq. 2 and 3).
+    """gamma TC, beside the ELBO, by a discriminator: FactorVAE (Kim & Mnih, 2018).
 
     A network with one output, the logit of D(z), learns to tell z ~ q(z) from z whose dimensions were
     permuted among images, z ~ prod_d q(z_d). TC = E_q(z) log D(z) / (1 - D(z)) = the mean logit, in nats,

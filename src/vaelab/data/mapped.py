@@ -1,0 +1,99 @@
+"""Sets too large for memory: images in an uncompressed file, mapped so that a batch reads what it holds.
+
+The published files of such sets are compressed in a way that gives no single image: an .npz is one stream
+from its beginning, and HDF5's own choice of chunks cuts thousands of images into tiles (see
+:mod:`vaelab.data.shapes3d`). They are therefore written out once, and the copy is kept.
+"""
+
+import hashlib
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab.errors import UserError
+from vaelab.files import remove_temporary, replacing
+
+
+class MappedImages:
+    """The images of an .npy file of bytes (N, ...) as a lazy image set: (B,) gives (B, C, H, W).
+
+    As uint8 the file's rows are the images; as bool, eight pixels lie in a byte (``numpy.packbits``). The
+    file is mapped anew at every access, in a fraction of a millisecond: nothing is held open, and a copy of
+    this object for another process copies no images.
+    """
+
+    def __init__(self, file: Path, image_shape: Sequence[int], dtype: torch.dtype) -> None:
+        self.file = file
+        self.shape = (len(self._rows()), *image_shape)
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        rows = self._rows()[index.numpy()]
+        if self.dtype == torch.bool:
+            rows = np.unpackbits(rows, axis=1, count=math.prod(self.shape[1:])).view(np.bool_)
+        return torch.from_numpy(rows).view(len(index), *self.shape[1:])
+
+    def _rows(self) -> np.ndarray:
+        return np.load(self.file, mmap_mode="r")
+
+
+def written_out(
+    source: Path, folder: Path, shape: tuple[int, ...], blocks: Callable[[], Iterator[np.ndarray]]
+) -> Path:
+    """An .npy file in ``folder`` with the bytes that ``blocks()`` gives, block by block, made once.
+
+    Its name holds a digest of the place, size and time of ``source``: another file never passes for it. Of
+    the processes that want it at the same time one writes and the others wait; it is there whole or not at
+    all.
+
+    Args:
+        source: the file that the blocks are read from.
+        folder: where to write.
+        shape: of all blocks together, (N, ...).
+        blocks: uint8 arrays (B, ...) in order, B adding up to N.
+
+    Raises:
+        UserError: if ``folder`` cannot be written to, or is too small.
+    """
+    from filelock import FileLock
+
+    status = source.stat()
+    identity = f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    target = folder / f"{source.stem}-{digest}.npy"
+    if target.exists():  # asked before the lock: the folder may be one that is only read
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".written_out.lock"):
+            if not target.exists():
+                remove_temporary(folder)  # of processes that were killed while they wrote
+                _write(target, shape, blocks())
+    except OSError as error:
+        size = math.prod(shape) / 1e9
+        raise UserError(
+            f"{target} ({size:.1f} GB, the images of {source.name} uncompressed) cannot be written: "
+            f"{error.strerror or error}. Set data.root to a folder with room."
+        ) from None
+    return target
+
+
+def _write(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """Write by plain calls: on a full disk these raise an error, where writing to a map kills the process."""
+    from tqdm import tqdm
+
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    bar = tqdm(total=shape[0], desc=f"writing {target.name}", unit=" images", disable=not sys.stderr.isatty())
+    with replacing(target) as temporary, temporary.open("wb") as stream, bar:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block).data)
+            bar.update(len(block))

@@ -1,0 +1,87 @@
+"""Paths between held-out codes, of a model whose decoder is linear or jumps."""
+
+import math
+
+import pytest
+import torch
+from planted_run import FakeRun, codes, model_with
+from torch import Tensor, nn
+
+from builders import random
+from vaelab.evaluation.interpolation import Interpolation, mean_and_error
+
+NAMES = [
+    f"{measure}_{path}{suffix}"
+    for measure in ("path_length", "detour", "longest_step")
+    for path in ("linear", "spherical")
+    for suffix in ("", "_standard_error")
+]
+
+
+def linear(dimensions: int = 4) -> nn.Linear:
+    decoder = nn.Linear(dimensions, 9, bias=False)
+    nn.init.normal_(decoder.weight, generator=random(3))
+    return decoder
+
+
+def test_a_linear_decoder_has_its_closed_form(monkeypatch):
+    monkeypatch.setattr("vaelab.evaluation.interpolation.CHUNK", 7)
+    decoder, z = linear(), torch.randn(41, 4, generator=random())
+    found = Interpolation(pairs=100)(FakeRun(model_with(decoder), {"test": codes(z)}))
+    metrics, protocol = found["metrics"], found["protocol"]
+    assert list(metrics) == NAMES
+    moves = (z[1:40:2] - z[0:40:2]) @ decoder.weight.T
+    lengths = moves.detach().square().sum(-1)
+    assert metrics["path_length_linear"] == pytest.approx(lengths.mean().item(), rel=1e-3)
+    error = lengths.std() / math.sqrt(20)
+    assert metrics["path_length_linear_standard_error"] == pytest.approx(error.item(), rel=1e-3)
+    assert metrics["detour_linear"] == pytest.approx(1, rel=1e-4)
+    assert metrics["detour_spherical"] > 1.01
+    assert metrics["longest_step_linear"] == pytest.approx(1, rel=1e-4)
+    assert metrics["longest_step_spherical"] > 1.01
+    assert protocol["pairs"] == 20
+    assert protocol["features"] == "pixels"
+
+
+def test_features_and_the_number_of_pairs_are_those_asked_for():
+    decoder, z = linear(), torch.randn(40, 4, generator=random())
+    evaluation = Interpolation(pairs=5, features=First())
+    found = evaluation(FakeRun(model_with(decoder), {"test": codes(z)}))
+    moves = (z[1:10:2] - z[0:10:2]) @ decoder.weight[:2].T
+    expected = moves.detach().square().sum(-1).mean().item()
+    assert found["metrics"]["path_length_linear"] == pytest.approx(expected, rel=1e-3)
+    assert (found["protocol"]["pairs"], found["protocol"]["features"]) == (5, "First")
+
+
+class First(nn.Module):
+    """The first two pixels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :2]
+
+
+def test_a_decoder_that_jumps_has_a_longer_step_than_one_that_does_not():
+    z = torch.randn(200, 4, generator=random())
+    decoder = linear()
+    smooth = Interpolation()(FakeRun(model_with(decoder), {"test": codes(z)}))["metrics"]
+    steep = nn.Sequential(decoder, Steep())
+    jumping = Interpolation()(FakeRun(model_with(steep), {"test": codes(z)}))["metrics"]
+    for path in ("linear", "spherical"):
+        assert jumping[f"longest_step_{path}"] > 2 * smooth[f"longest_step_{path}"]
+
+
+class Steep(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (20 * x).tanh()
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_fewer_than_two_pairs_have_no_mean(n):
+    found = Interpolation()(FakeRun(model_with(linear()), {"test": codes(torch.randn(n, 4))}))
+    assert list(found["metrics"]) == NAMES
+    assert all(math.isnan(value) for value in found["metrics"].values())
+
+
+def test_what_is_undefined_is_left_out_of_a_mean():
+    found = mean_and_error("x", torch.tensor([1.0, torch.nan, 3.0]))
+    assert found == {"x": 2.0, "x_standard_error": pytest.approx(1.0)}

@@ -1,0 +1,226 @@
+"""Sample quality and probes of runs whose answers are known."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from builders import ae, random, vae
+from cli_runner import Result
+from quality_runs import corners, linear_vae, run_of
+from vaelab.data.images import ImageSet
+from vaelab.errors import UserError
+from vaelab.evaluation.quality import Probes, SampleQuality, decoded, prior_images, quality_of
+from vaelab.evaluation.run import NotApplicable, TrainedRun
+from vaelab.quality import features
+from vaelab.quality.features import FeatureNetwork
+
+PIXELS = FeatureNetwork("pixels", lambda x: x.flatten(1))
+SPREAD = torch.tensor([1.0, 0.5, 2.0])  # standard deviations of the pixels
+N = 4000
+
+
+def gaussian_images(number: int, seed: int) -> ImageSet:
+    return ImageSet(SPREAD * torch.randn(number, 1, 1, 3, generator=random(seed)))
+
+
+def measured(tmp_path: Path, share: Tensor, spread_of_z: Tensor, weight: Tensor) -> dict[str, float]:
+    """Of a model whose codes z ~ q(z) are N(0, spread_of_z^2), ``share`` of that variance their means'."""
+    gain = share.sqrt() * spread_of_z / SPREAD
+    model = linear_vae(gain, (1 - share).sqrt() * spread_of_z, weight)
+    run = run_of(tmp_path, gaussian_images(N, 0), gaussian_images(N, 1), model)
+    return SampleQuality(features=PIXELS)(run)["metrics"]
+
+
+def test_the_distances_of_a_linear_model_have_closed_forms(tmp_path):
+    share, weight = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([2.0, 0.4, 1.0])
+    z = torch.tensor([0.5, 2.0, 1.0])
+    found = measured(tmp_path, share, z, weight)
+
+    def closed(spread: Tensor) -> float:
+        return float((spread - SPREAD).square().sum())
+
+    prior, posterior = closed(weight), closed(weight * z)
+    assert found["fid_prior"] == pytest.approx(prior, rel=0.12)
+    assert found["fid_posterior"] == pytest.approx(posterior, rel=0.12)
+    assert found["fid_reconstructions"] == pytest.approx(closed(weight * z * share.sqrt()), rel=0.12)
+    assert found["fid_difference"] == found["fid_prior"] - found["fid_posterior"]
+    assert found["fid_data"] < 0.02
+
+
+def test_without_holes_there_is_no_difference(tmp_path):
+    share = torch.tensor([0.9, 0.5, 0.2])
+    found = measured(tmp_path, share, torch.ones(3), SPREAD)  # q(z) = p(z), and the model is the data
+    floor = 0.02
+    assert found["fid_prior"] < floor
+    assert abs(found["fid_difference"]) < floor
+    assert found["fid_reconstructions"] > 20 * floor  # though the posterior means do spread less
+    assert abs(found["kid_prior"]) < 4 * found["kid_prior_error"]
+    assert found["density"] == pytest.approx(1, abs=0.05)
+    assert found["coverage"] == pytest.approx(0.969, abs=0.01)
+    assert min(found["precision"], found["recall"]) > 0.95
+
+
+def test_the_prior_of_a_deterministic_model_has_a_number(tmp_path):
+    images = ImageSet(torch.rand(40, 1, 4, 4, generator=random()))
+    found = SampleQuality(features=PIXELS)(run_of(tmp_path, images, images, ae()))["metrics"]
+    assert found["fid_posterior"] == pytest.approx(found["fid_reconstructions"], rel=1e-9)
+    assert all(math.isfinite(value) for name, value in found.items() if name != "kid_prior_error")
+    assert math.isnan(found["kid_prior_error"])  # one subset
+
+
+def test_other_real_images_are_of_validation_first(tmp_path):
+    train, test = gaussian_images(60, 0), gaussian_images(30, 1)
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    quality = SampleQuality(features=PIXELS)
+    for val_size, words in ((30, "30 validation"), (20, "30 training"), (40, "30 validation")):
+        run = run_of(tmp_path, train, test, model, val_size=val_size)
+        result = quality(run)
+        assert words in result["protocol"]["fid_data"]
+        split = "val" if "validation" in words else "train"
+        expected = quality_of(run.images(split, 30), test.x, PIXELS)["fid"]
+        assert result["metrics"]["fid_data"] == pytest.approx(expected)
+    few = quality(run_of(tmp_path, gaussian_images(29, 0), test, model))
+    assert math.isnan(few["metrics"]["fid_data"])
+    assert "undefined" in few["protocol"]["fid_data"]
+
+
+def test_as_many_samples_as_images():
+    with pytest.raises(ValueError, match="one shape"):
+        quality_of(torch.rand(5, 1, 1, 3), torch.rand(6, 1, 1, 3), PIXELS)
+    with pytest.raises(UserError, match="images is 1"):
+        SampleQuality(images=1)
+    with pytest.raises(UserError, match="draws is 0"):
+        SampleQuality(draws=0)
+
+
+def test_samples_of_one_mode_are_precise_and_recall_half():
+    reference = torch.rand(200, 1, 1, 3, generator=random())
+    samples = torch.rand(200, 1, 1, 3, generator=random(1))
+    reference[100:] += 10
+    found = quality_of(samples, reference, PIXELS)
+    assert found["precision"] > 0.7
+    assert found["recall"] == pytest.approx(0.5, abs=0.06)
+    assert found["coverage"] == pytest.approx(0.5, abs=0.06)
+    # whatever the order of the images
+    assert found["fid"] == pytest.approx(quality_of(samples, reference.flip(0), PIXELS)["fid"])
+
+
+def test_features_that_are_not_finite_leave_all_undefined():
+    x = torch.rand(8, 1, 1, 3)
+    assert all(
+        math.isfinite(value) for name, value in quality_of(x, x, PIXELS).items() if name != "kid_error"
+    )
+    assert all(math.isnan(value) for value in quality_of(x / 0, x, PIXELS).values())
+
+
+def test_prior_images_are_reproducible_and_no_part_repeats(monkeypatch):
+    monkeypatch.setattr("vaelab.evaluation.quality.CHUNK", 4)
+    model = vae().eval()
+    images = torch.cat(list(prior_images(model, 10)))
+    assert len(images) == len(images.flatten(1).unique(dim=0)) == 10
+    assert torch.equal(images, torch.cat(list(prior_images(model, 10))))
+    assert not torch.equal(images, torch.cat(list(prior_images(model, 10, seed=1))))
+    assert not torch.equal(images, torch.cat(list(prior_images(model, 10, draw=1))))
+
+
+def test_the_error_is_that_of_the_mean_over_draws(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    images, number = gaussian_images(60, 0), 60
+    run = run_of(tmp_path, images, images, model)
+    draws = [
+        quality_of(torch.cat(list(prior_images(model, number, draw=draw))), images.x, PIXELS)["fid"]
+        for draw in range(4)
+    ]
+    found = SampleQuality(features=PIXELS, draws=4)(run)["metrics"]
+    assert found["fid_prior"] == pytest.approx(np.mean(draws))
+    assert found["fid_prior_error"] == pytest.approx(np.std(draws, ddof=1) / 2)
+    once = SampleQuality(features=PIXELS, draws=1)(run)["metrics"]
+    assert once["fid_prior"] == draws[0]
+    assert math.isnan(once["fid_prior_error"])
+
+
+def test_labels_go_with_their_codes(monkeypatch):
+    monkeypatch.setattr("vaelab.evaluation.quality.CHUNK", 2)
+    model = SimpleNamespace(decode=lambda z, y: z if y is None else z + y[:, None])
+    z, y = torch.zeros(5, 1), torch.arange(5)
+    assert torch.cat(list(decoded(model, z, y, torch.device("cpu")))).flatten().tolist() == [0, 1, 2, 3, 4]
+    assert torch.cat(list(decoded(model, z, None, torch.device("cpu")))).sum() == 0
+
+
+def test_a_run_from_disk(vae_run: Result, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "STEPS", 30)
+    run = TrainedRun(vae_run.folder, vae_run.record, tmp_path, quiet=True)
+    result = SampleQuality(images=60)(run)
+    assert set(result["metrics"]) == {
+        *("fid_prior", "fid_posterior", "fid_reconstructions", "fid_data", "fid_difference"),
+        "fid_prior_error",
+        *("kid_prior", "kid_prior_error", "precision", "recall", "density", "coverage"),
+    }
+    assert result["metrics"]["fid_data"] < result["metrics"]["fid_prior"]  # two epochs teach little
+    protocol = result["protocol"]
+    assert protocol["features"].startswith("classifier-digits-")
+    assert protocol["samples"] == 60
+    assert "60 training" in protocol["fid_data"]  # the run has 32 validation images
+    assert all(isinstance(value, str | int) for value in protocol.values())
+    assert SampleQuality(images=60)(run)["metrics"] == pytest.approx(result["metrics"], nan_ok=True)
+    probes = Probes()(run)
+    assert probes["metrics"]["probe_accuracy"] > 0.15
+    assert probes["protocol"]["train"] == 64
+
+
+def planted_codes(number: int, seed: int) -> ImageSet:
+    """The first pixel's sign is a label and a factor, the second factor is nowhere in the image."""
+    x = torch.randn(number, 1, 1, 3, generator=random(seed))
+    y = (x[:, 0, 0, 0] > 0).long()
+    x[:, 0, 0, 0] += 2 * x[:, 0, 0, 0].sign()
+    factors = torch.stack([y, torch.randint(2, (number,), generator=random(seed + 100))], dim=1)
+    return ImageSet(x, y, factors)
+
+
+def test_probes_read_what_the_codes_hold(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    train, test = planted_codes(300, 0), planted_codes(400, 1)
+    names = ("sign", "nothing")
+    both = Probes()(run_of(tmp_path, train, test, model, factor_names=names))
+    found = both["metrics"]
+    assert found["probe_accuracy"] == found["probe_accuracy_sign"] > 0.99
+    assert found["knn_accuracy"] == found["knn_accuracy_sign"] > 0.99
+    error = math.sqrt(0.25 / 400)
+    assert abs(found["probe_accuracy_nothing"] - 0.5) < 4 * error
+    assert abs(found["knn_accuracy_nothing"] - 0.5) < 4 * error
+    assert abs(found["majority_accuracy"] - 0.5) < 4 * error
+    assert both["protocol"]["classes"] == "labels"
+
+    train, test = ImageSet(train.x, factors=train.factors), ImageSet(test.x, factors=test.factors)
+    factors = Probes()(run_of(tmp_path, train, test, model, factor_names=names))
+    mean = (found["probe_accuracy_sign"] + found["probe_accuracy_nothing"]) / 2
+    assert factors["metrics"]["probe_accuracy"] == pytest.approx(mean)
+    assert factors["protocol"]["classes"] == "factors, mean over sign, nothing"
+    limited = Probes(train=50, test=20)(run_of(tmp_path, train, test, model, factor_names=names))
+    assert (limited["protocol"]["train"], limited["protocol"]["test"]) == (50, 20)
+
+
+def test_values_of_factors_need_not_be_whole_but_few(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    train, test = planted_codes(300, 0), planted_codes(100, 1)
+    sets = []
+    for images in (train, test):
+        quantity = torch.rand(len(images), 1, generator=random())
+        sets.append(ImageSet(images.x, factors=torch.cat([images.factors[:, :1] / 3, quantity], dim=1)))
+    result = Probes()(run_of(tmp_path, *sets, model, factor_names=("third", "quantity")))
+    assert result["metrics"]["probe_accuracy"] == result["metrics"]["probe_accuracy_third"] > 0.98
+    assert result["protocol"]["factors"] == "third"
+    sets = [ImageSet(images.x, factors=images.factors[:, 1:]) for images in sets]
+    with pytest.raises(NotApplicable):
+        Probes()(run_of(tmp_path, *sets, model, factor_names=("quantity",)))
+
+
+def test_without_classes_there_is_nothing_to_probe(tmp_path):
+    images = ImageSet(corners(20).x)
+    with pytest.raises(NotApplicable, match="neither labels nor factors"):
+        Probes()(run_of(tmp_path, images, images, vae(image_shape=(1, 8, 8))))
