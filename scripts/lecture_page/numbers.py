@@ -12,7 +12,7 @@ import torch
 from lecture_page.questions import QUESTIONS, Question
 from vaelab.evaluation.run import SEED, TrainedRun
 from vaelab.holes import hole_rate
-from vaelab.randomness import rows
+from vaelab.randomness import normal_rows
 from vaelab.results import finite
 from vaelab.sweeps import sweep_records
 
@@ -61,7 +61,7 @@ def hole_rate_fitted(run: TrainedRun) -> float:
     """The hole rate of draws from a Gaussian with the codes' mean and covariance, not from the prior."""
     z = run.codes("test").z
     root = torch.linalg.cholesky(torch.cov(z.T))
-    return hole_rate(z, z.mean(0) + rows(SEED, "lecture/fitted", *z.shape) @ root.T).item()
+    return hole_rate(z, z.mean(0) + normal_rows(0, *z.shape, SEED, "lecture/fitted") @ root.T).item()
 
 
 def images_per_code(run: TrainedRun) -> float:

@@ -8,7 +8,7 @@ from vaelab.errors import UserError
 from vaelab.evaluation.run import SEED, NotApplicable, TrainedRun
 from vaelab.gradients import compare_estimators
 from vaelab.posteriors import DiagonalGaussian
-from vaelab.randomness import rows
+from vaelab.randomness import normal_rows
 
 
 class GradientVariance:
@@ -49,11 +49,11 @@ class GradientVariance:
         x = run.images("test", self.images).to(run.device)
         y = None if codes.y is None else codes.y.to(run.device)
         loc, scale = codes.loc.to(run.device), codes.scale.to(run.device)
-        noise = rows(SEED, "evaluation/gradients", draws * number, run.model.latent_dim)
+        noise = normal_rows(0, draws * number, run.model.latent_dim, SEED, "evaluation/gradients")
         noise = noise.unflatten(0, (draws, number)).to(run.device)
 
         def distortion(z: Tensor) -> Tensor:
-            return run.model.distortion(x, z, y)
+            return -run.model.log_likelihood(x, z, y)
 
         found = compare_estimators(distortion, loc, scale, noise, self.samples)
         mean = {name: value.double().mean().item() for name, value in found._asdict().items()}

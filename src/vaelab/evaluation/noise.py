@@ -4,16 +4,18 @@ from typing import Any
 
 from torch import Tensor
 
+from vaelab.codes import Codes
 from vaelab.errors import UserError
-from vaelab.evaluation.run import SEED, Codes, TrainedRun
-from vaelab.randomness import rows
+from vaelab.evaluation.run import SEED, TrainedRun
+from vaelab.randomness import normal_rows
 
 
 def code_noise(codes: Codes, size: float, draws: int) -> Tensor:
     """``size`` s eps: (N, draws, D); s, the standard deviation of the aggregate posterior, as below."""
     number, dimensions = codes.loc.shape
     spread = (codes.loc.var(0, correction=0) + codes.scale.square().mean(0)).sqrt()
-    return size * spread * rows(SEED, "evaluation/noise", number, draws * dimensions).view(number, draws, -1)
+    noise = normal_rows(0, number, draws * dimensions, SEED, "evaluation/noise")
+    return size * spread * noise.view(number, draws, -1)
 
 
 class NoiseTest:
@@ -48,7 +50,7 @@ class NoiseTest:
         y = None if codes.y is None else codes.y.to(run.device)
 
         def distortion(z: Tensor) -> Tensor:
-            return run.model.distortion(x, z.to(run.device), y)
+            return -run.model.log_likelihood(x, z.to(run.device), y)
 
         quiet = distortion(codes.loc[None])
         gaps = (distortion(z.transpose(0, 1)) - quiet).mean(0).double()
