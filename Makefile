@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check benchmark clean
+.PHONY: help setup demo lecture test check benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo: $(READY) ## run a beta sweep on embedded data (about a minute after the in
 # process has nothing left. More than four processes would make these fixtures more often than they save.
 test: $(READY) ## run the tests, a process per core
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+lecture: $(READY) ## the lecture's experiments, and its page docs/lecture.md (about ten minutes)
+	$(BIN)/python scripts/lecture.py
 
 check: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

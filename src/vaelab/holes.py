@@ -25,6 +25,11 @@ def nearest_distance(x: Tensor, reference: Tensor, leave_out_own: bool = False) 
     return torch.cat(found)
 
 
+def distance_threshold(z: Tensor, tail: float = TAIL) -> Tensor:
+    """Where a hole begins: only ``tail`` of the codes z (N, D) are this far from all others. -> ()."""
+    return nearest_distance(z, z, leave_out_own=True).quantile(1 - tail)
+
+
 def hole_rate(z: Tensor, z_prior: Tensor, tail: float = TAIL) -> Tensor:
     """The share of prior draws farther from q(z) than all but ``tail`` of fresh z: (N, D), (M, D) -> ().
 
@@ -34,8 +39,7 @@ def hole_rate(z: Tensor, z_prior: Tensor, tail: float = TAIL) -> Tensor:
     """
     if len(z) < 2 or not len(z_prior) or not (z.isfinite().all() and z_prior.isfinite().all()):
         return z.new_tensor(torch.nan)
-    threshold = nearest_distance(z, z, leave_out_own=True).quantile(1 - tail)
-    return (nearest_distance(z_prior, z) > threshold).to(z.dtype).mean()
+    return (nearest_distance(z_prior, z) > distance_threshold(z, tail)).to(z.dtype).mean()
 
 
 def low_density_rate(
