@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -68,7 +69,7 @@ def measured(question: Question, outputs: Path) -> dict[str, dict[str, object]]:
     return values
 
 
-def draw(question: Question, runs: object, values: object) -> None:
+def draw(question: Question, runs: Any, values: Any) -> None:
     """docs/images/lecture/<name>.png, in 256 colours, which halves it."""
     from PIL import Image
 

@@ -61,7 +61,9 @@ def hole_rate_fitted(run: TrainedRun) -> float:
     """The hole rate of draws from a Gaussian with the codes' mean and covariance, not from the prior."""
     z = run.codes("test").z
     root = torch.linalg.cholesky(torch.cov(z.T))
-    return hole_rate(z, z.mean(0) + normal_rows(0, *z.shape, SEED, "lecture/fitted") @ root.T).item()
+    return hole_rate(
+        z, z.mean(0) + normal_rows(0, len(z), z.shape[1], SEED, "lecture/fitted") @ root.T
+    ).item()
 
 
 def images_per_code(run: TrainedRun) -> float:

@@ -144,9 +144,15 @@ QUESTIONS = (
     ),
     Question(
         "structure",
-        ("0.01", "1", "8"),
-        ("mig", "probe_accuracy", "majority_accuracy", "hole_rate", "mse", "rate", "active_units"),
-        (),
+        ("0.01", "1", "20"),
+        ("mig", "probe_accuracy_x", "probe_accuracy_y", "probe_accuracy_shape", "hole_rate", "mse", "rate"),
+        (
+            *((f"20/probe_accuracy_{place}", f"1.3 * 1/probe_accuracy_{place}") for place in "xy"),
+            ("1/probe_accuracy_shape", "20/probe_accuracy_shape"),
+            ("0.01/hole_rate", "1/hole_rate", "3 * 20/hole_rate"),
+            ("20/mse", "1/mse", "0.01/mse"),
+            *(("0.1", f"{beta}/mig") for beta in ("0.01", "1", "20")),
+        ),
         evaluated=True,
     ),
 )  # fmt: skip

@@ -36,13 +36,14 @@ def encoded(model: Autoencoder, images: ImageSet, limit: int | None = None, stre
         posteriors.append([part.cpu() for part in q])
         samples.append(model.posterior.sample(q, noise[None, index].to(q.loc))[0].cpu())
     q = type(q)._make(map(torch.cat, zip(*posteriors, strict=True)))
-    known = (None if values is None else values[:n] for values in (images.y, images.factors))
-    return Codes(q.loc, q.scale, torch.cat(samples), *known, q)
+    y, factors = (None if values is None else values[:n] for values in (images.y, images.factors))
+    return Codes(q.loc, q.scale, torch.cat(samples), y, factors, q)
 
 
 def codes_of(model: Autoencoder, images: ImageSet, limit: int | None = None) -> Codes:
     """The same, without the images whose code is not finite: what can be drawn."""
     codes = encoded(model, images, limit)
     keep = (codes.loc.isfinite() & codes.z.isfinite()).all(-1)
-    kept = (None if values is None else values[keep] for values in codes[:-1])
-    return Codes(*kept, type(codes.q)._make(part[keep] for part in codes.q))
+    y, factors = (None if values is None else values[keep] for values in (codes.y, codes.factors))
+    q = type(codes.q)._make(part[keep] for part in codes.q)
+    return Codes(codes.loc[keep], codes.scale[keep], codes.z[keep], y, factors, q)

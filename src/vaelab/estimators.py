@@ -199,8 +199,8 @@ def mmd(x: Values, y: Values, kernel: Kernel, biased: bool = False) -> Tensor:
     keeps them, and is the squared distance of two means, never below 0 (the V-statistic).
     """
     x, y = _tensors(x, y)
-    tables = (kernel(squared_distances(a, b)) for a, b in ((x, x), (y, y), (x, y)))
-    return mmd_of_tables(*tables, biased=biased)
+    xx, yy, xy = (kernel(squared_distances(a, b)) for a, b in ((x, x), (y, y), (x, y)))
+    return mmd_of_tables(xx, yy, xy, biased)
 
 
 def mmd_of_tables(xx: Tensor, yy: Tensor, xy: Tensor, biased: bool = False) -> Tensor:

@@ -223,7 +223,7 @@ class LitAutoencoder(pl.LightningModule):
 
     def _images(self, batch: Batch) -> Tensor:
         """In the model's precision, or their own where it is the higher: half would round grey levels."""
-        return batch.x.to(torch.promote_types(batch.x.dtype, self.dtype))
+        return batch.x.to(torch.promote_types(batch.x.dtype, next(self.model.parameters()).dtype))
 
     def _noise_of(self, split: str, batch: Batch) -> Noise:
         """The noise that belongs to these images of this split, from a table that grows as needed."""
