@@ -149,7 +149,8 @@ def beta(runs: Runs, values: Values) -> Any:
             color=SERIES[i % len(SERIES)], markersize=4, linewidth=1.1, label=f"β {key}",
         )  # fmt: skip
     dress(bars, xlabel="latent dimension, sorted", ylabel="KL, nats per image", title="KL per dimension")
-    bars.legend(fontsize=7.5, frameon=False)
+    bars.set_ylim(top=1.3 * bars.get_ylim()[1])  # room for the legend
+    bars.legend(fontsize=7.5, frameon=False, ncols=3, loc="upper right")
     return figure
 
 
