@@ -161,6 +161,7 @@ def test_the_codes_are_the_posteriors_of_the_images(run_folder):
         (["eval.latent_space.imges=3"], "Did you mean 'eval.latent_space.images'?"),
         (["froce=true"], "Did you mean 'force'?"),
         (["force=3"], "force=3 does not fit: it must be true or false."),
+        (["log=3"], "log=3 does not fit: it must be true or false."),
         (["device=gpu0"], "device=gpu0 can't be used here"),
         (["--config-dir=/nowhere"], "there is no such folder"),
         (["+eval.mine.images=3"], "eval.mine names no class"),

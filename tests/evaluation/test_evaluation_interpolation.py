@@ -14,7 +14,7 @@ NAMES = [
     f"{measure}_{path}{suffix}"
     for measure in ("path_length", "detour", "longest_step")
     for path in ("linear", "spherical")
-    for suffix in ("", "_standard_error")
+    for suffix in ("", "_se")
 ]
 
 
@@ -34,7 +34,7 @@ def test_a_linear_decoder_has_its_closed_form(monkeypatch):
     lengths = moves.detach().square().sum(-1)
     assert metrics["path_length_linear"] == pytest.approx(lengths.mean().item(), rel=1e-3)
     error = lengths.std() / math.sqrt(20)
-    assert metrics["path_length_linear_standard_error"] == pytest.approx(error.item(), rel=1e-3)
+    assert metrics["path_length_linear_se"] == pytest.approx(error.item(), rel=1e-3)
     assert metrics["detour_linear"] == pytest.approx(1, rel=1e-4)
     assert metrics["detour_spherical"] > 1.01
     assert metrics["longest_step_linear"] == pytest.approx(1, rel=1e-4)
@@ -84,4 +84,4 @@ def test_fewer_than_two_pairs_have_no_mean(n):
 
 def test_what_is_undefined_is_left_out_of_a_mean():
     found = mean_and_error("x", torch.tensor([1.0, torch.nan, 3.0]))
-    assert found == {"x": 2.0, "x_standard_error": pytest.approx(1.0)}
+    assert found == {"x": 2.0, "x_se": pytest.approx(1.0)}

@@ -59,7 +59,7 @@ def test_without_holes_there_is_no_difference(tmp_path):
     assert found["fid_prior"] < floor
     assert abs(found["fid_difference"]) < floor
     assert found["fid_reconstructions"] > 20 * floor  # though the posterior means do spread less
-    assert abs(found["kid_prior"]) < 4 * found["kid_prior_error"]
+    assert abs(found["kid_prior"]) < 4 * found["kid_prior_se"]
     assert found["density"] == pytest.approx(1, abs=0.05)
     assert found["coverage"] == pytest.approx(0.969, abs=0.01)
     assert min(found["precision"], found["recall"]) > 0.95
@@ -69,8 +69,8 @@ def test_the_prior_of_a_deterministic_model_has_a_number(tmp_path):
     images = ImageSet(torch.rand(40, 1, 4, 4, generator=random()))
     found = SampleQuality(features=PIXELS)(run_of(tmp_path, images, images, ae()))["metrics"]
     assert found["fid_posterior"] == pytest.approx(found["fid_reconstructions"], rel=1e-9)
-    assert all(math.isfinite(value) for name, value in found.items() if name != "kid_prior_error")
-    assert math.isnan(found["kid_prior_error"])  # one subset
+    assert all(math.isfinite(value) for name, value in found.items() if name != "kid_prior_se")
+    assert math.isnan(found["kid_prior_se"])  # one subset
 
 
 def test_other_real_images_are_of_validation_first(tmp_path):
@@ -112,9 +112,7 @@ def test_samples_of_one_mode_are_precise_and_recall_half():
 
 def test_features_that_are_not_finite_leave_all_undefined():
     x = torch.rand(8, 1, 1, 3)
-    assert all(
-        math.isfinite(value) for name, value in quality_of(x, x, PIXELS).items() if name != "kid_error"
-    )
+    assert all(math.isfinite(value) for name, value in quality_of(x, x, PIXELS).items() if name != "kid_se")
     assert all(math.isnan(value) for value in quality_of(x / 0, x, PIXELS).values())
 
 
@@ -138,10 +136,10 @@ def test_the_error_is_that_of_the_mean_over_draws(tmp_path):
     ]
     found = SampleQuality(features=PIXELS, draws=4)(run)["metrics"]
     assert found["fid_prior"] == pytest.approx(np.mean(draws))
-    assert found["fid_prior_error"] == pytest.approx(np.std(draws, ddof=1) / 2)
+    assert found["fid_prior_se"] == pytest.approx(np.std(draws, ddof=1) / 2)
     once = SampleQuality(features=PIXELS, draws=1)(run)["metrics"]
     assert once["fid_prior"] == draws[0]
-    assert math.isnan(once["fid_prior_error"])
+    assert math.isnan(once["fid_prior_se"])
 
 
 def test_labels_go_with_their_codes(monkeypatch):
@@ -158,8 +156,8 @@ def test_a_run_from_disk(vae_run: Result, tmp_path, monkeypatch):
     result = SampleQuality(images=60)(run)
     assert set(result["metrics"]) == {
         *("fid_prior", "fid_posterior", "fid_reconstructions", "fid_data", "fid_difference"),
-        "fid_prior_error",
-        *("kid_prior", "kid_prior_error", "precision", "recall", "density", "coverage"),
+        "fid_prior_se",
+        *("kid_prior", "kid_prior_se", "precision", "recall", "density", "coverage"),
     }
     assert result["metrics"]["fid_data"] < result["metrics"]["fid_prior"]  # two epochs teach little
     protocol = result["protocol"]

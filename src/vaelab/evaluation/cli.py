@@ -15,7 +15,7 @@ from vaelab.paths import conf_dir
 PROGRAM = "vaelab-evaluate"
 CONTRACT = {
     "force": flag,
-    "wandb": flag,
+    "log": flag,
     "device": text,
     "threads": integer(1, also=(None,)),
     "udr.images": integer(2),

@@ -74,7 +74,7 @@ class ExPostQuality:
     """The quality of images E[x|z] with z from the ex-post density, not from the prior.
 
     :class:`~vaelab.evaluation.quality.SampleQuality`'s numbers of prior samples, of as many as there
-    are test images: ``fid_expost``, ``kid_expost`` with ``kid_error_expost``, ``precision_expost``,
+    are test images: ``fid_expost``, ``kid_expost`` with ``kid_expost_se``, ``precision_expost``,
     ``recall_expost``, ``density_expost``, ``coverage_expost``. So an autoencoder, whose codes follow no
     prior, can be sampled (Ghosh et al., 2020, section 4 and table 1).
 
@@ -104,7 +104,7 @@ class ExPostQuality:
         density = fit_density(run.codes("train", self.train_images).z, self.components, self.seed)
         samples = density_images(run.model, density, len(reference), self.seed)
         return {
-            "metrics": {f"{k}_expost": v for k, v in quality_of(samples, reference, network).items()},
+            "metrics": {expost(k): v for k, v in quality_of(samples, reference, network).items()},
             "protocol": {
                 "expost": "Gaussian mixture, full covariances, EM (Ghosh et al., 2020)",
                 "components": density.components,
@@ -113,3 +113,8 @@ class ExPostQuality:
                 "features": network.name,
             },
         }
+
+
+def expost(name: str) -> str:
+    """``fid`` -> ``fid_expost``; a standard error keeps its ending: ``kid_expost_se``."""
+    return f"{name.removesuffix('_se')}_expost{'_se' if name.endswith('_se') else ''}"

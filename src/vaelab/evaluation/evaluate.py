@@ -87,7 +87,7 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: torch.device) -
             }
             add(run.record, UDR, entry)
             write_record(run.folder, run.record)
-            if cfg.wandb:
+            if cfg.log:
                 send(run.record)
             print(f"{run.folder.name}: {in_words(entry)}", flush=True)
 
@@ -143,7 +143,7 @@ def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, 
             write_record(folder, record)  # at once: the next one may be interrupted
             new.append(name)
             print(f"  {name}: {in_words(entry)}", flush=True)
-        if new and cfg.wandb:
+        if new and cfg.log:
             send(record)
     return not failed
 

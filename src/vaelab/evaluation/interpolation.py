@@ -128,6 +128,6 @@ def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
     """The mean and its standard error, of the values that are not NaN; NaN of fewer than two."""
     kept = values[~values.isnan()].double()
     if len(kept) < 2:
-        return {name: math.nan, f"{name}_standard_error": math.nan}
+        return {name: math.nan, f"{name}_se": math.nan}
     error = kept.std() / len(kept) ** 0.5
-    return {name: kept.mean().item(), f"{name}_standard_error": error.item()}
+    return {name: kept.mean().item(), f"{name}_se": error.item()}

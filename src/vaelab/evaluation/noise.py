@@ -26,7 +26,7 @@ class NoiseTest:
     is measured in the spread of the model's own codes: a model can't lower its gap by codes far apart, and an
     autoencoder, which has no prior to set a scale, can be held against a VAE. Near 0: a neighbourhood of each
     code is decoded to the same image. So it is for a decoder that ignores z: read it beside ``shuffle_gap``.
-    ``noise_gap_standard_error`` is over the images.
+    ``noise_gap_se`` is over the images.
 
     Args:
         images: test images, the first so many (two at least).
@@ -57,7 +57,7 @@ class NoiseTest:
         return {
             "metrics": {
                 "noise_gap": gaps.mean().item(),
-                "noise_gap_standard_error": gaps.std().item() / number**0.5,
+                "noise_gap_se": gaps.std().item() / number**0.5,
             },
             "protocol": {
                 "noise": f"{self.size:g} standard deviations of the aggregate posterior, in every dimension",

@@ -27,7 +27,7 @@ MOST_CLASSES = 100  # values of a factor; one with more is a quantity, not a cla
 def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> dict[str, float]:
     """How close samples are to real images: as many of each, (N, C, H, W) floats, through the network.
 
-    ``fid``, ``kid`` with ``kid_error`` (its standard error), ``precision``, ``recall``, ``density``,
+    ``fid``, ``kid`` with ``kid_se`` (its standard error), ``precision``, ``recall``, ``density``,
     ``coverage``. All are NaN if a feature is not finite.
 
     Raises:
@@ -39,10 +39,10 @@ def quality_of(samples: Tensor, reference: Tensor, network: FeatureNetwork) -> d
 def quality_of_features(samples: Tensor, reference: Tensor) -> dict[str, float]:
     """The same of features, (N, d) each."""
     if not (samples.isfinite().all() and reference.isfinite().all()):
-        return dict.fromkeys(("fid", "kid", "kid_error", *Support._fields), math.nan)
+        return dict.fromkeys(("fid", "kid", "kid_se", *Support._fields), math.nan)
     kid, error = kernel_distance(samples, reference)
     overlap = support(reference, samples, K, K_DENSITY)
-    return {"fid": frechet_distance(samples, reference), "kid": kid, "kid_error": error, **overlap._asdict()}
+    return {"fid": frechet_distance(samples, reference), "kid": kid, "kid_se": error, **overlap._asdict()}
 
 
 def prior_images(model: Autoencoder, number: int, seed: int = 0, draw: int = 0) -> Iterator[Tensor]:
@@ -67,7 +67,7 @@ class SampleQuality:
     images, N; those of a conditional model have the labels in turn. Metrics:
 
     - ``fid_prior``: of z ~ p(z), mean over ``draws`` sets of N samples, with its standard error
-      ``fid_prior_error``: the noise of the samples, not that of the test images, which all runs share;
+      ``fid_prior_se``: the noise of the samples, not that of the test images, which all runs share;
     - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
     - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of
       holes, since it is 0 but for the noise of sampling where the aggregate posterior is the prior;
@@ -75,7 +75,7 @@ class SampleQuality:
       codes spread less than z ~ q(z|x), so that they say nothing of what prior samples could be;
     - ``fid_data``: of other real images, which a perfect model would get from as many samples; NaN where the
       run has not N more;
-    - ``kid_prior`` and its standard error ``kid_prior_error``, ``precision``, ``recall``, ``density``,
+    - ``kid_prior`` and its standard error ``kid_prior_se``, ``precision``, ``recall``, ``density``,
       ``coverage``: of the first set.
 
     Args:
@@ -126,13 +126,13 @@ class SampleQuality:
         others, baseline = other_images(run, number)
         fid = {
             "fid_prior": fmean(fids),
-            "fid_prior_error": stdev(fids) / math.sqrt(self.draws) if self.draws > 1 else math.nan,
+            "fid_prior_se": stdev(fids) / math.sqrt(self.draws) if self.draws > 1 else math.nan,
             "fid_posterior": frechet_distance(of_z, reference),
             "fid_reconstructions": frechet_distance(of_loc, reference),
             "fid_data": math.nan if others is None else frechet_distance(network(others), reference),
         }
         fid["fid_difference"] = fid["fid_prior"] - fid["fid_posterior"]
-        of_prior = {"kid_prior": quality["kid"], "kid_prior_error": quality["kid_error"]}
+        of_prior = {"kid_prior": quality["kid"], "kid_prior_se": quality["kid_se"]}
         overlap = {name: quality[name] for name in Support._fields}
         return {
             "metrics": fid | of_prior | overlap,
