@@ -14,6 +14,7 @@ from cli_runner import Result, process_put_back, trained
 from support.wandb_files import read_runs
 from support.wandb_home import wandb_home
 from vaelab.evaluation import cli
+from vaelab.evaluation.evaluate import in_words
 from vaelab.evaluation.run import NotApplicable, TrainedRun
 
 
@@ -180,6 +181,19 @@ def test_mistakes_are_told_in_a_line(run_folder, arguments, words):
     assert len(err.strip().splitlines()) <= 2
     assert out == ""
     assert (run_folder / "results.json").read_bytes() == before
+
+
+def test_a_line_of_numbers_has_their_standard_errors():
+    metrics = {
+        "fid": 13.3961,
+        "fid_se": 0.2211,
+        "kid": None,
+        "kid_se": None,
+        "vector": [1.0],
+        "phase_se": 2.0,
+    }
+    words = in_words({"metrics": metrics, "seconds": 1.26})
+    assert words == "fid 13.4 ± 0.22, kid undefined, phase_se 2 (1.3 s)"
 
 
 def test_an_unfinished_run_is_not_evaluated(run_folder, own):

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "eval/"
 UDR = "udr"
+ERROR = "_se"  # the ending of a metric that is another's standard error
 
 
 def evaluate_all(folders: Sequence[Path], cfg: DictConfig) -> bool:
@@ -180,13 +181,17 @@ def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
 
 
 def in_words(entry: Mapping[str, Any]) -> str:
-    """The scalar metrics in a line, or why there are none."""
+    """The scalar metrics in a line, each with its standard error, or why there are none."""
     if "skipped" in entry:
         return f"not for this run: {entry['skipped']}"
     numbers = {name: finite(value) for name, value in entry["metrics"].items() if not isinstance(value, list)}
-    parts = [
-        f"{name} {'undefined' if number is None else f'{number:.4g}'}" for name, number in numbers.items()
-    ]
+    parts = []
+    for name, number in numbers.items():
+        if name.endswith(ERROR) and name.removesuffix(ERROR) in numbers:
+            continue
+        error = numbers.get(name + ERROR)
+        margin = "" if error is None else f" ± {error:.2g}"
+        parts.append(f"{name} undefined" if number is None else f"{name} {number:.4g}{margin}")
     return f"{', '.join(parts)} ({entry['seconds']:.1f} s)"
 
 
