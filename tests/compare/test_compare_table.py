@@ -110,6 +110,7 @@ def with_health(beta: float, hole_rate: float, **changes: Any) -> dict[str, Any]
         "test/hole_rate": hole_rate,
         "test/shuffle_gap": 11.0,
         "eval/fid_prior": 13.4,
+        "eval/fid_prior_se": 0.2,
     }
     return record
 

@@ -17,7 +17,18 @@ from vaelab.tables import text_table
 BETA = "model.beta"
 SEED = "seed"
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
-NAMES = {**MAIN, "mutual_information": "MI", "hole_rate": "hole rate"}
+HEADLINES = ("mutual_information", "hole_rate")  # of latent health: beside the main ones
+NAMES = {
+    **MAIN,
+    "mutual_information": "MI",
+    "total_correlation": "TC",
+    "dimension_wise_kl": "dim-wise KL",
+    "aggregate_kl": "aggregate KL",
+    "hole_rate": "hole rate",
+    "shuffle_gap": "shuffle gap",
+    "prior_gap": "prior gap",
+    "aggregate_images": "images",
+}
 # A table of their own: the split of the rate, and how the decoder takes other z.
 HEALTH = (
     "mutual_information",
@@ -100,7 +111,7 @@ class Table:
         """
         found = self._measured(self.split)
         others = [name for name in found if name not in MAIN and name not in HEALTH]
-        return [*MAIN, *(name for name in NAMES if name in found and name not in MAIN), *others]
+        return [*MAIN, *(name for name in HEADLINES if name in found), *others]
 
     @property
     def health(self) -> list[str]:
@@ -110,8 +121,8 @@ class Table:
 
     @property
     def evaluated(self) -> list[str]:
-        """What ``vaelab-evaluate`` has measured of any run, without ``eval/``."""
-        return self._measured(EVALUATED)
+        """What ``vaelab-evaluate`` has measured of any run, without ``eval/``; standard errors left out."""
+        return [name for name in self._measured(EVALUATED) if not name.endswith("_se")]
 
     def _measured(self, split: str) -> list[str]:
         prefix = f"{split}/"
@@ -288,9 +299,9 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
     """Further tables: title, how to read it, metrics, split. Those that any run has something for."""
     health = (
         "Latent health",
-        "The rate splits into MI, I_q(x; z), total_correlation and dimension_wise_kl (Chen et al., 2018); "
-        "the last two sum to aggregate_kl, KL(q(z) || p(z)). Estimated with the exact mixture of the "
-        "posteriors of aggregate_images images, so MI is at most the log of their number. The hole rate is "
+        "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
+        "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact mixture "
+        "of these images' posteriors, so MI is at most the log of their number. The hole rate is "
         "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes. "
         "The gaps say by how many nats the distortion rises with another image's code (shuffle) and with "
         "the prior's.",
@@ -299,7 +310,7 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
     )
     evaluated = (
         "Evaluation",
-        "What vaelab-evaluate has measured; methods and sample sizes stand in each run's results.json.",
+        "What vaelab-evaluate has measured; methods, sample sizes and standard errors stand in each run's results.json.",
         table.evaluated,
         EVALUATED,
     )
