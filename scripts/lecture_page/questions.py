@@ -136,6 +136,8 @@ QUESTIONS = (
             ("annealed_vae-2/shuffle_gap", "3"),
             ("vae-2/objective", "annealed_vae-2/objective"),
             ("0.5", "annealed_vae-4/rate"),
+            ("free_bits_vae-4/objective", "1.1 * vae-4/objective"),
+            ("target_rate_vae-4/objective", "1.1 * vae-4/objective"),
             ("free_bits_vae-2/shuffle_gap", "3"),
             ("free_bits_vae-4/shuffle_gap", "3"),
             ("12", "target_rate_vae-4/rate", "8"),

@@ -38,8 +38,8 @@ def test_noise_costs_half_its_variance():
     for size in (0.5, 1.0):
         found = NoiseTest(images=2000, size=size)(run)["metrics"]
         exact = size**2 / 2 * spread.sum().item()
-        assert abs(found["noise_gap"] - exact) < 4 * found["noise_gap_standard_error"]
-        assert found["noise_gap_standard_error"] < 0.03 * exact
+        assert abs(found["noise_gap"] - exact) < 4 * found["noise_gap_se"]
+        assert found["noise_gap_se"] < 0.03 * exact
 
 
 def test_noise_costs_nothing_where_the_decoder_ignores_z():

@@ -300,8 +300,8 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
     health = (
         "Latent health",
         "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
-        "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact mixture "
-        "of these images' posteriors, so MI is at most the log of their number. The hole rate is "
+        "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact "
+        "mixture of these images' posteriors, so MI is at most the log of their number. The hole rate is "
         "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes. "
         "The gaps say by how many nats the distortion rises with another image's code (shuffle) and with "
         "the prior's.",
@@ -310,7 +310,8 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
     )
     evaluated = (
         "Evaluation",
-        "What vaelab-evaluate has measured; methods, sample sizes and standard errors stand in each run's results.json.",
+        "What vaelab-evaluate has measured; methods, sample sizes and standard errors stand in each run's "
+        "results.json.",
         table.evaluated,
         EVALUATED,
     )
