@@ -76,6 +76,25 @@ def rate_distortion() -> Part:
     )
 
 
+def latent_health() -> Part:
+    plots = {
+        "Mutual information against β": "mutual_information",
+        "Hole rate against β": "hole_rate",
+        "What another image's code costs, against β": "shuffle_gap",
+    }
+    return Part(
+        "Latent health",
+        "What a code says about its image, at most the rate; the share of prior samples where no code lies, "
+        "0.01 being none; by how many nats the decoder does worse with another image's code, nothing if it "
+        "ignores z.",
+        3,
+        [
+            wr.ScatterPlot(title=title, x=BETA, y=wr.SummaryMetric(f"test/{name}"), log_x=True)
+            for title, name in plots.items()
+        ],
+    )
+
+
 def kl_per_dimension() -> Part:
     return Part(
         "KL per dimension",
@@ -147,7 +166,15 @@ def comparison() -> Part:
 
 def of_runs() -> list[Part]:
     """The parts about training runs, in their order."""
-    return [rate_distortion(), kl_per_dimension(), samples(), latent_space(), across_runs(), training()]
+    return [
+        rate_distortion(),
+        latent_health(),
+        kl_per_dimension(),
+        samples(),
+        latent_space(),
+        across_runs(),
+        training(),
+    ]
 
 
 def pictures(key: str) -> wr.MediaBrowser:
