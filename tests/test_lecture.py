@@ -78,8 +78,8 @@ def test_its_commands_compose_and_sweep_over_its_runs(question):
         for values in swept:
             runs = [f"{run}-{value.strip()}".strip("-") for run in runs for value in values]
         assert tuple(runs) == question.runs
-        if question.evaluated:
-            evaluations = compose("evaluate", [f"eval=lecture/{question.name}"]).eval
+        if question.evaluation:
+            evaluations = compose("evaluate", [f"eval=lecture/{question.evaluation}"]).eval
             assert all("_target_" in node for node in evaluations.values())
 
 

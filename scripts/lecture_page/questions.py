@@ -15,14 +15,14 @@ class Question(NamedTuple):
     runs: tuple[str, ...]  # the swept values, as they are called in the page
     metrics: tuple[str, ...]  # of test/ and eval/, and the derived ones of numbers.py
     claims: tuple[tuple[str, ...], ...]
-    evaluated: bool = False  # by conf/eval/lecture/<name>.yaml
+    evaluation: str = ""  # an option of conf/eval/lecture, if the runs are evaluated
 
     @property
     def commands(self) -> list[str]:
         """As they stand in the page, and as they are run."""
         train = f"vaelab-train experiment=lecture/{self.name}"
-        evaluate = f"vaelab-evaluate lecture-{self.name} eval=lecture/{self.name}"
-        return [train, evaluate] if self.evaluated else [train]
+        evaluate = f"vaelab-evaluate lecture-{self.name} eval=lecture/{self.evaluation}"
+        return [train, evaluate] if self.evaluation else [train]
 
 
 def chain(runs: tuple[str, ...], metric: str) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ QUESTIONS = (
             ("1.5", "vae/longest_step_linear"),
             ("1.5", "ae/longest_step_linear"),
         ),
-        evaluated=True,
+        evaluation="paths",
     ),
     Question(
         "kl",
@@ -111,7 +111,7 @@ QUESTIONS = (
               for width in WIDTHS),
             *(("2", f"{width}/gradient_difference") for width in WIDTHS),
         ),
-        evaluated=True,
+        evaluation="gradient",
     ),
     Question(
         "smooth",
@@ -124,7 +124,7 @@ QUESTIONS = (
             chain(SMOOTH, "noise_gap"),
             ("1/images_per_code", "0.5/images_per_code", "1.5 * 0.0001/images_per_code"),
         ),
-        evaluated=True,
+        evaluation="paths",
     ),
     Question(
         "collapse",
@@ -155,6 +155,6 @@ QUESTIONS = (
             ("20/mse", "1/mse", "0.01/mse"),
             *(("0.1", f"{beta}/mig") for beta in ("0.01", "1", "20")),
         ),
-        evaluated=True,
+        evaluation="structure",
     ),
 )  # fmt: skip
