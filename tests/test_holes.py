@@ -8,7 +8,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from builders import random
-from vaelab.holes import hole_rate, low_density_rate, nearest_distance
+from vaelab.holes import hole_rate, low_density_rate, matched_hole_rate, nearest_distance
 
 
 def normal(number: int, dimensions: int, seed: int) -> Tensor:
@@ -72,3 +72,25 @@ def test_low_density_of_a_gaussian_aggregate():
     # draws from N(0, 2^2 I): beyond the radius r at which q has 1%, exp(-r^2 / 2) = 0.01
     found = low_density_rate(z, 2 * normal(3000, 2, 2), loc, scale).item()
     assert found == pytest.approx(0.01 ** (1 / 4), abs=0.05)
+
+
+def test_the_matched_rate_sees_structure_and_not_scale():
+    z = normal(4000, 2, 0)
+    assert matched_hole_rate(z).item() == pytest.approx(0.01, abs=0.008)
+    skewed = torch.tensor([[3.0, 0.0], [2.0, 0.1]], dtype=torch.float64)
+    assert matched_hole_rate(z @ skewed.T + 7).item() == pytest.approx(0.01, abs=0.008)
+    angle = 2 * torch.pi * torch.rand(4000, generator=random(1), dtype=torch.float64)
+    ring = torch.stack([angle.cos(), angle.sin()], 1)  # its Gaussian: variance 1/2 in each dimension
+    apart = nearest_distance(ring, ring, leave_out_own=True).quantile(0.99).item()
+    assert apart < 0.01
+    assert matched_hole_rate(ring) > 0.97  # |z| within 0.01 of 1 is rare
+    for scale in (0.1, 10.0):
+        assert matched_hole_rate(scale * ring).item() == pytest.approx(
+            matched_hole_rate(ring).item(), abs=1e-3
+        )
+
+
+def test_the_matched_rate_of_codes_without_spread_is_undefined():
+    assert matched_hole_rate(torch.zeros(50, 3)).isnan()
+    assert matched_hole_rate(normal(3, 5, 0)).isnan()
+    assert matched_hole_rate(normal(100, 1, 0)).isfinite()

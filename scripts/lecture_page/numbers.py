@@ -7,12 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lecture_page.questions import QUESTIONS, Question
-from vaelab.evaluation.run import SEED, TrainedRun
-from vaelab.holes import hole_rate
-from vaelab.randomness import normal_rows
+from vaelab.evaluation.run import TrainedRun
+from vaelab.holes import matched_hole_rate
 from vaelab.results import finite
 from vaelab.sweeps import sweep_records
 
@@ -59,11 +56,7 @@ def number(run: TrainedRun, metric: str) -> Any:
 
 def hole_rate_fitted(run: TrainedRun) -> float:
     """The hole rate of draws from a Gaussian with the codes' mean and covariance, not from the prior."""
-    z = run.codes("test").z
-    root = torch.linalg.cholesky(torch.cov(z.T))
-    return hole_rate(
-        z, z.mean(0) + normal_rows(0, len(z), z.shape[1], SEED, "lecture/fitted") @ root.T
-    ).item()
+    return matched_hole_rate(run.codes("test").z).item()
 
 
 def images_per_code(run: TrainedRun) -> float:

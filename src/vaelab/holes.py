@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.estimators import aggregate_log_densities
+from vaelab.randomness import normal_rows
 
 TAIL = 0.01  # the share of fresh z ~ q(z) that lies beyond the threshold
 ROWS = 2048  # points whose distances to all others are held at once
@@ -40,6 +41,21 @@ def hole_rate(z: Tensor, z_prior: Tensor, tail: float = TAIL) -> Tensor:
     if len(z) < 2 or not len(z_prior) or not (z.isfinite().all() and z_prior.isfinite().all()):
         return z.new_tensor(torch.nan)
     return (nearest_distance(z_prior, z) > distance_threshold(z, tail)).to(z.dtype).mean()
+
+
+def matched_hole_rate(z: Tensor, tail: float = TAIL) -> Tensor:
+    """The hole rate of draws from the Gaussian with the codes' own mean and covariance: (N, D) -> ().
+
+    It does not depend on where the codes lie and how far they spread, which an autoencoder's are free to do:
+    draws from N(0, I) that land in the middle of a cloud much wider than they are meet few holes. What is
+    left is structure: whether the codes fill the ellipsoid that they span. NaN unless there are more codes
+    than dimensions, and in every dimension some spread.
+    """
+    noise = normal_rows(0, len(z), z.shape[-1], 0, "matched hole rate").to(z)
+    root, failed = torch.linalg.cholesky_ex(torch.cov(z.T).reshape(z.shape[-1], z.shape[-1]))
+    if failed or not root.isfinite().all():
+        return z.new_tensor(torch.nan)
+    return hole_rate(z, z.mean(0) + noise @ root.T, tail)
 
 
 def low_density_rate(

@@ -16,7 +16,7 @@ from vaelab.metrics import AggregatePosterior
 N = 301
 AGGREGATE = {
     *("mutual_information", "total_correlation", "dimension_wise_kl", "aggregate_kl"),
-    *("hole_rate", "aggregate_images"),
+    *("hole_rate", "hole_rate_matched", "aggregate_images"),
 }
 
 

@@ -25,6 +25,7 @@ NAMES = {
     "dimension_wise_kl": "dim-wise KL",
     "aggregate_kl": "aggregate KL",
     "hole_rate": "hole rate",
+    "hole_rate_matched": "matched",
     "shuffle_gap": "shuffle gap",
     "prior_gap": "prior gap",
     "aggregate_images": "images",
@@ -36,6 +37,7 @@ HEALTH = (
     "dimension_wise_kl",
     "aggregate_kl",
     "hole_rate",
+    "hole_rate_matched",
     "shuffle_gap",
     "prior_gap",
     "aggregate_images",
@@ -272,7 +274,7 @@ def show_stat(stat: Stat | None, metric: str = "", runs: int | None = None) -> s
 
 
 def digits_of(name: str) -> int:
-    return {"active_units": 1, "mse": 4, "hole_rate": 3}.get(name, 2)
+    return {"active_units": 1, "mse": 4, "hole_rate": 3, "hole_rate_matched": 3}.get(name, 2)
 
 
 def cells_as_text(
@@ -302,7 +304,8 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
         "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
         "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact "
         "mixture of these images' posteriors, so MI is at most the log of their number. The hole rate is "
-        "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes. "
+        "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes; "
+        "matched, of samples from a Gaussian of the codes' own mean and covariance, whatever their scale. "
         "The gaps say by how many nats the distortion rises with another image's code (shuffle) and with "
         "the prior's.",
         table.health,

@@ -8,7 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from vaelab.estimators import aggregate_log_densities
-from vaelab.holes import hole_rate
+from vaelab.holes import hole_rate, matched_hole_rate
 
 
 class AggregatePosterior(Metric):
@@ -21,11 +21,12 @@ class AggregatePosterior(Metric):
     - ``total_correlation``: KL(q(z) || prod_d q(z_d)).
     - ``dimension_wise_kl``: sum_d KL(q(z_d) || p(z_d)); NaN where the prior is no product of dimensions.
     - ``aggregate_kl``: KL(q(z) || p(z)), the sum of the last two.
-    - ``hole_rate``: see :func:`vaelab.holes.hole_rate`.
+    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior (:func:`vaelab.holes.hole_rate`), and
+      from a Gaussian of the codes' own mean and covariance (:func:`vaelab.holes.matched_hole_rate`).
     - ``aggregate_images``: N.
 
-    The first three sum to the Monte Carlo rate of the same z. All in nats but the last two. NaN where q has
-    no density of z (a deterministic posterior, codes), but for the hole rate.
+    The first three sum to the Monte Carlo rate of the same z. All in nats but the last three. NaN where q has
+    no density of z (a deterministic posterior, codes), but for the hole rates.
     """
 
     full_state_update = False
@@ -66,5 +67,6 @@ class AggregatePosterior(Metric):
             "dimension_wise_kl": apart.mean(),
             "aggregate_kl": (joint - log_p).mean(),
             "hole_rate": hole_rate(z, rows["z_prior"]),
+            "hole_rate_matched": matched_hole_rate(z),
             "aggregate_images": z.new_tensor(float(len(z))),
         }
