@@ -17,7 +17,8 @@ class DecoderTest(Metric):
 
     A decoder that ignores z shows no gap, whatever the rate says. On the first ``images`` images of the
     split. m is drawn among the images that came before n, so that no image has to be kept and the batch size
-    does not matter; the first has none and is left out.
+    does not matter; the first has none and is left out. (Several processes each draw among their own images:
+    the same expectation, another draw.)
     """
 
     full_state_update = False
