@@ -86,11 +86,22 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: torch.device) -
                 "seconds": round(time.perf_counter() - clock, 3),
                 "date": now(),
             }
-            add(run.record, UDR, entry)
-            write_record(run.folder, run.record)
-            if cfg.log:
-                send(run.record)
+            keep(run.folder, UDR, entry, cfg.log)
             print(f"{run.folder.name}: {in_words(entry)}", flush=True)
+
+
+def keep(folder: Path, name: str, entry: dict[str, Any], to_wandb: bool) -> None:
+    """Add an evaluation to the record as it is now, while nobody else writes it, and to the W&B run."""
+    lock = claim(folder)
+    if lock is None:
+        log.warning("%s: another process is at work in it; %s is not kept", folder, name)
+        return
+    with lock:
+        record = read_record(folder)
+        add(record, name, entry)
+        write_record(folder, record)
+        if to_wandb:
+            send(record)
 
 
 def device_of(name: str) -> torch.device:
