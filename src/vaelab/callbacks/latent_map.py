@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from vaelab import generation
 from vaelab.attributes import attributes
 from vaelab.autoencoder import Autoencoder
-from vaelab.callbacks.publish import publish
+from vaelab.callbacks.publish import is_due, publish
 from vaelab.codes import codes_of
 from vaelab.figures import figure_image, image_grid, latent_map
 from vaelab.priors import StandardNormal
@@ -34,9 +34,7 @@ class LatentMap(pl.Callback):
         self.projection = projection
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_epochs:
-            return
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        if is_due(trainer, self.every_n_epochs):
             self.draw(trainer, lit)
 
     def on_test_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:

@@ -8,6 +8,13 @@ from PIL import Image
 from vaelab.files import replacing
 
 
+def is_due(trainer: pl.Trainer, every_n_epochs: int | None) -> bool:
+    """Is this validation, in training, one of every n epochs to draw at? (None, 0: never.)"""
+    if trainer.state.fn != "fit" or trainer.sanity_checking or not every_n_epochs:
+        return False
+    return (trainer.current_epoch + 1) % every_n_epochs == 0
+
+
 def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
     """Write ``<run folder>/<key>.png`` and log the picture under ``key``; on rank 0 alone."""
     if not trainer.is_global_zero:

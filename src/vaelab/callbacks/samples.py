@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaelab import generation
 from vaelab.autoencoder import Autoencoder
-from vaelab.callbacks.publish import publish, publish_animation
+from vaelab.callbacks.publish import is_due, publish, publish_animation
 from vaelab.codes import codes_of
 from vaelab.data.images import to_float
 from vaelab.density import fit_density
@@ -50,9 +50,7 @@ class Samples(pl.Callback):
         self._labels: Tensor | None = None  # of the inputs, where the data have labels
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not self.every_n_epochs:
-            return
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        if is_due(trainer, self.every_n_epochs):
             self.draw(trainer, lit)
 
     def on_test_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
