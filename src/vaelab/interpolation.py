@@ -62,7 +62,7 @@ def perceptual_path_length(
 ) -> Tensor:
     """1/eps^2 |f(g(z(t))) - f(g(z(t + eps)))|^2 for each pair, t ~ U(0, 1): (N, D), (N, D) -> (N,).
 
-    Karras, Laine & Aila (2019), section 4.1 and eq. 2 and 3: the perceptual path length is its mean over the
+    Karras, Laine & Aila (2019), section 4.1: the perceptual path length is its mean over the
     pairs, the expected squared speed of the images along the path. z(t) is the straight or the spherical path
     and f the ``features``, summed over their dimensions; without, the pixels themselves. (The paper's
     distance is LPIPS on VGG16 features, and its code drops the pairs below the 1 % and above the 99 %

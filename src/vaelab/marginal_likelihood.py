@@ -104,7 +104,7 @@ def importance_estimate(
 ) -> ImportanceEstimate:
     """The importance bound of images x (N, C, H, W) with w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x).
 
-    Burda, Grosse & Salakhutdinov (2016), eq. 8, who take K = 5000 ``samples`` to stand for log p(x). In
+    Burda, Grosse & Salakhutdinov (2016), who take K = 5000 ``samples`` to stand for log p(x). In
     expectation it is a lower bound, and close where many samples are effective.
 
     Args:

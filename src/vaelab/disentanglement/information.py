@@ -85,7 +85,7 @@ def mig(codes: Values, factors: Values, bins: int = 20) -> MIG:
 
 
 def mig_chen(loc: Values, scale: Values, factors: Values, samples: int | None = None, seed: int = 0) -> MIG:
-    """The mutual information gap as its authors have it (Chen et al. 2018, eq. 6), without bins.
+    """The mutual information gap as its authors have it (Chen et al. 2018), without bins.
 
     I(z_d; v_k) = E [log q(z_d|v_k) - log q(z_d)] with z_d ~ q(z_d|x_n), v the factors of image n, and
 
@@ -138,7 +138,7 @@ def _gap(information: Floats, factors: Ints, convention: str) -> MIG:
 
 
 def modularity(codes: Values, factors: Values, bins: int = 20) -> Modularity:
-    """How far each dimension informs of one factor alone (Ridgeway & Mozer 2018, eq. 2).
+    """How far each dimension informs of one factor alone (Ridgeway & Mozer 2018).
 
     With m_dk = I(z_d; v_k) and the best factor k* of a dimension,
 

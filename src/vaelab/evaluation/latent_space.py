@@ -62,7 +62,7 @@ class LatentSpace:
                 "split": "test",
                 "aggregate_posterior": "the exact mixture of these images' posteriors, one sample each",
                 "largest_mutual_information": math.log(number),
-                "source": "Chen et al. 2018, eq. 2; Hoffman & Johnson 2016",
+                "source": "Chen et al. 2018; Hoffman & Johnson 2016",
             },
         }
 

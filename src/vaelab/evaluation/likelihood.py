@@ -44,7 +44,7 @@ def negative_log_likelihood(name: str, model: Autoencoder, x: Tensor, bound: Ten
 
 
 class ImportanceNLL:
-    """-L_K, with L_K = log 1/K sum_k p(x, z_k) / q(z_k|x), z_k ~ q(z|x) (Burda et al., 2016, eq. 8).
+    """-L_K, with L_K = log 1/K sum_k p(x, z_k) / q(z_k|x), z_k ~ q(z|x) (Burda et al., 2016).
 
     In expectation an upper bound of -log p(x). Positive for discrete images; a density may have either sign.
 
@@ -92,7 +92,7 @@ class ImportanceNLL:
             "importance_ess": found.effective.median().item(),
         }
         protocol = {
-            "method": "importance bound, samples from q(z|x) (Burda, Grosse & Salakhutdinov, 2016, eq. 8)",
+            "method": "importance bound, samples from q(z|x) (Burda, Grosse & Salakhutdinov, 2016)",
             "samples": self.samples,
             "images": len(x),
             "split": self.split,

@@ -12,7 +12,7 @@ from vaelab.holes import hole_rate, matched_hole_rate
 
 
 class AggregatePosterior(Metric):
-    """The split of the rate (Chen et al., 2018, eq. 2) and the hole rate, of a split's first ``images``.
+    """The split of the rate (Chen et al., 2018) and the hole rate, of a split's first ``images``.
 
     With q(z) = 1/N sum_n q(z|x_n), the exact mixture over these N images, and one z_n ~ q(z|x_n) for each:
 

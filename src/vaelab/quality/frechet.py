@@ -41,7 +41,7 @@ def frechet_distance(x: Values, y: Values) -> float:
     """|m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)): features (N, d), (N, d) -> the distance, at least 0.
 
     The squared 2-Wasserstein distance of the two normal distributions with the sets' means and covariances
-    (divided by N - 1; Dowson & Landau, 1982; as FID, Heusel et al., 2017, eq. 6). NaN for a single image,
+    (divided by N - 1; Dowson & Landau, 1982; as FID, Heusel et al., 2017). NaN for a single image,
     and where a feature is not finite.
 
     With centred features X = Q_x R_x sqrt(N - 1), so that S_x = R_x' R_x, the trace of (S_x S_y)^(1/2) is the
@@ -66,7 +66,7 @@ def polynomial(x: Tensor, y: Tensor) -> Tensor:
 def kernel_distance(x: Values, y: Values, subset: int = SUBSET) -> Estimate:
     """MMD^2 under :func:`polynomial`: features (N, d), (N, d) -> mean over subsets, and its standard error.
 
-    Each subset's estimate is the unbiased one (Gretton et al., 2012, eq. 3), which may come out below 0. The
+    Each subset's estimate is the unbiased one (Gretton et al., 2012), which may come out below 0. The
     sets are cut into as many disjoint subsets as there are with at least ``subset`` images: being disjoint
     they are independent, and the standard error is one (of overlapping subsets it would be too small). With
     fewer than 2 ``subset`` images there is one subset and no standard error. NaN for a single image.

@@ -49,8 +49,8 @@ def support(reference: Values, samples: Values, k: int = 3, k_density: int = 5) 
     """Precision and recall with k, density and coverage with k_density: features (N, d) and (N, d).
 
     - precision: the share of the samples that lie in a ball of the reference; recall: the share of the
-      reference that lies in a ball of the samples (improved precision and recall, Kynkäänniemi et al., 2019,
-      eq. 2). In [0, 1].
+      reference that lies in a ball of the samples (improved precision and recall, Kynkäänniemi et al., 2019).
+      In [0, 1].
     - density: 1/(k N) sum_j #{balls of the reference that hold sample j}: 1 in expectation where both sets
       have one distribution, more where the samples crowd. Coverage: the share of the reference's balls that
       hold a sample, in [0, 1]; :func:`expected_coverage` says what a perfect model gets (Naeem et al., 2020).
