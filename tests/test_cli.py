@@ -259,6 +259,22 @@ def test_any_precision_trains(tmp_path, precision):
     assert weights(result)["model.encoder.1.weight"].dtype == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "precision"), [("vae", "64-true"), ("ae", "64-true"), ("vae", "bf16-true")]
+)
+def test_any_precision_is_drawn(tmp_path, model, precision):
+    """The pictures of the default callbacks, whose images and noise come in 32 bits."""
+    result = trained(tmp_path, f"model={model}", f"trainer.precision={precision}", "model.latent_dim=2")
+    drawn = {f"{path.parent.name}/{path.stem}" for path in result.folder.glob("*/*.png")}
+    assert {
+        "samples/prior",
+        "samples/traversals",
+        "samples/density",
+        "latents/map",
+        "latents/manifold",
+    } <= drawn
+
+
 def test_network_hidden_is_the_encoders_widths_mirrored(tmp_path):
     result = trained(tmp_path, "network=mlp", "network.hidden=[400]", QUICK)
     shapes = [

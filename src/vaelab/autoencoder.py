@@ -62,6 +62,13 @@ class Autoencoder(nn.Module):
     def device(self) -> torch.device:
         return next(chain(self.parameters(), self.buffers())).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of its weights."""
+        return next(
+            part.dtype for part in chain(self.parameters(), self.buffers()) if part.is_floating_point()
+        )
+
     def draw_noise(
         self,
         batch: int,
@@ -137,14 +144,16 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Images (B, C, H, W), float in the data's range or uint8 -> q(z|x): ``loc``, ``scale`` (B, D).
 
-        A conditional model needs the labels y (B,), here and in what follows.
+        A conditional model needs the labels y (B,), here and in what follows. What these functions take may
+        have any precision; what they give has the model's, but 32 bits at the least.
         """
-        return self._posterior_of(to_float(x), y)
+        q = self._posterior_of(to_float(x).to(self.dtype), y)
+        return q._make(map(at_least_single, q))
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        return self.likelihood.mean(self._decode(z, y))
+        return self.likelihood.mean(at_least_single(self._decode(z.to(self.dtype), y)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
@@ -154,12 +163,17 @@ class Autoencoder(nn.Module):
         device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            z = self.density().sample(noise.to(device))
+            z = self.density().sample(noise.to(device, self.dtype))
             return self.decode(z, self.condition.in_turn(n, device))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
         return self.decode(self.encode(x, y).loc, y)
+
+
+def at_least_single(part: Tensor) -> Tensor:
+    """Half precision as float32, which quantiles and sums need; everything else as it is."""
+    return part.float() if part.dtype in (torch.float16, torch.bfloat16) else part
 
 
 def detached(q: Any) -> Any:

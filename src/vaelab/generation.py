@@ -83,7 +83,7 @@ def latent_ranges(
     noise = torch.randn((repeats, *q.loc.shape), generator=generator(0, "traversals"))
     z = model.posterior.sample(q, noise.to(q.loc.device))[..., dimensions].flatten(0, 1)
     z = z.where(z.isfinite(), torch.nan)
-    return z.nanquantile(torch.tensor(quantiles, device=z.device), dim=0)
+    return z.nanquantile(torch.tensor(quantiles).to(z), dim=0)
 
 
 class Traversal(NamedTuple):
@@ -111,7 +111,7 @@ def traversal(
     chosen = order_by_kl(model, q)[:dimensions]
     low, high = latent_ranges(model, q, chosen, quantiles)
     z = q.loc[None, :starts, None].repeat(len(chosen), 1, steps, 1)
-    share = torch.linspace(0, 1, steps, device=z.device)
+    share = torch.linspace(0, 1, steps).to(z)
     for row, d in enumerate(chosen):
         z[row, :, :, d] = torch.lerp(low[row], high[row], share)
     return Traversal(chosen, z)
@@ -167,7 +167,7 @@ def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None 
     if on_prior_quantiles(model):
         axes = torch.special.ndtri(share.double()).float().expand(2, -1)
     else:
-        axes = codes.z.quantile(share, dim=0).T
+        axes = codes.z.quantile(share.to(codes.z), dim=0).T
     right, up = axes[0].expand(side, -1), axes[1].flip(0)[:, None].expand(-1, side)
     z = torch.stack([right, up], dim=-1).to(model.device)
     return model.decode(z, y)
