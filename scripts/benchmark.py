@@ -79,7 +79,7 @@ def config(network: str, options: argparse.Namespace, outputs: Path) -> Any:
     import torch
     from hydra import compose, initialize_config_dir
 
-    from vaelab.paths import conf_dir
+    from vaelab.cli.paths import conf_dir
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose(
@@ -109,7 +109,7 @@ def bare_loop(network: str, options: argparse.Namespace, fused: bool) -> float:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from vaelab import networks
+    from vaelab.models import networks
 
     data = images(options)
     torch.manual_seed(0)
@@ -134,9 +134,9 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     """Images per second of vaelab's training steps, and of the whole fit."""
     from omegaconf import OmegaConf
 
-    from vaelab import experiment
     from vaelab.data.datamodule import DataModule
     from vaelab.data.images import ImageSet, Source
+    from vaelab.training import fit as experiment
 
     logging.getLogger("vaelab").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")

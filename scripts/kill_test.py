@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from vaelab.heartbeat import FILE_NAME, read_beat
+from vaelab.runs.lock import FILE_NAME, read_beat
 
 SETTINGS = (
     "-m", "model=vae,ae", "seed=0,1", "data=digits", "data.train_size=600", "data.batch_size=16",
@@ -36,7 +36,7 @@ BESIDE = ("dirpath", "best_model_path", "best_k_models", "kth_best_model_path", 
 
 
 def command(outputs: Path, *more: str) -> list[str]:
-    train = "import sys; sys.argv[0] = 'vaelab-train'; from vaelab.cli import train; train()"
+    train = "import sys; sys.argv[0] = 'vaelab-train'; from vaelab.cli.train import train; train()"
     return [sys.executable, "-c", train, *SETTINGS, *more, f"paths.outputs={outputs}"]
 
 

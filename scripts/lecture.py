@@ -74,7 +74,7 @@ def draw(question: Question, runs: Any, values: Any) -> None:
     from PIL import Image
 
     from lecture_page.pictures import PICTURES as DRAWN
-    from vaelab.compare.style import as_png
+    from vaelab.figures.style import as_png
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(as_png(DRAWN[question.name](runs, values)))).convert("RGB")

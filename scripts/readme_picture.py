@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 import vaelab
-from vaelab.assembly import build_data
-from vaelab.compare import compare_sweep
+from vaelab.cli.sweep import sweep_records
 from vaelab.data.images import to_float
-from vaelab.figures import new_figure
-from vaelab.sweeps import sweep_records
+from vaelab.figures.drawing import new_figure
+from vaelab.reports import compare_sweep
+from vaelab.training.assembly import build_data
 
 DEMO, COMPARE = Path("docs/images/demo.png"), Path("docs/images/compare.png")
 IMAGES = 8

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from vaelab.cli import train
+from vaelab.cli.train import train
 
 if __name__ == "__main__":
     train()

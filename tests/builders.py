@@ -10,16 +10,16 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from vaelab.autoencoder import Autoencoder
 from vaelab.data.datamodule import DataModule
 from vaelab.data.images import ImageSet, Source
-from vaelab.likelihoods import Bernoulli
 from vaelab.metrics import ActiveUnits, KLPerDimension, RateDistortion, ReconstructionError
-from vaelab.networks import mlp
-from vaelab.objectives import KL, Distortion, Objective
-from vaelab.posteriors import Deterministic, DiagonalGaussian
-from vaelab.priors import StandardNormal
-from vaelab.training import LitAutoencoder
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.likelihoods import Bernoulli
+from vaelab.models.networks import mlp
+from vaelab.models.objectives import KL, Distortion, Objective
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian
+from vaelab.models.priors import StandardNormal
+from vaelab.training.module import LitAutoencoder
 from vaelab.types import LatentStats
 
 

@@ -24,7 +24,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 
-from vaelab import cli, sweeps
+from vaelab.cli import sweep as sweeps
+from vaelab.cli import train as cli
 
 torch.set_num_threads(
     1

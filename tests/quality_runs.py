@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from builders import Planted, elbo_terms, random
-from vaelab.autoencoder import Autoencoder
 from vaelab.data.datamodule import DataModule
 from vaelab.data.images import ImageSet, Source
-from vaelab.evaluation.run import TrainedRun
-from vaelab.likelihoods import Gaussian
-from vaelab.objectives import Objective
-from vaelab.posteriors import DiagonalGaussian
-from vaelab.priors import StandardNormal
+from vaelab.evaluation.trained_run import TrainedRun
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.likelihoods import Gaussian
+from vaelab.models.objectives import Objective
+from vaelab.models.posteriors import DiagonalGaussian
+from vaelab.models.priors import StandardNormal
 
 
 def run_of(

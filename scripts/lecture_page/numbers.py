@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lecture_page.questions import QUESTIONS, Question
-from vaelab.evaluation.run import TrainedRun
-from vaelab.holes import matched_hole_rate
-from vaelab.results import finite
-from vaelab.sweeps import sweep_records
+from vaelab.cli.sweep import sweep_records
+from vaelab.evaluation.trained_run import TrainedRun
+from vaelab.functional.holes import matched_hole_rate
+from vaelab.runs.record import finite
 
 Numbers = dict[str, dict[str, dict[str, Any]]]  # question -> run -> metric
 

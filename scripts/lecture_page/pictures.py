@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.compare.style import INK, MARKERS, MUTED, SERIES, dress, new_figure
-from vaelab.evaluation.noise import code_noise
-from vaelab.evaluation.run import TrainedRun
-from vaelab.generation import traversals
-from vaelab.holes import distance_threshold, nearest_distance
-from vaelab.randomness import generator
+from vaelab.evaluation.noise_test import code_noise
+from vaelab.evaluation.trained_run import TrainedRun
+from vaelab.figures.generation import traversals
+from vaelab.figures.style import INK, MARKERS, MUTED, SERIES, dress, new_figure
+from vaelab.functional.holes import distance_threshold, nearest_distance
+from vaelab.functional.randomness import generator
 
 Runs = Mapping[str, TrainedRun]
 Values = Mapping[str, Mapping[str, Any]]  # run -> metric -> number

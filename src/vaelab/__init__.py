@@ -10,12 +10,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
-    from vaelab.loading import load
+    from vaelab.training.loading import load
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from vaelab.loading import load
+        from vaelab.training.loading import load
 
         return load
     raise AttributeError(f"module 'vaelab' has no attribute {name!r}")

@@ -46,7 +46,7 @@ class LatentStats(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One forward pass of an :class:`~vaelab.autoencoder.Autoencoder`."""
+    """One forward pass of an :class:`~vaelab.models.autoencoder.Autoencoder`."""
 
     loss: Tensor  # ()  what is minimised: the weighted sum of the terms
     terms: dict[str, Tensor]  # ()  each term unweighted, mean over images

@@ -4,7 +4,7 @@ import torch
 from vaelab.data import images
 from vaelab.data.binarize import MODES, bernoulli, binarize, check_mode
 from vaelab.errors import UserError
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 
 def test_threshold_cuts_above_one_half():

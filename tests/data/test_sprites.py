@@ -5,7 +5,7 @@ import torch
 
 from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, SpriteImages, load_sprites, render
 from vaelab.errors import UserError
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 SQUARE, ELLIPSE, HEART = range(3)
 

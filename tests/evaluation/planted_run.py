@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from builders import Planted
-from vaelab.autoencoder import Autoencoder
-from vaelab.codes import Codes
-from vaelab.likelihoods import Gaussian
-from vaelab.objectives import Distortion, Objective
-from vaelab.posteriors import DiagonalGaussian
-from vaelab.priors import StandardNormal
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.latent_codes import Codes
+from vaelab.models.likelihoods import Gaussian
+from vaelab.models.objectives import Distortion, Objective
+from vaelab.models.posteriors import DiagonalGaussian
+from vaelab.models.priors import StandardNormal
 
 
 class FakeRun:

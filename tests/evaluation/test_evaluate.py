@@ -13,9 +13,9 @@ import torch
 from cli_runner import Result, process_put_back, trained
 from support.wandb_files import read_runs
 from support.wandb_home import wandb_home
-from vaelab.evaluation import cli
+from vaelab.cli import evaluate as cli
 from vaelab.evaluation.evaluate import in_words
-from vaelab.evaluation.run import NotApplicable, TrainedRun
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 
 class Count:

@@ -8,11 +8,11 @@ from planted_run import FakeRun, codes, model_with
 from torch import nn
 
 from builders import random
-from vaelab.evaluation.density import Density, ExPostQuality
-from vaelab.evaluation.run import NotApplicable
-from vaelab.posteriors import Codebook
-from vaelab.priors import UniformCodes
-from vaelab.quality.features import FeatureNetwork
+from vaelab.evaluation.expost import Density, ExPostQuality
+from vaelab.evaluation.features import FeatureNetwork
+from vaelab.evaluation.trained_run import NotApplicable
+from vaelab.models.posteriors import Codebook
+from vaelab.models.priors import UniformCodes
 
 MEAN = torch.tensor([1.0, -0.5])
 TRIL = torch.tensor([[0.6, 0.0], [0.5, 0.4]])

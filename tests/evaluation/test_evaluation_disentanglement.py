@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.disentanglement import mig, scores, udr
 from vaelab.errors import UserError
 from vaelab.evaluation.disentanglement import Disentanglement, udr_of_runs
-from vaelab.evaluation.run import Codes, NotApplicable
+from vaelab.evaluation.trained_run import Codes, NotApplicable
+from vaelab.functional.disentanglement import mig, scores, udr
 
 
 class FakeRun:

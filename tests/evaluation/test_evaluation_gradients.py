@@ -6,12 +6,12 @@ from planted_run import FakeRun, model_with
 from torch import Tensor, nn
 
 from builders import ae
-from vaelab.codes import Codes
 from vaelab.errors import UserError
-from vaelab.evaluation.gradients import GradientVariance
-from vaelab.evaluation.noise import NoiseTest
-from vaelab.evaluation.run import NotApplicable
-from vaelab.randomness import generator
+from vaelab.evaluation.gradient_variance import GradientVariance
+from vaelab.evaluation.noise_test import NoiseTest
+from vaelab.evaluation.trained_run import NotApplicable
+from vaelab.functional.randomness import generator
+from vaelab.models.latent_codes import Codes
 
 SCALE = torch.tensor([0.2, 0.5, 1.0, 1.5])
 

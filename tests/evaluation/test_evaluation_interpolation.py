@@ -8,7 +8,7 @@ from planted_run import FakeRun, codes, model_with
 from torch import Tensor, nn
 
 from builders import random
-from vaelab.evaluation.interpolation import Interpolation, mean_and_error
+from vaelab.evaluation.path_length import Interpolation, mean_and_error
 
 NAMES = [
     f"{measure}_{path}{suffix}"
@@ -25,7 +25,7 @@ def linear(dimensions: int = 4) -> nn.Linear:
 
 
 def test_a_linear_decoder_has_its_closed_form(monkeypatch):
-    monkeypatch.setattr("vaelab.evaluation.interpolation.CHUNK", 7)
+    monkeypatch.setattr("vaelab.evaluation.path_length.CHUNK", 7)
     decoder, z = linear(), torch.randn(41, 4, generator=random())
     found = Interpolation(pairs=100)(FakeRun(model_with(decoder), {"test": codes(z)}))
     metrics, protocol = found["metrics"], found["protocol"]

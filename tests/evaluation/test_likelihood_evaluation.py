@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from builders import ae, random, vae
-from vaelab.autoencoder import Autoencoder
 from vaelab.errors import UserError
 from vaelab.evaluation.likelihood import AIS, ImportanceNLL
-from vaelab.evaluation.run import NotApplicable
-from vaelab.likelihoods import Gaussian
-from vaelab.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
+from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
+from vaelab.evaluation.trained_run import NotApplicable
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.likelihoods import Gaussian
 
 NUMBER = 9
 QUICK = {"chains": 4, "steps": 20, "images": 5, "simulated": 6, "leapfrog_steps": 3, "pilot_chains": 2}

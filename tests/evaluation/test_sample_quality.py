@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from vaelab.quality import features
 
 from builders import ae, random, vae
 from cli_runner import Result
 from quality_runs import corners, linear_vae, run_of
 from vaelab.data.images import ImageSet
 from vaelab.errors import UserError
-from vaelab.evaluation.quality import Probes, SampleQuality, decoded, prior_images, quality_of
-from vaelab.evaluation.run import NotApplicable, TrainedRun
-from vaelab.quality import features
-from vaelab.quality.features import FeatureNetwork
+from vaelab.evaluation.features import FeatureNetwork
+from vaelab.evaluation.sample_quality import Probes, SampleQuality, decoded, prior_images, quality_of
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 PIXELS = FeatureNetwork("pixels", lambda x: x.flatten(1))
 SPREAD = torch.tensor([1.0, 0.5, 2.0])  # standard deviations of the pixels
@@ -117,7 +117,7 @@ def test_features_that_are_not_finite_leave_all_undefined():
 
 
 def test_prior_images_are_reproducible_and_no_part_repeats(monkeypatch):
-    monkeypatch.setattr("vaelab.evaluation.quality.CHUNK", 4)
+    monkeypatch.setattr("vaelab.evaluation.sample_quality.CHUNK", 4)
     model = vae().eval()
     images = torch.cat(list(prior_images(model, 10)))
     assert len(images) == len(images.flatten(1).unique(dim=0)) == 10
@@ -143,7 +143,7 @@ def test_the_error_is_that_of_the_mean_over_draws(tmp_path):
 
 
 def test_labels_go_with_their_codes(monkeypatch):
-    monkeypatch.setattr("vaelab.evaluation.quality.CHUNK", 2)
+    monkeypatch.setattr("vaelab.evaluation.sample_quality.CHUNK", 2)
     model = SimpleNamespace(decode=lambda z, y: z if y is None else z + y[:, None])
     z, y = torch.zeros(5, 1), torch.arange(5)
     assert torch.cat(list(decoded(model, z, y, torch.device("cpu")))).flatten().tolist() == [0, 1, 2, 3, 4]

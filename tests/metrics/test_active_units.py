@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from builders import Planted, random
-from vaelab.distributions import gaussian_kl
+from vaelab.functional.distributions import gaussian_kl
 from vaelab.metrics import ActiveUnits, KLPerDimension
 
 

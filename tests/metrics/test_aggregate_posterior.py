@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal
 from torch import Tensor
 
 from builders import random
-from vaelab.distributions import gaussian_kl, normal_log_prob, standard_normal_log_prob
-from vaelab.estimators import aggregate_log_densities
+from vaelab.functional.distributions import gaussian_kl, normal_log_prob, standard_normal_log_prob
+from vaelab.functional.estimators import aggregate_log_densities
 from vaelab.metrics import AggregatePosterior
 
 PARTS = ("mutual_information", "total_correlation", "dimension_wise_kl")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.disentanglement import factor_vae_score_of_codes, mig
 from vaelab.errors import UserError
+from vaelab.functional.disentanglement import factor_vae_score_of_codes, mig
 from vaelab.metrics import Disentanglement
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from vaelab.wandb_service import end_service
+from vaelab.training.wandb_service import end_service
 
 LEAN = wandb.Settings(
     console="off",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaelab.data.images import Images, map_images, to_float, value_range
 from vaelab.errors import UserError, did_you_mean
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 MODES = ("none", "threshold", "static", "dynamic")
 

@@ -12,7 +12,7 @@ from vaelab.data.binarize import check_mode
 from vaelab.data.images import ImageSet, Source, check_finite, grey_levels, to_float, value_range
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 from vaelab.errors import UserError
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 from vaelab.types import Batch
 
 MATERIALISE_LIMIT = 20_000  # images; 80 MB of binary 64x64 sprites

@@ -6,7 +6,7 @@ Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (UCI
 import torch
 
 from vaelab.data.images import ImageSet, Source
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 TEST_SIZE = 360  # a fifth
 

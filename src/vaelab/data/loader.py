@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaelab.data.binarize import bernoulli
 from vaelab.data.images import ImageSet
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 from vaelab.types import Batch
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vaelab.errors import UserError
-from vaelab.files import remove_temporary, replacing
+from vaelab.runs.files import remove_temporary, replacing
 
 
 class MappedImages:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "x", "y")
 FACTOR_SIZES = (3, 6, 40, 32, 32)

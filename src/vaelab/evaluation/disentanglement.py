@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vaelab.codes import Codes
-from vaelab.disentanglement import METRICS, as_classes, scores, udr
-from vaelab.disentanglement.scores import check_names
-from vaelab.disentanglement.udr import SIMILARITIES
-from vaelab.distributions import gaussian_kl
 from vaelab.errors import UserError
-from vaelab.evaluation.run import NotApplicable, TrainedRun
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
+from vaelab.functional.disentanglement import METRICS, as_classes, scores, udr
+from vaelab.functional.disentanglement.scores import check_names
+from vaelab.functional.disentanglement.udr import SIMILARITIES
+from vaelab.functional.distributions import gaussian_kl
+from vaelab.models.latent_codes import Codes
 
 
 class Disentanglement:
-    """Disentanglement metrics of a run's posterior means on its test images (:mod:`vaelab.disentanglement`).
+    """Disentanglement metrics of a run's posterior means on its test images (:mod:`vaelab.functional.disentanglement`).
 
     Factors that all images share are left out, continuous ones are cut into bins; the protocol says which.
 
@@ -74,7 +74,7 @@ def udr_of_runs(
 ) -> dict[str, Any]:
     """Unsupervised disentanglement ranking of runs that differ in their seed alone.
 
-    :func:`vaelab.disentanglement.udr` on the first ``images`` test images of each, which must be the same.
+    :func:`vaelab.functional.disentanglement.udr` on the first ``images`` test images of each, which must be the same.
     The KL that tells informative dimensions is the posterior's from N(0, 1), mean over images, whatever prior
     the model was trained with.
 

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.assembly import build
-from vaelab.compare import compare_sweep
-from vaelab.compare.records import as_run
-from vaelab.compare.table import configuration
 from vaelab.errors import UserError
 from vaelab.evaluation.disentanglement import udr_of_runs
-from vaelab.evaluation.run import NotApplicable, TrainedRun
-from vaelab.heartbeat import claim
-from vaelab.naming import MULTIRUN
-from vaelab.results import finite, plain, read_record, write_record
-from vaelab.resume import FINISHED
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
+from vaelab.reports import compare_sweep
+from vaelab.reports.records import as_run
+from vaelab.reports.table import configuration
+from vaelab.runs.lock import claim
+from vaelab.runs.naming import MULTIRUN
+from vaelab.runs.record import finite, plain, read_record, write_record
+from vaelab.runs.resume import FINISHED
+from vaelab.training.assembly import build
 
 log = logging.getLogger(__name__)
 
@@ -211,8 +211,8 @@ def send(record: Mapping[str, Any]) -> None:
     known = record.get("wandb")
     if not known or known["mode"] not in ("offline", "online"):
         return
-    from vaelab.loggers import summary_scalars
-    from vaelab.wandb_run import start_run
+    from vaelab.training.loggers import summary_scalars
+    from vaelab.training.wandb_run import start_run
 
     logger = record["config"].get("logger") or {}
     run = start_run(

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.run import SEED, TrainedRun
-from vaelab.holes import low_density_rate
+from vaelab.evaluation.trained_run import SEED, TrainedRun
+from vaelab.functional.holes import low_density_rate
+from vaelab.functional.randomness import normal_rows
 from vaelab.metrics import AggregatePosterior
-from vaelab.randomness import normal_rows
 
 
 class LatentSpace:

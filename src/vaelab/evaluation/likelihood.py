@@ -6,10 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.annealed_importance import TARGET
-from vaelab.autoencoder import Autoencoder
-from vaelab.evaluation.run import NotApplicable, TrainedRun
-from vaelab.marginal_likelihood import (
+from vaelab.evaluation.marginal_likelihood import (
     Annealing,
     annealed_estimate,
     at_least,
@@ -18,7 +15,10 @@ from vaelab.marginal_likelihood import (
     why_no_annealing,
     why_no_importance_bound,
 )
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
+from vaelab.functional.annealed_importance import TARGET
 from vaelab.metrics.bits_per_dimension import bits_per_dimension
+from vaelab.models.autoencoder import Autoencoder
 
 CONVENTION = (
     "nats per image, summed over pixels, averaged over images; conditional models: of p(x|label); "
@@ -119,7 +119,7 @@ class AIS:
         batch: images at once; None for what a cache holds.
         split: of the data.
         chains, steps, schedule, start, leapfrog_steps, pilot_chains: see
-            :class:`~vaelab.marginal_likelihood.Annealing`.
+            :class:`~vaelab.evaluation.marginal_likelihood.Annealing`.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vaelab.estimators import aggregate_log_densities
-from vaelab.holes import hole_rate, matched_hole_rate
+from vaelab.functional.estimators import aggregate_log_densities
+from vaelab.functional.holes import hole_rate, matched_hole_rate
 
 
 class AggregatePosterior(Metric):
@@ -21,8 +21,8 @@ class AggregatePosterior(Metric):
     - ``total_correlation``: KL(q(z) || prod_d q(z_d)).
     - ``dimension_wise_kl``: sum_d KL(q(z_d) || p(z_d)); NaN where the prior is no product of dimensions.
     - ``aggregate_kl``: KL(q(z) || p(z)), the sum of the last two.
-    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior (:func:`vaelab.holes.hole_rate`), and
-      from a Gaussian of the codes' own mean and covariance (:func:`vaelab.holes.matched_hole_rate`).
+    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior (:func:`vaelab.functional.holes.hole_rate`), and
+      from a Gaussian of the codes' own mean and covariance (:func:`vaelab.functional.holes.matched_hole_rate`).
     - ``aggregate_images``: N.
 
     The first three sum to the Monte Carlo rate of the same z. All in nats but the last three. NaN where q has

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vaelab.randomness import generator
+from vaelab.functional.randomness import generator
 
 
 class DecoderTest(Metric):

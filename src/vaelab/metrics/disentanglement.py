@@ -8,12 +8,12 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vaelab.disentanglement import METRICS, as_classes, scores
-from vaelab.disentanglement.scores import check_names
+from vaelab.functional.disentanglement import METRICS, as_classes, scores
+from vaelab.functional.disentanglement.scores import check_names
 
 
 class Disentanglement(Metric):
-    """Disentanglement metrics of the posterior means of the first images (see :mod:`vaelab.disentanglement`).
+    """Disentanglement metrics of the posterior means of the first images (see :mod:`vaelab.functional.disentanglement`).
 
     By default those that take a fraction of a second; the others, of ``METRICS``, are for after the training
     (:class:`vaelab.evaluation.disentanglement.Disentanglement`). All are NaN where the data have no factors,

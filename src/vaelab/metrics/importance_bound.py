@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vaelab.estimators import importance_bound
+from vaelab.functional.estimators import importance_bound
 
 
 class ImportanceBound(Metric):

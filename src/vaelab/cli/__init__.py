@@ -1,0 +1,1 @@
+"""The commands. Light: torch and Lightning are imported inside of a job."""

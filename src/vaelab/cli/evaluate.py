@@ -1,0 +1,88 @@
+"""``vaelab-evaluate``: measure trained runs further. Light: torch is imported when all is checked."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from vaelab.cli.checks import flag, integer, number, one_of, refuse, resolved, text
+from vaelab.cli.paths import conf_dir
+from vaelab.errors import UserError
+
+PROGRAM = "vaelab-evaluate"
+CONTRACT = {
+    "force": flag,
+    "log": flag,
+    "device": text,
+    "threads": integer(1, also=(None,)),
+    "udr.images": integer(2),
+    "udr.similarity": one_of("lasso", "spearman"),
+    "udr.threshold": number(),
+}
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Measure trained runs further: what is too heavy for every training. The numbers go into "
+        "each run's results.json, as eval/..., and into its W&B run; what is there is not measured again.",
+        epilog="What is measured: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (conf/eval).",
+    )
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="RUN_OR_SWEEP | KEY=VALUE",
+        help="folders or names of runs and sweeps (none: the newest sweep), and settings",
+    )
+    parser.add_argument("--config-dir", help="a folder with your own eval/*.yaml")
+    return parser.parse_intermixed_args(argv)
+
+
+def composed(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The config of ``conf/evaluate.yaml`` with these settings, checked and resolved."""
+    path = []
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise UserError(f"--config-dir {config_dir}: there is no such folder.")
+        path = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = resolved(compose("evaluate", [*settings, *path]))
+    refuse(config, CONTRACT)
+    unknown = [name for name, node in config["eval"].items() if node is not None and "_target_" not in node]
+    if unknown:
+        raise UserError(f"eval.{unknown[0]} names no class: it needs a _target_.")
+    cfg = OmegaConf.create(config)
+    assert isinstance(cfg, DictConfig)
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    settings = [word for word in args.words if "=" in word]
+    names = [word for word in args.words if "=" not in word]
+    cfg = composed(settings, args.config_dir)
+    from vaelab.reports.records import locate, newest_sweep, record_folders
+
+    outputs = Path(cfg.paths.outputs)
+    paths = [locate(name, outputs) for name in names] or [newest_sweep(outputs)]
+    folders = {folder.resolve(): folder for path in paths for folder in record_folders(path)}
+    if not folders:
+        raise UserError(f"{paths[0]} holds no record of a run. Give a run's folder or a sweep's.")
+    from vaelab.evaluation.evaluate import evaluate_all  # imports torch and Lightning
+
+    if not evaluate_all(list(folders.values()), cfg):
+        sys.exit(1)
+
+
+def main() -> None:
+    """The command."""
+    args = arguments()
+    from vaelab.cli.train import present_errors
+
+    present_errors(PROGRAM, lambda: run(args), root="evaluate")
+
+
+if __name__ == "__main__":
+    main()

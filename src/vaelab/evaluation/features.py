@@ -1,0 +1,264 @@
+"""Feature networks: images -> the vectors that samples are compared by. Its name goes with every result.
+
+============  ======================================================================================
+classifier    a small convolutional network trained here on the data's labels; its layer before the last
+random        the same network with fixed random weights, for data without labels (Naeem et al., 2020,
+              found random networks fit to compare images unlike ImageNet's)
+inception     InceptionV3's 2048 pooled features, for whoever has the weights: the published FID
+============  ======================================================================================
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.data.binarize import bernoulli
+from vaelab.errors import UserError, did_you_mean
+from vaelab.functional.randomness import generator
+from vaelab.runs.files import replacing
+
+KINDS = ("auto", "classifier", "random", "inception")
+DIMENSION = 64
+CHUNK = 500  # images at once
+SEED = 0  # not the run's: every run is to be judged by the same network
+
+# the classifier's training: AdamW, one cycle of the learning rate, a fixed number of steps whatever the data
+STEPS, BATCH, RATE, DECAY = 1200, 128, 3e-3, 1e-2
+MOST_TRAINED, MOST_TESTED = 50_000, 10_000  # images
+MOST_PIXELS = 2**27  # numbers in all images that are trained on: 512 MB
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureNetwork:
+    """A network and the name under which results stand.
+
+    network: float images (B, C, H, W) in the data's range -> features (B, d).
+    accuracy: on test images, of the classifier that the features are taken from; else NaN.
+    """
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    accuracy: float = math.nan
+    device: torch.device | str = "cpu"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Float images (N, C, H, W) -> features (N, d), float64 on the CPU."""
+        parts = (self.network(part.to(self.device)) for part in images.split(CHUNK))
+        return torch.cat([part.cpu().double() for part in parts])
+
+
+def feature_network(run: Any, kind: str = "auto", weights: str | Path | None = None) -> FeatureNetwork:
+    """The feature network for the data of a :class:`~vaelab.evaluation.trained_run.TrainedRun`.
+
+    Args:
+        kind: "auto" is "classifier" where the data have labels, else "random".
+        weights: for "inception": the file.
+
+    Raises:
+        UserError: there is no such kind, or what it needs is missing.
+    """
+    if kind not in KINDS:
+        raise UserError(f"There is no feature network {kind!r}. {did_you_mean(kind, KINDS)}")
+    labelled = run.labels("train", 1) is not None and run.labels("test", 1) is not None
+    if kind == "auto":
+        kind = "classifier" if labelled else "random"
+    if kind == "inception":
+        return inception(weights, run.data.value_range, run.device)
+    image_shape = tuple(run.images("test", 1).shape[1:])
+    if kind == "random":
+        return random_features(image_shape, run.device)
+    if not labelled:
+        raise UserError("features=classifier needs labels, and the data have none. Use features=random.")
+    return classifier(run)
+
+
+class ConvFeatures(nn.Module):
+    """Images (B, C, H, W) -> features (B, 64).
+
+    Convolutions of stride 2 until the image is at most 4 pixels wide and high (at least two), each with a
+    GELU, then one linear layer: any size of image gives it at most 1024 numbers. The features are that
+    layer's output before its nonlinearity, where no unit is ever dead.
+
+    Attributes:
+        center, scale: numbers that the pixels are standardised by.
+        feature_center, feature_scale: (64,), that the features are standardised by: so that the Fréchet
+            distance has a scale, on which the spread of the training images is 64.
+    """
+
+    def __init__(self, image_shape: Sequence[int]) -> None:
+        super().__init__()
+        channels, *size = image_shape
+        layers: list[nn.Module] = []
+        for width in (32, *[64] * 30):
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.GELU()]
+            channels, size = width, [-(-side // 2) for side in size]
+            if max(size) <= 4 and len(layers) >= 4:
+                break
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(size), DIMENSION))
+        for name, value in (("center", torch.zeros(())), ("scale", torch.ones(()))):
+            self.register_buffer(name, value)
+            self.register_buffer(f"feature_{name}", value.repeat(DIMENSION))
+
+    center: Tensor
+    scale: Tensor
+    feature_center: Tensor
+    feature_scale: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.layers((x - self.center) / self.scale)
+        return (features - self.feature_center) / self.feature_scale
+
+
+def random_features(image_shape: Sequence[int], device: torch.device | str = "cpu") -> FeatureNetwork:
+    """:class:`ConvFeatures` with weights N(0, 2 / fan_in), without biases: the same for every such shape."""
+    network = ConvFeatures(image_shape)
+    random = generator(SEED, "quality/random features")
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if name.endswith("bias"):
+                weights.zero_()
+            else:
+                drawn = torch.randn(weights.shape, generator=random)
+                weights.copy_(drawn * math.sqrt(2 / weights[0].numel()))
+    shape = "x".join(map(str, image_shape))
+    return FeatureNetwork(f"random-{shape}", network.to(device).eval(), device=device)
+
+
+def classifier(run: Any) -> FeatureNetwork:
+    """A classifier of the data's labels, trained on the training images, from ``run.cache`` if it is there.
+
+    On the CPU, so that it depends on the data alone. A file for every set of images, labels and settings:
+    runs that train on fewer images have another network, and their results do not compare.
+    """
+    from filelock import FileLock
+
+    limit = min(MOST_TRAINED, max(1, MOST_PIXELS // math.prod(run.images("test", 1).shape[1:])))
+    x, y = train_images(run, limit), run.labels("train", limit)
+    x_test, y_test = run.images("test", MOST_TESTED), run.labels("test", MOST_TESTED)
+    settings = repr((str(ConvFeatures(x.shape[1:])), STEPS, BATCH, RATE, DECAY, SEED))
+    digest = hashlib.blake2b(settings.encode(), digest_size=16)
+    for part in (x, y, x_test, y_test):
+        digest.update(repr(tuple(part.shape)).encode())
+        digest.update(part.contiguous().numpy().data)
+    name = f"classifier-{run.record.get('dataset') or 'data'}-{digest.hexdigest()[:6]}"
+    file = Path(run.cache) / "features" / f"{name}-{digest.hexdigest()[6:]}.pt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):  # jobs side by side: one trains, the others wait
+        if not file.is_file():
+            network, accuracy = train_classifier(x, y, x_test, y_test, run.progress)
+            with replacing(file) as temporary:
+                torch.save({"network": network.state_dict(), "accuracy": accuracy}, temporary)
+    network = ConvFeatures(x.shape[1:])
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        network.load_state_dict(saved["network"])
+        accuracy = saved["accuracy"]
+    except Exception as error:  # torch raises whatever damaged bytes lead it to
+        raise UserError(
+            f"{file} is not a readable feature network: delete it ({type(error).__name__})."
+        ) from error
+    name = f"{name} (accuracy {accuracy:.3f})"
+    return FeatureNetwork(name, network.to(run.device).eval(), accuracy, run.device)
+
+
+def train_images(run: Any, limit: int) -> Tensor:
+    """The first training images as the model meets them, (N, C, H, W) float.
+
+    Where every batch is a new binary draw (data.binarize=dynamic), which the run's training images are not
+    yet: one draw of them, the same for every run.
+    """
+    x: Tensor = run.images("train", limit)
+    if run.record["config"]["data"]["binarize"] != "dynamic":
+        return x
+    return bernoulli(x, generator(SEED, "quality/binarize")).float()
+
+
+def train_classifier(
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    progress: Callable[..., Any] = lambda iterable, *_: iterable,
+) -> tuple[ConvFeatures, float]:
+    """The features of a classifier trained on images x (N, C, H, W) and classes y (N,), and its accuracy.
+
+    A function of the arguments alone. The accuracy is the share of the test images whose class it names.
+    """
+    classes = int(max(y.max(), y_test.max())) + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = ConvFeatures(x.shape[1:])
+        head = nn.Sequential(nn.GELU(), nn.Linear(DIMENSION, classes))
+    network.center, network.scale = x.mean(), x.std().clamp(min=1e-6)
+    optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+    order: list[Tensor] = []
+    passes = 0
+    for _ in progress(range(STEPS), "feature network"):
+        if not order:
+            shuffled = torch.randperm(len(x), generator=generator(SEED, "quality/classifier", passes))
+            order, passes = list(shuffled.split(BATCH)), passes + 1
+        batch = order.pop()
+        loss = nn.functional.cross_entropy(head(network(x[batch])), y[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        answers = torch.cat([head(network(part)).argmax(1) for part in x_test.split(CHUNK)])
+        found = torch.cat([network(part) for part in x.split(CHUNK)])
+        network.feature_center, network.feature_scale = found.mean(0), found.std(0).clamp(min=1e-6)
+    return network, float((answers == y_test).double().mean())
+
+
+def inception(
+    weights: str | Path | None, value_range: tuple[float, float], device: torch.device | str = "cpu"
+) -> FeatureNetwork:
+    """InceptionV3's 2048 pooled features through torch-fidelity, with its port of TensorFlow's resizing.
+
+    The images' ``value_range`` becomes 0 to 255; grey images become three equal channels.
+
+    Raises:
+        UserError: torch-fidelity or the weights are missing, or the file is something else.
+    """
+    if weights is None:
+        raise UserError(
+            "features=inception needs weights=FILE, InceptionV3's weights as torch-fidelity has them: "
+            "weights-inception-2015-12-05-6726825d.pth."
+        )
+    file = Path(weights)
+    if not file.is_file():
+        raise UserError(f"There are no InceptionV3 weights {file}.")
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise UserError(
+            f"features=inception needs torch-fidelity ({error}): pip install torch-fidelity, "
+            "or use features=auto."
+        ) from error
+    try:
+        # torch-fidelity unpickles whatever it finds: only a file of tensors gets there
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(file)).to(device)
+    except Exception as error:
+        raise UserError(f"{file} does not hold InceptionV3's weights ({type(error).__name__}).") from error
+    digest = hashlib.blake2b(digest_size=3)
+    for name in sorted(state):
+        digest.update(
+            state[name].contiguous().numpy().data if state[name].ndim else str(state[name]).encode()
+        )
+    low, high = value_range
+
+    def pooled(x: Tensor) -> Tensor:
+        grey = ((x - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8)
+        features: Tensor = extractor(grey.expand(-1, 3, -1, -1) if grey.shape[1] == 1 else grey)[0]
+        return features
+
+    return FeatureNetwork(f"inception-{digest.hexdigest()}", pooled, device=device)

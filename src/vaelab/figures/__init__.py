@@ -1,0 +1,1 @@
+"""What a picture shows and how it is drawn: tensors in, images and figures out."""

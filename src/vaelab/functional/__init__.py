@@ -1,0 +1,1 @@
+"""Pure tensor functions: densities, divergences, estimators, measures. No module, no config, no I/O."""

@@ -1,0 +1,97 @@
+"""Precision and recall, density and coverage: does each sample look real, is each real image reached?
+
+The support of a set of features is taken to be the union of balls around its members, each reaching to its
+member's k-th nearest neighbour in the set. Numbers depend on the feature network, on k and on how many images
+there are. Distances are had in chunks: memory grows with N, not with N^2.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaelab.functional.estimators import Values, squared_distances
+from vaelab.functional.frechet import features
+
+CHUNK = 2**22  # distances at once: 32 MB
+
+
+class Support(NamedTuple):
+    """How the supports of samples and reference overlap; NaN where a set has no k others."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def squared_radii(x: Tensor, ks: Sequence[int]) -> Tensor:
+    """Squared distances of each member to its k-th nearest neighbour among the others: (N, d) -> (N, K).
+
+    A column for each of K ks. NaN where a set has no k others.
+    """
+    others = len(x) - 1
+    nearest = min(max(ks), others)
+    found = []
+    for part in torch.arange(len(x)).split(_rows(x)):
+        distances = squared_distances(x[part], x)
+        distances[torch.arange(len(part)), part] = torch.inf
+        found.append(distances.topk(nearest, dim=1, largest=False).values)
+    ordered = torch.cat(found)
+    return torch.stack(
+        [ordered[:, k - 1] if k <= others else x.new_full((len(x),), torch.nan) for k in ks], dim=1
+    )
+
+
+def support(reference: Values, samples: Values, k: int = 3, k_density: int = 5) -> Support:
+    """Precision and recall with k, density and coverage with k_density: features (N, d) and (N, d).
+
+    - precision: the share of the samples that lie in a ball of the reference; recall: the share of the
+      reference that lies in a ball of the samples (improved precision and recall, Kynkäänniemi et al., 2019).
+      In [0, 1].
+    - density: 1/(k N) sum_j #{balls of the reference that hold sample j}: 1 in expectation where both sets
+      have one distribution, more where the samples crowd. Coverage: the share of the reference's balls that
+      hold a sample, in [0, 1]; :func:`expected_coverage` says what a perfect model gets (Naeem et al., 2020).
+    """
+    reference, samples = features(reference, samples)
+    center = reference.mean(0)  # small numbers, and with them a small error of their distances
+    reference, samples = reference - center, samples - center
+    radius, radius_density = squared_radii(reference, (k, k_density)).T
+    radius_samples = squared_radii(samples, (k,))
+    number = len(reference)
+    precise, held = 0, 0
+    recalled, covered = torch.zeros(number, dtype=torch.bool), torch.zeros(number, dtype=torch.bool)
+    rows = _rows(reference)
+    for part, own in zip(samples.split(rows), radius_samples.split(rows), strict=True):
+        distances = squared_distances(part, reference)
+        precise += int((distances <= radius).any(1).sum())
+        recalled |= (distances <= own).any(0)
+        inside = distances <= radius_density
+        held += int(inside.sum())
+        covered |= inside.any(0)
+    found = Support(
+        precision=precise / number,
+        recall=int(recalled.sum()) / number,
+        density=held / (k_density * number),
+        coverage=int(covered.sum()) / number,
+    )
+    if number <= k:
+        found = found._replace(precision=math.nan, recall=math.nan)
+    return found if number > k_density else found._replace(density=math.nan, coverage=math.nan)
+
+
+def expected_coverage(number: int, k: int = 5) -> float:
+    """E[coverage] of N samples from the reference's own distribution, N reference images; NaN for N <= k.
+
+    1 - (N - 1) ... (N - k) / ((2N - 1) ... (2N - k)), whatever the distribution (Naeem et al., 2020): the
+    chance that the k nearest to an image, of N - 1 others and N samples, are not all among the others.
+    """
+    if number <= k:
+        return math.nan
+    return 1 - math.prod((number - i) / (2 * number - i) for i in range(1, k + 1))
+
+
+def _rows(x: Tensor) -> int:
+    return max(1, CHUNK // len(x))

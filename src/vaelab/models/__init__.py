@@ -1,0 +1,1 @@
+"""The autoencoder and its parts: networks, posteriors, priors, likelihoods, objectives, schedules."""

@@ -1,0 +1,82 @@
+"""A residual network for any image of at least 8x8."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from vaelab.models.networks.parts import (
+    Networks,
+    activation_class,
+    check_whole,
+    check_widths,
+    doubling,
+    halved_sizes,
+    halving,
+    initialised,
+)
+
+
+class Residual(nn.Module):
+    """x + conv(act(conv(act(x)))) with 3x3 convolutions: a pre-activation block (He et al., 2016, b).
+
+    It has no normalisation, so that an image's result does not depend on its batch; instead its second
+    convolution starts at zero and the block as the identity (Zhang et al., 2019, Fixup; De & Smith, 2020).
+    """
+
+    def __init__(self, width: int, act: type[nn.Module]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.second = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) -> the same shape."""
+        change: Tensor = self.second(self.act(self.first(self.act(x))))
+        return x + change
+
+
+def resnet(
+    image_shape: Sequence[int],
+    latent_dim: int,
+    encoder_outputs: int,
+    decoder_channels: int,
+    hidden: Sequence[int] = (32, 64),
+    blocks: int = 2,
+    dense: int = 256,
+    activation: str = "relu",
+) -> Networks:
+    """``conv`` with ``blocks`` residual blocks after each halving of the image, mirrored in the decoder.
+
+    Encoder: for each width in ``hidden`` a 4x4 convolution of stride 2 and the blocks; a layer of ``dense``;
+    the posterior's parameters. As blocks start as the identity, the first step sees ``conv``'s signal,
+    whatever the depth.
+    """
+    check_widths(hidden, at_least_one_for="resnet")
+    check_whole(0, blocks=blocks)
+    check_whole(1, dense=dense)
+    sizes = halved_sizes("resnet", image_shape, len(hidden))
+    act = activation_class(activation)
+    flat = hidden[-1] * prod(sizes[-1])
+
+    def stage(width: int) -> list[nn.Module]:
+        return [*(Residual(width, act) for _ in range(blocks)), act()]
+
+    down = [layer for i, o in pairwise([image_shape[0], *hidden]) for layer in (halving(i, o), *stage(o))]
+    encoder = nn.Sequential(
+        *down, nn.Flatten(), nn.Linear(flat, dense), act(), nn.Linear(dense, encoder_outputs)
+    )
+    up: list[nn.Module] = []
+    widths = [*reversed(hidden), decoder_channels]
+    for (i, o), (small, large) in zip(pairwise(widths), pairwise(reversed(sizes)), strict=True):
+        up += [*stage(i), doubling(i, o, small, large)]
+    decoder = nn.Sequential(
+        nn.Linear(latent_dim, dense), act(), nn.Linear(dense, flat),
+        nn.Unflatten(1, (hidden[-1], *sizes[-1])), *up,
+    )  # fmt: skip
+    pair = initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]))
+    for block in [*encoder, *decoder]:
+        if isinstance(block, Residual):
+            nn.init.zeros_(block.second.weight)
+    return pair

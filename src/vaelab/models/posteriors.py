@@ -1,0 +1,257 @@
+"""Posteriors q(z|x): from the encoder's output to a sample, its density and its divergence from the prior.
+
+Another one than a variant's own: ``model.posterior._target_=vaelab.models.posteriors.FullCovariance``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.errors import UserError
+from vaelab.functional.distributions import LOG_2PI, normal_log_prob
+from vaelab.models.priors import Prior
+from vaelab.models.schedules import number
+from vaelab.types import Total
+
+
+class Gaussian(NamedTuple):
+    """The parameters of q(z|x) for a batch."""
+
+    loc: Tensor  # (B, D)
+    scale: Tensor  # (B, D)  standard deviation; 0 where q is deterministic
+    log_var: Tensor  # (B, D)  2 log(scale)
+
+
+class FullGaussian(NamedTuple):
+    """The parameters of a Gaussian q(z|x) with correlated dimensions: N(loc, L L^T)."""
+
+    loc: Tensor  # (B, D)
+    scale: Tensor  # (B, D)  standard deviation of each dimension
+    log_var: Tensor  # (B, D)  2 log(scale)
+    tril: Tensor  # (B, D, D)  L, lower triangular, with a positive diagonal
+
+
+class Coded(NamedTuple):
+    """The choice of codes for a batch."""
+
+    loc: Tensor  # (B, D)  the chosen codes: their gradient goes to the codebook
+    scale: Tensor  # (B, D)  0
+    log_var: Tensor  # (B, D)  -inf
+    encoded: Tensor  # (B, D)  the encoder's point, before it is replaced by codes
+    codes: Tensor  # (B, n)  which ones
+
+
+class Posterior(nn.Module):
+    """What an autoencoder asks of q(z|x). The encoder gives ``parameter_count`` numbers an image.
+
+    Its parameters are a named tuple with at least the fields of :class:`Gaussian`.
+    """
+
+    deterministic = False  # a function of x: no density of z, and no term that needs one
+    correlated = False  # the dimensions of z given x are not independent
+    discrete = False  # z is made of codes; its prior must be, too
+    averaged = False  # its codes are moving averages: no gradient moves them
+    parameters_per_dimension = 1
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.parameter_count = self.parameters_per_dimension * latent_dim
+
+    def forward(self, encoded: Tensor) -> Any:
+        """The encoder's output (B, parameter_count) -> the parameters of q(z|x), each (B, D)."""
+        raise NotImplementedError
+
+    def sample(self, q: Any, noise: Tensor) -> Tensor:
+        """Standard normal noise (S, B, D) -> z (S, B, D)."""
+        raise NotImplementedError
+
+    def log_prob(self, q: Any, z: Tensor) -> Tensor:
+        """log q(z|x) in nats: (S, B, D) -> (S, B)."""
+        raise NotImplementedError
+
+    def kl(self, q: Any, prior: Prior) -> Tensor:
+        """KL(q(z_d|x) || p(z_d)) in nats, (B, D); NaN where the rate has no such parts."""
+        return torch.full_like(q.loc, torch.nan)
+
+
+class DiagonalGaussian(Posterior):
+    """q(z|x) = N(mu(x), diag(sigma(x)^2)); the encoder gives mu and log sigma^2 (Kingma & Welling, 2014)."""
+
+    parameters_per_dimension = 2
+
+    def forward(self, encoded: Tensor) -> Gaussian:
+        loc, log_var = encoded.chunk(2, dim=-1)
+        return Gaussian(loc, (0.5 * log_var).exp(), log_var)
+
+    def sample(self, q: Gaussian, noise: Tensor) -> Tensor:
+        # reparametrised: differentiable in mu and sigma
+        return q.loc + q.scale * noise
+
+    def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
+        return normal_log_prob(z, q.loc, q.log_var).sum(-1)
+
+    def kl(self, q: Gaussian, prior: Prior) -> Tensor:
+        return prior.kl(q.loc, q.log_var)
+
+
+class Deterministic(Posterior):
+    """z = mu(x): the posterior of a plain autoencoder, a point mass.
+
+    It has no density, so log q and the KL are undefined: NaN, never 0.
+    """
+
+    deterministic = True
+    parameters_per_dimension = 1
+
+    def forward(self, encoded: Tensor) -> Gaussian:
+        return Gaussian(encoded, torch.zeros_like(encoded), torch.full_like(encoded, -torch.inf))
+
+    def sample(self, q: Gaussian, noise: Tensor) -> Tensor:
+        # the noise only says how many
+        return q.loc.expand_as(noise)
+
+    def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
+        return torch.full_like(z[..., 0], torch.nan)
+
+
+class FullCovariance(Posterior):
+    """q(z|x) = N(mu(x), L(x) L(x)^T) (Kingma & Welling, 2019, An Introduction to VAEs, section 2.5.1).
+
+    The encoder gives mu (D), log L_dd^2 (D) and L below its diagonal, row by row (D (D - 1) / 2).
+
+    ``kl`` splits the rate by the chain rule, E_q KL(q(z_d|z_<d, x) || p(z_d)): the parts are >= 0 and sum to
+    the rate, and depend on the order of the dimensions. (The KL of the marginals sum to less: the
+    difference is the total correlation of q(z|x).)
+    """
+
+    correlated = True
+    below: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        d = latent_dim
+        self.parameter_count = d + d * (d + 1) // 2
+        # (D, D): where each entry below the diagonal stands in what the encoder gives; 0: it is zero
+        below = torch.zeros(d, d, dtype=torch.long)
+        row, column = torch.tril_indices(d, d, offset=-1)
+        below[row, column] = torch.arange(1, len(row) + 1)
+        self.register_buffer("below", below, persistent=False)
+
+    def forward(self, encoded: Tensor) -> FullGaussian:
+        d = self.latent_dim
+        loc, log_diagonal, lower = encoded.split([d, d, encoded.shape[-1] - 2 * d], dim=-1)
+        padded = torch.cat([torch.zeros_like(loc[..., :1]), lower], dim=-1)
+        tril = padded[..., self.below] + torch.diag_embed((0.5 * log_diagonal).exp())
+        variance = tril.square().sum(-1)
+        return FullGaussian(loc, variance.sqrt(), variance.log(), tril)
+
+    def sample(self, q: FullGaussian, noise: Tensor) -> Tensor:
+        return q.loc + (q.tril @ noise[..., None]).squeeze(-1)
+
+    def log_prob(self, q: FullGaussian, z: Tensor) -> Tensor:
+        delta = (z - q.loc)[..., None]
+        white = torch.linalg.solve_triangular(q.tril.expand(*delta.shape[:-2], -1, -1), delta, upper=False)
+        diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
+        return -0.5 * (self.latent_dim * LOG_2PI + white.square().sum((-2, -1))) - diagonal.log().sum(-1)
+
+    def kl(self, q: FullGaussian, prior: Prior) -> Tensor:
+        # q(z_d|z_<d) has variance L_dd^2 and a mean that itself varies by sum_(j<d) L_dj^2
+        diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
+        spread = q.tril.tril(-1).square().sum(-1)
+        return prior.kl(q.loc, 2 * diagonal.log(), spread)
+
+
+class Codebook(Posterior):
+    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017).
+
+    The encoder's D numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned
+    vectors. (The paper's latents are a map of codes; here they are a vector, as for every other posterior, so
+    that every network fits.) The gradient of z passes straight through to the encoder, which keeps near the
+    codes by :class:`~vaelab.models.objectives.Commitment`. The codes follow in one of two ways:
+
+    - ``decay=None``: they are parameters, moved by :class:`~vaelab.models.objectives.CodebookLoss`.
+    - ``decay=gamma`` (the paper's appendix A.1; there 0.99): they are moving averages of the points that
+      chose them, :func:`moved`, taken after each optimizer step, outside of the forward pass.
+
+    log q is the logarithm of a probability: 0, the choice being certain. No dimension has a KL of its own.
+    """
+
+    codebook: Tensor
+    decay: Tensor
+    counts: Tensor
+    sums: Tensor
+
+    deterministic = True
+    discrete = True
+
+    def __init__(self, latent_dim: int, codes: int, code_dim: int, decay: float | None = None) -> None:
+        super().__init__(latent_dim)
+        if codes < 2:
+            raise UserError(f"model.codes={codes} does not fit: a codebook needs at least 2 codes.")
+        if code_dim < 1 or latent_dim % code_dim:
+            raise UserError(
+                f"model.code_dim={code_dim} does not fit: it must divide model.latent_dim={latent_dim}."
+            )
+        self.places = latent_dim // code_dim
+        self.averaged = decay is not None
+        start = torch.randn(codes, code_dim)
+        if decay is None:
+            self.codebook = nn.Parameter(start)
+        else:
+            if not 0 <= decay < 1:
+                raise UserError(f"model.decay={decay} does not fit: it must be at least 0 and below 1.")
+            number(self, "decay", decay)
+            self.register_buffer("codebook", start)
+            self.register_buffer("counts", torch.ones(codes))  # N_i
+            self.register_buffer("sums", start.clone())  # m_i: each code starts as the mean of one point
+
+    def forward(self, encoded: Tensor) -> Coded:
+        chosen = self.nearest(encoded)
+        loc = self.codebook[chosen].flatten(-2)
+        return Coded(loc, torch.zeros_like(loc), torch.full_like(loc, -torch.inf), encoded, chosen)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """Which code is the nearest at each place: (..., D) -> (..., n)."""
+        points = z.unflatten(-1, (self.places, -1))  # (..., n, d)
+        # |p - e|^2 = |p|^2 - 2 p.e + |e|^2; the first is the same for every code
+        distance = self.codebook.square().sum(-1) - 2 * points @ self.codebook.T
+        return distance.argmin(-1)
+
+    def after_step(self, batches: Sequence[Coded], total: Total) -> None:
+        """Move the averages by the points that chose each code in one optimizer step (``training.py``)."""
+        if not self.averaged:
+            return
+        codes = torch.cat([q.codes.flatten() for q in batches])
+        points = torch.cat([q.encoded for q in batches]).reshape(-1, self.codebook.shape[-1])
+        one_hot = nn.functional.one_hot(codes, len(self.codebook)).to(points)
+        state = self.counts, self.sums, self.codebook
+        new = moved(*state, total(one_hot.sum(0)), total(one_hot.T @ points), self.decay)
+        for buffer, value in zip(state, new, strict=True):
+            buffer.copy_(value)
+
+    def sample(self, q: Coded, noise: Tensor) -> Tensor:
+        # the codes; the gradient goes to the encoder as if nothing had been replaced
+        return (q.encoded + (q.loc - q.encoded).detach()).expand_as(noise)
+
+    def log_prob(self, q: Coded, z: Tensor) -> Tensor:
+        return torch.zeros_like(z[..., 0])
+
+
+def moved(
+    counts: Tensor, sums: Tensor, codebook: Tensor, chosen: Tensor, points: Tensor, decay: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The moving averages of a codebook one step on (van den Oord et al., 2017, appendix A.1).
+
+    N_i <- gamma N_i + (1 - gamma) n_i, m_i <- gamma m_i + (1 - gamma) (sum of the n_i points that chose e_i),
+    e_i <- m_i / N_i. A code that no point chose stays where it is, exactly: its N_i and m_i fade by the same
+    factor. (Their quotient would be lost once both underflow, so it is not taken; no smoothing is needed.)
+
+    Shapes: counts N and chosen n (K,); sums m, codebook e and points (K, d).
+    """
+    counts = decay * counts + (1 - decay) * chosen
+    sums = decay * sums + (1 - decay) * points
+    used = (chosen > 0)[:, None]
+    return counts, sums, torch.where(used, sums / counts.where(chosen > 0, 1.0)[:, None], codebook)

@@ -1,0 +1,103 @@
+"""The two dashboards as W&B objects, and what is sent to the server for each. No network before saving."""
+
+import json
+from typing import Any
+
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
+from wandb_workspaces import expr
+
+from vaelab.reports.dashboard import panels
+
+TRAINING, SWEEP = "train", "sweep"  # job types: a run that trains; the run that sums a sweep up
+COLUMNS = (
+    "run:displayName",
+    *(f"config:{key}.value" for key in ("beta", "latent_dim", "seed")),
+    *(f"summary:test/{name}" for name in ("elbo", "rate", "distortion", "active_units")),
+)
+MOST_RUNS = 100  # in one panel; W&B's own limit is 10
+LONGEST = 128  # characters of a report's title
+
+
+def title(group: str | None) -> str:
+    return f"vaelab: {group}" if group else "vaelab"
+
+
+def only(job_type: str, group: str | None) -> str:
+    """The filter: runs of one job type, and of one group if it is given."""
+    # as text: W&B's objects for this can't read back a name with a quote in it
+    wanted = {"JobType": job_type, "Group": group}
+    return " and ".join(f"Metric({key!r}) == {value!r}" for key, value in wanted.items() if value is not None)
+
+
+def workspace(entity: str, project: str, group: str | None = None) -> ws.Workspace:
+    """A saved view of the project: every part about training runs."""
+    sections = [
+        ws.Section(
+            name=part.title,
+            panels=list(part.panels),
+            is_open=True,
+            layout_settings=ws.SectionLayoutSettings(
+                columns=part.columns, rows=-(-len(part.panels) // part.columns)
+            ),
+        )
+        for part in panels.of_runs()
+    ]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=title(group),
+        sections=sections,
+        settings=ws.WorkspaceSettings(x_axis=panels.STEP, max_runs=MOST_RUNS),
+        runset_settings=ws.RunsetSettings(
+            filters=only(TRAINING, group),
+            order=[expr.Ordering(expr.Config("beta"), ascending=True)],
+            pinned_columns=list(COLUMNS),
+        ),
+    )
+
+
+def report(entity: str, project: str, group: str | None = None, look_up: bool = False) -> wr.Report:
+    """A page with the same parts and, before them, the comparison that a sweep's summary run carries.
+
+    ``look_up`` names the project in the page's sets of runs too; W&B then asks the server for it, and raises
+    ValueError if there is none. Otherwise the runs are those of the report's own project.
+    """
+    place = {"entity": entity, "project": project} if look_up else {}
+
+    def grid(part: panels.Part, job_type: str, order: wr.OrderBy) -> list[Any]:
+        runs = wr.Runset(
+            **place,  # type: ignore[arg-type]
+            name="Sweeps" if job_type == SWEEP else "Runs",
+            filters=only(job_type, group),
+            order=[order],
+        )
+        return [
+            wr.H2(part.title),
+            wr.P(part.text),
+            wr.PanelGrid(runsets=[runs], panels=panels.laid_out(part)),
+        ]
+
+    blocks = [wr.TableOfContents(), *grid(panels.comparison(), SWEEP, wr.OrderBy("CreatedTimestamp"))]
+    for part in panels.of_runs():
+        blocks += grid(part, TRAINING, wr.OrderBy(wr.Config("beta"), ascending=True))
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=title(group)[:LONGEST],
+        description=f"The runs of {group}." if group else "All runs of the project.",
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def sent(view: ws.Workspace | wr.Report) -> dict[str, Any]:
+    """What saving the view sends: whose it is, what it is called, what kind it is and what it shows."""
+    model = view._to_model()  # private, but there is no other way to see it without a server
+    return {
+        "entityName": view.entity,
+        "projectName": view.project,
+        "displayName": model.display_name,
+        "type": "project-view" if isinstance(view, ws.Workspace) else "runs",
+        "spec": json.loads(model.spec.model_dump_json(by_alias=True, exclude_none=True)),
+    }

@@ -1,0 +1,1 @@
+"""The record of a run, resume, locks, naming, launchers, status. No torch."""

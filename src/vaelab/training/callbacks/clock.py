@@ -1,0 +1,113 @@
+"""How long the training took, apart from validation and pictures; and how far it is."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+from vaelab.runs.lock import SECONDS
+
+
+class Clock(pl.Callback):
+    """Times the fit as a whole and the training steps alone, and counts the images trained on.
+
+    The steps' time begins with an epoch and ends with its last step: validation, checkpoints and pictures
+    are not in it.
+
+    Args:
+        earlier: fit_seconds, train_seconds and images of the earlier sessions of a run that goes on; what
+            was trained twice, since it came after the last checkpoint, counts twice.
+        tell: called every few seconds and at the end of the fit with how far the training is (see
+            :meth:`progress`).
+    """
+
+    def __init__(
+        self, earlier: Mapping[str, Any] | None = None, tell: Callable[..., object] | None = None
+    ) -> None:
+        earlier = earlier or {}
+        self.fit_seconds = float(earlier.get("fit_seconds", 0))
+        self.train_seconds = float(earlier.get("train_seconds", 0))
+        self.images = int(earlier.get("images", 0))
+        self.tell = tell
+        self._fit: float | None = None
+        self._mark: float | None = None
+        self._told = -float("inf")
+
+    def on_fit_start(self, *_: Any) -> None:
+        self._fit = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._mark = time.perf_counter()  # a run that goes on within an epoch does not start the epoch again
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, lit: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.images += len(batch.x) * trainer.world_size
+        if trainer.is_last_batch:
+            self._stop()
+        self._tell_now_and_then(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._tell_now_and_then(trainer)
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._tell_now_and_then(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.is_last_batch:  # in the middle of an epoch
+            self._mark = time.perf_counter()
+
+    def on_fit_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._end_fit(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, lit: pl.LightningModule, exception: BaseException) -> None:
+        self._end_fit(trainer)
+
+    def _end_fit(self, trainer: pl.Trainer) -> None:
+        self._stop()
+        if self._fit is not None:
+            self.fit_seconds += time.perf_counter() - self._fit
+            self._fit = None
+            self._tell(trainer)
+
+    def _stop(self) -> None:
+        if self._mark is not None:
+            self.train_seconds += time.perf_counter() - self._mark
+            self._mark = None
+
+    def _tell_now_and_then(self, trainer: pl.Trainer) -> None:
+        if self.tell is not None and time.perf_counter() - self._told >= SECONDS:
+            self._tell(trainer)
+
+    def _tell(self, trainer: pl.Trainer) -> None:
+        self._told = time.perf_counter()
+        if self.tell is not None and trainer.is_global_zero:
+            self.tell(**self.progress(trainer))
+
+    def progress(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Epochs completed and asked for, optimizer steps, and the seconds and images up to now."""
+        now = time.perf_counter()
+        return {
+            "epoch": trainer.current_epoch,
+            "max_epochs": trainer.max_epochs,
+            "step": trainer.global_step,
+            "fit_seconds": self.fit_seconds + (0 if self._fit is None else now - self._fit),
+            "train_seconds": self.train_seconds + (0 if self._mark is None else now - self._mark),
+            "images": self.images,
+        }
+
+    def report(self) -> dict[str, float | None]:
+        """Seconds of the fit, seconds of its training steps, training images per second of those."""
+        speed = self.images / self.train_seconds if self.train_seconds else None
+        return {
+            "fit_seconds": round(self.fit_seconds, 3),
+            "train_seconds": round(self.train_seconds, 3),
+            "images_per_second": None if speed is None else round(speed, 1),
+        }

@@ -1,0 +1,59 @@
+"""Where the held-out images lie in the latent space."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from vaelab.figures import generation
+from vaelab.figures.attributes import attributes
+from vaelab.figures.drawing import figure_image, image_grid, latent_map
+from vaelab.functional.projection import check_projection, project
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.latent_codes import codes_of
+from vaelab.models.priors import StandardNormal
+from vaelab.training.callbacks.publish import is_due, publish
+
+
+class LatentMap(pl.Callback):
+    """Draws ``latents/map``: held-out images' posterior means, coloured by their label and factors.
+
+    With two latent dimensions the plane itself, and the circles of 1 and 2 standard deviations of N(0, I)
+    where that is the prior; then also ``latents/manifold``, the images over a grid of z. Elsewhere a
+    projection: "pca", or "umap" if that is installed.
+
+    Every ``every_n_epochs`` epochs of training (null: never) and, from the weights that are tested, at the
+    end; of the first ``images`` held-out images.
+    """
+
+    def __init__(
+        self, every_n_epochs: int | None = None, images: int = 2000, projection: str = "pca"
+    ) -> None:
+        check_projection(projection)
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+        self.projection = projection
+
+    def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        if is_due(trainer, self.every_n_epochs):
+            self.draw(trainer, lit)
+
+    def on_test_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self.draw(trainer, lit)
+
+    def draw(self, trainer: pl.Trainer, lit: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        model: Autoencoder = lit.model
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        codes = codes_of(model, data.held_out, self.images)
+        if not len(codes.loc):
+            return
+        plane = project(codes.loc, self.projection)
+        circles = plane.latent and isinstance(model.prior, StandardNormal)
+        known = attributes(codes.y, codes.factors, data.factor_names)
+        figure = latent_map(plane, known, circles)
+        publish(trainer, "latents/map", figure_image(figure))
+        if plane.latent and not model.posterior.discrete:
+            y = None if codes.y is None else codes.y[0].to(lit.device)
+            images = generation.manifold(model, codes, y=y)
+            publish(trainer, "latents/manifold", image_grid(images, *data.value_range))

@@ -1,0 +1,56 @@
+"""KL per dimension as pictures."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from vaelab.figures.drawing import figure_image, kl_bars, kl_heatmap
+from vaelab.training.callbacks.publish import publish
+
+
+class KLPictures(pl.Callback):
+    """Keeps the validation KL per dimension of every epoch, and at the end draws it.
+
+    ``latents/kl_per_dim``: bars, of the weights that are tested. ``latents/kl_over_training``: the heat map.
+    W&B also gets ``val/kl_histogram`` each epoch (bin = dimension, height = KL), which it draws as a heat
+    map of its own. A deterministic posterior has no KL: nothing is drawn.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+        self.history: list[list[float]] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, lit: Any) -> None:
+        kl: Tensor | None = lit.results.get("val", {}).get("kl_per_dim")
+        if trainer.state.fn != "fit" or trainer.sanity_checking or kl is None or kl.isnan().any():
+            return
+        self.epochs.append(trainer.current_epoch)
+        self.history.append(kl.tolist())
+        if not trainer.is_global_zero or len(kl) > 512:  # W&B's limit on the bins of a histogram
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                import wandb
+
+                bins = wandb.Histogram(np_histogram=(kl.numpy(), np.arange(len(kl) + 1)))
+                logger.experiment.log({"val/kl_histogram": bins, "trainer/global_step": trainer.global_step})
+
+    def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        kl: Tensor | None = lit.results.get("test", {}).get("kl_per_dim")
+        if kl is not None and not kl.isnan().any():
+            publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl)))
+        if self.history:
+            figure = kl_heatmap(torch.tensor(self.history), self.epochs)
+            publish(trainer, "latents/kl_over_training", figure_image(figure))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs, self.history = state_dict["epochs"], state_dict["history"]

@@ -1,0 +1,126 @@
+"""Sample grids: what the model generates, reconstructs and interpolates."""
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from vaelab.data.images import to_float
+from vaelab.figures import generation
+from vaelab.figures.drawing import animation, beside, image_grid, with_labels
+from vaelab.functional.mixtures import fit_density
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.latent_codes import codes_of
+from vaelab.training.callbacks.publish import is_due, publish, publish_animation
+
+log = logging.getLogger(__name__)
+
+RANGE_IMAGES = 256  # held-out images that a traversal's ranges are taken from
+MEAN_IMAGES = 2000  # held-out images that the classes' mean codes are taken from
+MOST_DIMENSIONS = 64  # a mixture of full covariances over more takes longer than a picture is worth
+
+
+class Samples(pl.Callback):
+    """Draws ``samples/prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight) and
+    ``interpolations_spherical``.
+
+    Every ``every_n_epochs`` epochs of training (null: never) and, from the weights that are tested, at the
+    end. The inputs are the first ``images`` held-out images and the z are fixed: the same in every run.
+
+    At the end alone: ``samples/traversals.gif``; ``samples/arithmetic``, where the data have labels or
+    factors; ``samples/density``: samples of the prior beside samples of a Gaussian mixture of
+    ``density_components`` that is fitted to the codes of the first ``density_images`` training images (0: no
+    such picture; nor is there one of more than MOST_DIMENSIONS latent dimensions).
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int | None = 10,
+        images: int = 32,
+        density_images: int = 5000,
+        density_components: int = 10,
+    ) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+        self.density_images = density_images
+        self.density_components = density_components
+        self._inputs: Tensor | None = None
+        self._labels: Tensor | None = None  # of the inputs, where the data have labels
+
+    def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        if is_due(trainer, self.every_n_epochs):
+            self.draw(trainer, lit)
+
+    def on_test_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self.draw(trainer, lit)
+        self.draw_once(trainer, lit)
+
+    def draw(self, trainer: pl.Trainer, lit: Any) -> None:
+        """The pictures that show the training."""
+        if not trainer.is_global_zero:
+            return
+        model: Autoencoder = lit.model
+        low, high = trainer.datamodule.value_range  # type: ignore[attr-defined]
+        x, y = self._held_out(trainer, lit)
+        shown, labels = x[: self.images], None if y is None else y[: self.images]
+        pictures = {
+            "prior": generation.prior_samples(model),
+            "reconstructions": generation.reconstructions(model, shown, labels),
+            "traversals": generation.traversals(model, x, y=y),
+            "interpolations": generation.interpolations(model, shown, y=labels),
+            "interpolations_spherical": generation.interpolations(model, shown, y=labels, spherical=True),
+        }
+        for name, images in pictures.items():
+            if len(images):  # a lone image has no other to go to
+                publish(trainer, f"samples/{name}", image_grid(images, low, high))
+
+    def draw_once(self, trainer: pl.Trainer, lit: Any) -> None:
+        """The pictures of the final weights."""
+        if not trainer.is_global_zero:
+            return
+        model: Autoencoder = lit.model
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        limits = data.value_range
+        x, y = self._held_out(trainer, lit)
+        frames, dimensions = generation.moving_traversals(model, x, y=y)
+        labels = [f"dim {d}" for d in dimensions.tolist()]
+        drawn = [with_labels(image_grid(frame, *limits), labels) for frame in frames]
+        publish_animation(trainer, "samples/traversals", animation(drawn))
+
+        held_out = codes_of(model, data.held_out, MEAN_IMAGES)
+        moved = generation.arithmetic(model, held_out, data.factor_names)
+        if moved is not None:
+            caption = f"{moved.attribute}: z + t (mean of b - mean of a)"
+            grid = image_grid(moved.images, *limits)
+            publish(trainer, "samples/arithmetic", with_labels(grid, moved.moves, caption))
+        self._draw_density(trainer, model)
+
+    def _draw_density(self, trainer: pl.Trainer, model: Autoencoder) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not self.density_images:
+            return
+        if model.latent_dim > MOST_DIMENSIONS:
+            log.info("samples/density is left out: more than %d latent dimensions.", MOST_DIMENSIONS)
+            return
+        codes = codes_of(model, data.train, self.density_images)
+        if len(codes.z) < 2:
+            return
+        density = fit_density(codes.z, self.density_components)
+        parts = {
+            "from the prior": generation.prior_samples(model),
+            "from the fitted density": generation.density_samples(model, density),
+        }
+        grids = [(label, image_grid(images, *data.value_range)) for label, images in parts.items()]
+        publish(trainer, "samples/density", beside(grids))
+
+    def _held_out(self, trainer: pl.Trainer, lit: Any) -> tuple[Tensor, Tensor | None]:
+        """The first held-out images and their labels, on the model's device."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self._inputs is None:
+            first = torch.arange(min(max(self.images, RANGE_IMAGES), len(data.held_out)))
+            self._inputs = to_float(data.held_out.x[first])
+            self._labels = None if data.held_out.y is None else data.held_out.y[first]
+        y = None if self._labels is None else self._labels.to(lit.device)
+        return self._inputs.to(lit.device), y

@@ -1,0 +1,122 @@
+"""Loggers: Weights & Biases, CSV. Each factory takes the run's record and folder, beside its own settings."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from vaelab.training.assembly import build
+from vaelab.training.callbacks.history import read_rows
+from vaelab.training.module import named_scalars
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
+    """The run's loggers, and the end of its W&B run with the true exit code, whatever happens."""
+    loggers: list[Logger] = []
+    if cfg.logger:
+        loggers = build("logger", cfg.logger, record=record, folder=folder)
+    exit_code = 1
+    try:
+        yield loggers
+        exit_code = 0
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=exit_code)
+
+
+def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
+    """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
+    scalars = summary_scalars(record["metrics"])
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(
+                {
+                    **scalars,
+                    "verdict": (record["verdict"] or {}).get("label"),
+                    "weights": record["weights"],
+                    "status": "finished",
+                    **record["timing"],
+                }
+            )
+
+
+def summary_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """A record's metrics under the names of W&B: those that are defined, vectors a number at a time."""
+    scalars: dict[str, float] = {}
+    for name, value in metrics.items():
+        split, _, rest = name.partition("/")
+        known = torch.as_tensor(torch.nan if value is None else value)
+        for key, number in named_scalars({rest: known}).items():
+            if number.isfinite():
+                scalars[f"{split}/{key}"] = number.item()
+    return scalars
+
+
+def wandb_logger(
+    record: dict[str, Any],
+    folder: Path,
+    mode: str = "offline",
+    project: str = "vaelab",
+    entity: str | None = None,
+    tags: Sequence[str] = (),
+    init_timeout: float = 20.0,
+    finish_timeout: float = 30.0,
+) -> list[Logger]:
+    """Start the W&B run of this job, or go on with the one that the record names; note it in the record.
+
+    All runs share ``<paths.outputs>/wandb``, so that one ``wandb sync`` covers a sweep. The config is the
+    resolved one, nested, and flat copies of what dashboards group and plot by.
+    """
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return []
+    from vaelab.training.wandb_run import start_run
+
+    outputs = Path(record["config"]["paths"]["outputs"])
+    flat = {key: record[key] for key in ("variant", "dataset", "beta", "latent_dim", "seed")}
+    run = start_run(
+        project=project,
+        outputs=outputs,
+        mode=mode,
+        entity=entity,
+        name=record["name"],
+        group=record["group"],
+        job_type="train",
+        tags=[record["variant"], record["dataset"], *tags],
+        config={**record["config"], **flat, "run_folder": str(folder), "swept": record["swept"]},
+        run_id=(record["wandb"] or {}).get("id"),
+        init_timeout=init_timeout,
+        finish_timeout=finish_timeout,
+    )
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    record["wandb"] = run.facts
+    if run.facts["url"]:
+        log.info("W&B: %s", run.facts["url"])
+    experiment: Any = run  # not a wandb.Run, but it does what one does
+    return [WandbLogger(experiment=experiment, project=project, name=record["name"], save_dir=str(outputs))]
+
+
+def csv_logger(record: dict[str, Any], folder: Path) -> list[Logger]:
+    """``metrics.csv`` in the run's folder; a run that goes on keeps what is there.
+
+    Steps after its last checkpoint were logged before, and are again: the later rows count.
+    """
+    before = read_rows(folder / "metrics.csv")
+    logger = CSVLogger(folder, name="", version="")
+    with warnings.catch_warnings():
+        # it finds Hydra's files in the folder and warns; it deletes no file but an older metrics.csv
+        warnings.filterwarnings("ignore", message="Experiment logs directory")
+        writer = logger.experiment
+    writer.metrics += [{key: value for key, value in row.items() if value} for row in before]
+    return [logger]

@@ -1,0 +1,217 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+from builders import Recorder, data_module, images, latent_stats, lit, random, trainer, vae
+from vaelab.models.objectives import KL, Capacity, Distortion, FreeBits, Geco, Objective, TargetRate
+from vaelab.models.objectives.rate_control import Multiplier
+from vaelab.models.schedules import Linear
+from vaelab.training.module import parameter_groups
+
+
+def minimised(term, stats, step: int = 0) -> float:
+    loss, _ = Objective({"term": term})(stats, step)
+    return loss.item()
+
+
+def kl_table(stats) -> np.ndarray:
+    return stats.kl.numpy().astype(float)
+
+
+# free bits
+
+
+def test_free_bits_are_the_sum_of_the_larger_of_floor_and_batch_mean():
+    stats = latent_stats(7)
+    kl = kl_table(stats)
+    floor = float(np.sort(kl.mean(0))[1:3].mean())  # two dimensions below, two above
+    expected = 0.0
+    for d in range(4):
+        mean = sum(kl[n, d] for n in range(7)) / 7
+        expected += mean if mean > floor else floor
+    assert minimised(FreeBits(floor, weight=3.0), stats) == pytest.approx(3 * expected, rel=1e-5)
+    # neither the floor on each image, nor on the sum
+    assert abs(expected - np.maximum(kl, floor).sum(1).mean()) > 0.05
+    assert abs(expected - max(4 * floor, kl.sum(1).mean())) > 0.05
+
+
+def test_a_dimension_below_its_floor_gets_no_gradient():
+    stats = latent_stats(7)
+    kl = stats.kl.clone().requires_grad_()
+    floor = kl.detach().mean(0).sort().values[1:3].mean().item()
+    loss, _ = Objective({"kl": FreeBits(floor)})(stats._replace(kl=kl, rate=kl.sum(1)), 0)
+    (gradient,) = torch.autograd.grad(loss, kl)
+    above = (kl.detach().mean(0) > floor).float()
+    assert above.sum() == 2
+    torch.testing.assert_close(gradient, above.expand(7, 4) / 7)
+
+
+# capacity
+
+
+@pytest.mark.parametrize("capacity", [1.0, 10.0])
+def test_capacity_has_the_batch_mean_inside(capacity):
+    stats = latent_stats(7)
+    per_image = kl_table(stats).sum(1)
+    expected = 5 * abs(per_image.mean() - capacity)
+    assert minimised(Capacity(capacity, weight=5.0), stats) == pytest.approx(expected, rel=1e-5)
+
+
+def test_capacity_is_not_the_mean_of_the_distances():
+    stats = latent_stats(7)
+    per_image = kl_table(stats).sum(1)
+    middle = float(np.median(per_image))
+    outside = np.abs(per_image - middle).mean()
+    assert minimised(Capacity(middle), stats) < 0.5 * outside
+
+
+def test_capacity_pulls_from_both_sides():
+    stats = latent_stats(7)
+    for capacity, sign in [(0.0, 1.0), (100.0, -1.0)]:
+        rate = stats.rate.clone().requires_grad_()
+        loss, _ = Objective({"kl": Capacity(capacity)})(stats._replace(rate=rate), 0)
+        (gradient,) = torch.autograd.grad(loss, rate)
+        torch.testing.assert_close(gradient, torch.full((7,), sign / 7))
+
+
+def test_capacity_follows_its_schedule():
+    stats, rate = latent_stats(7), kl_table(latent_stats(7)).sum(1).mean()
+    term = Capacity(Linear(stop=20.0, end=10, unit="steps"))
+    assert [minimised(term, stats, step) for step in (0, 5, 10, 99)] == pytest.approx(
+        [rate, abs(rate - 10), abs(rate - 20), abs(rate - 20)], rel=1e-5
+    )
+
+
+# multipliers
+
+
+@pytest.mark.parametrize("term", [FreeBits(0.5), Capacity(3.0), TargetRate(3.0), Geco(30.0)])
+def test_the_quantity_itself_is_reported(term):
+    stats = latent_stats(7, samples=2)
+    _, values = Objective({"term": term})(stats, 0)
+    expected = (
+        stats.distortion.numpy().mean() if isinstance(term, Distortion) else kl_table(stats).sum(1).mean()
+    )
+    assert values["term"].item() == pytest.approx(expected, rel=1e-6)
+    assert isinstance(term, KL) == term.needs_density
+
+
+def test_the_model_and_the_multiplier_see_opposite_games():
+    multiplier = Multiplier(start=2.5)
+    for excess, drive in [(3.0, 0.75), (-1.0, -0.5), (0.0, 0.0)]:
+        e = torch.tensor(excess, requires_grad=True)
+        value = multiplier(e)
+        assert value.item() == pytest.approx(2.5 * excess)
+        by_model, by_multiplier = torch.autograd.grad(value, [e, multiplier.log_value])
+        assert by_model.item() == pytest.approx(2.5)  # the model descends lambda * excess
+        assert by_multiplier.item() == pytest.approx(-drive)  # and lambda ascends
+
+
+def test_a_target_out_of_reach_does_not_carry_the_multiplier_off():
+    for excess, limit in [(50.0, 1e4), (-50.0, 1e-4)]:
+        multiplier = Multiplier(lr=0.1)
+        optimizer = torch.optim.Adam(parameter_groups(multiplier))
+        for _ in range(500):
+            optimizer.zero_grad()
+            multiplier(torch.tensor(excess)).backward()
+            optimizer.step()
+        assert abs(math.log(multiplier.reading(0).item() / limit)) < 1.5
+
+
+@pytest.mark.parametrize("settings", [{"start": 0.0}, {"start": math.inf}, {"lr": 0.0}])
+def test_multipliers_are_positive(settings):
+    with pytest.raises(ValueError, match="numbers > 0"):
+        Multiplier(**settings)
+
+
+@pytest.mark.parametrize(("optimizer", "steps"), [(torch.optim.Adam, 5000), (torch.optim.SGD, 3000)])
+def test_the_multiplier_finds_the_optimal_one(optimizer, steps):
+    """min_r (r - 8)^2 subject to r = 3: 2 (r - 8) + lambda = 0, so lambda = 10."""
+    r, multiplier = torch.nn.Parameter(torch.tensor(0.0)), Multiplier(lr=0.002)
+    descent = optimizer([{"params": [r], "lr": 0.02}, *parameter_groups(multiplier)[1:]], lr=0.1)
+    for _ in range(steps):
+        descent.zero_grad()
+        ((r - 8).square() + multiplier(r - 3)).backward()
+        descent.step()
+    # Adam's memory makes the two circle around each other for a while
+    assert r.item() == pytest.approx(3, abs=0.2)
+    assert multiplier.reading(0).item() == pytest.approx(10, rel=0.05)
+
+
+def test_the_losses_are_lambda_times_the_excess():
+    stats = latent_stats(7, samples=2)
+    rate, distortion = kl_table(stats).sum(1).mean(), stats.distortion.double().mean().item()
+    assert minimised(TargetRate(3.0, start=0.5), stats) == pytest.approx(0.5 * (rate - 3), rel=1e-5)
+    assert minimised(Geco(30.0, start=0.5), stats) == pytest.approx(0.5 * (distortion - 30), rel=1e-5)
+
+
+# groups of parameters
+
+
+def test_a_multiplier_has_a_learning_rate_of_its_own(tmp_path):
+    module = lit(vae(terms={"distortion": Distortion(), "kl": TargetRate(2.0, lr=0.5)}), lr=1e-3)
+    first, second = module.configure_optimizers().param_groups
+    multiplier = module.model.objective.terms["kl"].multiplier
+    assert (first["lr"], second["lr"], second["weight_decay"]) == (1e-3, 0.5, 0.0)
+    assert [id(p) for p in second["params"]] == [id(multiplier.log_value)]
+    assert len(first["params"]) == len(list(module.parameters())) - 1
+
+
+def test_without_such_a_module_there_is_one_group():
+    module = lit()
+    (group,) = module.configure_optimizers().param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in module.parameters()]
+
+
+# in a model
+
+
+TERMS = {
+    "free bits": lambda k: {"distortion": Distortion(), "kl": FreeBits(0.1 + k)},
+    "capacity": lambda k: {"distortion": Distortion(), "kl": Capacity(Linear(stop=k, end=9, unit="steps"))},
+    "target rate": lambda k: {"distortion": Distortion(), "kl": TargetRate(1.0 + k, start=1.0 + k)},
+    "geco": lambda k: {"distortion": Geco(5.0 + k), "kl": KL()},
+}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_models_that_differ_in_numbers_stack(name):
+    models = [vae(terms=TERMS[name](k), seed=k) for k in range(3)]
+    x, noise = images(5), models[0].draw_noise(5, random())
+    parameters, buffers = stack_module_state(models)
+
+    def loss(parameters, buffers, step):
+        return functional_call(models[0], (parameters, buffers), (x, noise, step)).loss
+
+    gradients, losses = vmap(grad_and_value(loss), in_dims=(0, 0, None))(parameters, buffers, torch.tensor(4))
+    for k, model in enumerate(models):
+        alone = model(x, noise, 4).loss
+        torch.testing.assert_close(losses[k], alone)
+        own = torch.autograd.grad(alone, list(model.parameters()), allow_unused=True)
+        for (key, parameter), gradient in zip(model.named_parameters(), own, strict=True):
+            expected = torch.zeros_like(parameter) if gradient is None else gradient
+            torch.testing.assert_close(gradients[key][k], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_schedule_knows_the_length_and_counts_optimizer_steps(tmp_path):
+    recorder = Recorder()
+    terms = {"distortion": Distortion(), "kl": KL(Linear(stop=1.0))}
+    module = lit(vae(terms=terms))
+    # 5 batches an epoch, 2 to a step and the last alone: 3 steps an epoch, 12 in all
+    options = {"max_epochs": 4, "accumulate_grad_batches": 2, "logger": recorder}
+    trainer(tmp_path, **options).fit(module, data_module())
+    assert module.global_step == 12
+    # the epoch's end logs the third step again, where there is something left to log
+    found = list(dict.fromkeys(recorder.values("train/kl_weight")))
+    assert found == pytest.approx([step / 12 for step in range(12)])
+
+
+def test_validation_does_not_advance_a_schedule(tmp_path):
+    recorder = Recorder()
+    module = lit(vae(terms={"distortion": Distortion(), "kl": KL(Linear(stop=1.0))}))
+    options = {"max_epochs": 2, "logger": recorder, "val_check_interval": 1}
+    trainer(tmp_path, **options).fit(module, data_module())
+    assert recorder.values("train/kl_weight") == pytest.approx([step / 10 for step in range(10)])

@@ -1,0 +1,205 @@
+"""VQ-VAE: nearest codes, whose gradient goes where, the rate, honest samples, perplexity."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats as scipy_stats
+
+import vaelab
+from builders import images, random, vae
+from cli_runner import small, trained
+from vaelab.errors import UserError
+from vaelab.metrics import Perplexity
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.networks import mlp
+from vaelab.models.objectives import KL, CodebookLoss, Commitment, Distortion, Objective
+from vaelab.models.posteriors import Codebook, DiagonalGaussian
+from vaelab.models.priors import StandardNormal, UniformCodes
+
+D, K, PLACE = 6, 5, 2
+PLACES = D // PLACE
+
+
+def model(terms=None) -> Autoencoder:
+    torch.manual_seed(0)
+    encoder, decoder = mlp((1, 4, 4), D, D, 1, (8,))
+    terms = terms or {"distortion": Distortion(), "codebook": CodebookLoss(), "commitment": Commitment(0.25)}
+    return Autoencoder(
+        encoder, decoder, Codebook(D, K, PLACE), UniformCodes(), vae().likelihood, Objective(terms)
+    )
+
+
+def test_each_place_gets_its_nearest_code():
+    posterior, encoded = Codebook(D, K, PLACE), torch.randn(20, D, generator=random())
+    q = posterior(encoded)
+    book, points = posterior.codebook.detach().numpy(), encoded.reshape(20, PLACES, PLACE).numpy()
+    for b in range(20):
+        for n in range(PLACES):
+            nearest = min(range(K), key=lambda k: np.sum((points[b, n] - book[k]) ** 2))
+            assert q.codes[b, n] == nearest
+            assert q.loc[b, n * PLACE : (n + 1) * PLACE].tolist() == book[nearest].tolist()
+    assert q.codes.unique().numel() > 2
+    z = posterior.sample(q, torch.zeros(3, 20, D))
+    torch.testing.assert_close(z, q.loc.expand(3, 20, D))
+
+
+def test_the_gradient_of_z_passes_straight_through_to_the_encoder_and_past_the_codebook():
+    posterior, encoded = Codebook(D, K, PLACE), torch.randn(4, D, generator=random()).requires_grad_()
+    weight = torch.randn(4, D, generator=random(1))
+    z = posterior.sample(posterior(encoded), torch.zeros(1, 4, D))
+    (weight * z.square()).sum().backward()
+    torch.testing.assert_close(encoded.grad, 2 * weight * z[0].detach())  # as if z were the encoder's point
+    assert posterior.codebook.grad is None or posterior.codebook.grad.eq(0).all()
+
+
+@pytest.mark.parametrize(("term", "moves_codes"), [(CodebookLoss(), True), (Commitment(), False)])
+def test_the_two_terms_have_one_value_and_move_opposite_ends(term, moves_codes):
+    whole, x = model(), images(7)
+    encoded = whole.encoder(x)
+    encoded.retain_grad()
+    q = whole.posterior(encoded)
+    stats = whole(x, whole.draw_noise(7, random())).stats._replace(q=q)
+    value = term(stats, 0)
+    value.sum().backward()
+    apart = (encoded - q.loc).detach()
+    torch.testing.assert_close(value.detach(), apart.square().sum(1))
+    if moves_codes:
+        expected = torch.zeros(K, PLACE)
+        for b, n in np.ndindex(7, PLACES):
+            expected[q.codes[b, n]] -= 2 * apart[b, n * PLACE : (n + 1) * PLACE]
+        torch.testing.assert_close(whole.posterior.codebook.grad, expected)
+        assert encoded.grad is None
+    else:
+        torch.testing.assert_close(encoded.grad, 2 * apart)
+        assert whole.posterior.codebook.grad is None
+
+
+def test_the_rate_is_the_log_of_the_number_of_code_combinations():
+    whole = model()
+    output = whole(images(7), whole.draw_noise(7, random(), samples=2))
+    stats = output.stats
+    torch.testing.assert_close(stats.rate, torch.full((7,), math.log(K**PLACES)))
+    torch.testing.assert_close(stats.log_p, torch.full((2, 7), -PLACES * math.log(K)))
+    assert stats.log_q.eq(0).all()
+    assert stats.kl.isnan().all()
+    assert stats.z_prior.shape == (7, D)
+    terms = output.terms
+    loss = terms["distortion"] + terms["codebook"] + 0.25 * terms["commitment"]
+    torch.testing.assert_close(output.loss, loss)
+    output.loss.backward()
+    assert all(p.grad.isfinite().all() for p in whole.parameters())
+
+
+def test_prior_samples_are_uniform_independent_codes():
+    posterior, n = Codebook(4, 3, 2), 30_000
+    prior = UniformCodes().given(posterior, posterior)
+    z = prior.sample(torch.randn(n, 4, generator=random()))
+    codes = {tuple(code): k for k, code in enumerate(posterior.codebook.tolist())}
+    pairs = Counter((codes[tuple(row[:2])], codes[tuple(row[2:])]) for row in z.tolist())
+    assert len(pairs) == 9
+    assert scipy_stats.chisquare(list(pairs.values())).pvalue > 1e-3
+    torch.testing.assert_close(prior.log_prob(z), torch.full((n,), -math.log(9)))
+
+
+def test_samples_are_decoded_from_codes():
+    whole = model()
+    assert "prior.codebook" not in whole.state_dict()
+    q = whole.posterior(torch.zeros(1, D))
+    assert set(q._fields) >= {"loc", "scale", "encoded", "codes"}
+    decoded = whole.decode(whole.prior.given(whole.posterior, whole.encode).sample(torch.zeros(1, D)))
+    middle = whole.posterior.codebook[K // 2].detach().repeat(1, PLACES)  # Phi(0) = 1/2
+    torch.testing.assert_close(decoded, whole.decode(middle))
+
+
+def test_perplexity_is_exp_of_the_entropy_over_all_batches():
+    codes = torch.randint(0, 4, (30, 3), generator=random())
+    codes[:20] = codes[:20] // 2
+    posterior, metric = Codebook(3, 6, 1), Perplexity(6)
+    q = posterior(torch.zeros(30, 3))._replace(codes=codes)
+    for part in (slice(0, 11), slice(11, 30)):
+        metric.update(q._replace(codes=q.codes[part]))
+    share = np.bincount(codes.numpy().ravel(), minlength=6) / 90
+    assert metric.compute().item() == pytest.approx(np.exp(scipy_stats.entropy(share)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("counts", "expected"), [([0, 0, 0, 0], 1.0), ([0, 1, 2, 3], 4.0)])
+def test_perplexity_at_its_ends(counts, expected):
+    metric, q = Perplexity(4), Codebook(4, 4, 1)(torch.zeros(1, 4))
+    metric.update(q._replace(codes=torch.tensor([counts])))
+    assert metric.compute().item() == pytest.approx(expected)
+
+
+def test_perplexity_is_undefined_without_a_codebook():
+    metric = Perplexity(4)
+    metric.update(DiagonalGaussian(2)(torch.zeros(3, 4)))
+    assert metric.compute().isnan()
+
+
+# what makes no sense
+
+
+def test_a_kl_term_is_refused_since_it_is_a_constant():
+    with pytest.raises(UserError, match="deterministic"):
+        model({"distortion": Distortion(), "kl": KL()})
+
+
+@pytest.mark.parametrize("term", [Commitment(), CodebookLoss()])
+def test_the_terms_of_a_codebook_are_refused_without_one(term):
+    like = vae()
+    with pytest.raises(UserError, match=r"'mine' needs a codebook"):
+        Autoencoder(
+            like.encoder, like.decoder, DiagonalGaussian(3), StandardNormal(), like.likelihood,
+            Objective({"distortion": Distortion(), "mine": term}),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("codes", "size", "key"), [(1, 2, "codes"), (4, 4, "code_dim"), (4, 0, "code_dim")])
+def test_sizes_that_do_not_fit_are_refused(codes, size, key):
+    with pytest.raises(UserError, match=f"^model.{key}="):
+        Codebook(D, codes, size)
+
+
+def test_they_are_refused_on_the_command_line_before_training(tmp_path):
+    for number, settings in enumerate([
+        ["model=vq_vae", "prior=standard_normal"],
+        ["model=vae", "prior=uniform_codes"],
+        ["model=vae", "+model.objective.commitment={_target_: vaelab.models.objectives.Commitment}"],
+        ["model=vq_vae", "model.code_dim=3"],
+    ]):  # fmt: skip
+        result = small(tmp_path / str(number), *settings)
+        assert result.code != 0
+        assert "Traceback" not in result.err + result.out
+        words = ("codes", "codes", "codebook", "code_dim")[number]
+        assert words in result.err + result.out
+
+
+# through the command line
+
+
+@pytest.mark.slow
+def test_vq_vae_trains_uses_its_codes_and_comes_back(tmp_path):
+    result = trained(
+        tmp_path, "model=vq_vae", "trainer.max_epochs=15", "data.train_size=null", "data.val_size=200",
+        "network.hidden=[128]", "optimizer.lr=0.002", "callbacks.samples.every_n_epochs=null",
+    )  # fmt: skip
+    got = result.record["metrics"]
+    assert got["test/rate"] == pytest.approx(8 * math.log(64), rel=1e-5)
+    assert got["test/elbo"] == pytest.approx(-(got["test/rate"] + got["test/distortion"]), rel=1e-5)
+    assert 10 < got["test/perplexity"] <= 64
+    model = vaelab.load(result.folder)
+    x = torch.from_numpy(_digits()[:200])
+    blank = (x - x.mean(0)).square().mean()
+    assert (model.reconstruct(x) - x).square().mean() < 0.5 * blank
+    used = model.encode(x).codes.unique().numel()
+    assert used > 10
+    samples = model.sample(16)
+    assert samples.flatten(1).unique(dim=0).shape[0] == 16
+
+
+def _digits() -> np.ndarray:
+    from sklearn.datasets import load_digits
+
+    return (load_digits().images[:, None] / 16).astype(np.float32)

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch import nn
+
+from builders import Planted, ae, images, random, vae
+from vaelab.data.images import ImageSet
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.latent_codes import codes_of
+from vaelab.models.likelihoods import Gaussian
+from vaelab.models.objectives import Distortion, Objective
+from vaelab.models.posteriors import DiagonalGaussian
+from vaelab.models.priors import StandardNormal
+
+
+def test_the_codes_are_the_encoders():
+    model, x, y = vae(), images(30), torch.arange(30)
+    codes = codes_of(model, ImageSet(x, y=y, factors=y[:, None]), limit=20)
+    q = model.encode(x[:20])
+    torch.testing.assert_close(codes.loc, q.loc)
+    torch.testing.assert_close(codes.scale, q.scale)
+    assert torch.equal(codes.y, y[:20])
+    assert torch.equal(codes.factors, y[:20, None])
+
+
+def test_samples_are_of_the_posteriors(monkeypatch):
+    monkeypatch.setattr("vaelab.models.latent_codes.BATCH", 700)
+    log_var = torch.tensor([-1.0, 1.0])
+    model = Autoencoder(
+        Planted(torch.tensor([2.0, -1.0]), log_var),
+        nn.Unflatten(1, (1, 1, 2)),
+        DiagonalGaussian(2),
+        StandardNormal(),
+        Gaussian(1.0),
+        Objective({"distortion": Distortion()}),
+    )
+    codes = codes_of(model, ImageSet(torch.randn(3000, 1, 1, 2, generator=random())))
+    noise = (codes.z - codes.loc) / (0.5 * log_var).exp()
+    assert noise.mean().abs() < 4 / 6000**0.5
+    assert noise.var().item() == pytest.approx(1, abs=0.08)
+    assert len(noise[:, 0].unique()) > 2990  # none is used twice, but for chance in 32 bits
+
+
+def test_the_sample_of_an_image_does_not_depend_on_how_many_follow():
+    model, x = vae(), images(40)
+    few, many = codes_of(model, ImageSet(x), 40), codes_of(model, ImageSet(torch.cat([x, x])))
+    torch.testing.assert_close(few.z, codes_of(model, ImageSet(x)).z)
+    assert few.z.shape[0] == 40
+    assert many.z.shape[0] == 80
+
+
+def test_an_autoencoders_samples_are_its_codes():
+    codes = codes_of(ae(), ImageSet(images(10)))
+    assert torch.equal(codes.z, codes.loc)
+    assert (codes.scale == 0).all()
+
+
+def test_codes_that_are_not_finite_are_left_out():
+    x = images(6)
+    x[2] = torch.nan
+    codes = codes_of(vae(), ImageSet(x, y=torch.arange(6)))
+    assert codes.y.tolist() == [0, 1, 3, 4, 5]
+    assert codes.loc.isfinite().all()

@@ -1,0 +1,176 @@
+"""The conditional VAE: where the label goes in, what it does, and data without labels."""
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from torch.func import functional_call, stack_module_state, vmap
+
+import vaelab
+from builders import elbo_terms, images, random, vae
+from cli_runner import small, trained
+from vaelab.cli.paths import conf_dir
+from vaelab.errors import UserError
+from vaelab.figures import generation
+from vaelab.functional.randomness import generator
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.conditions import Labels, Unconditional, class_count
+from vaelab.models.networks import conv, mlp
+from vaelab.models.objectives import Objective
+from vaelab.models.posteriors import DiagonalGaussian
+from vaelab.models.priors import StandardNormal
+from vaelab.training.assembly import build, build_data, mean_image, what_is_known
+
+K, D, SHAPE = 3, 2, (1, 8, 8)
+Y = torch.tensor([0, 2, 1, 1, 0])
+
+
+def conditional(network=mlp, seed: int = 0) -> Autoencoder:
+    torch.manual_seed(seed)
+    encoder, decoder = network((SHAPE[0] + K, *SHAPE[1:]), D + K, 2 * D, 1, (8,))
+    return Autoencoder(
+        *(encoder, decoder, DiagonalGaussian(D), StandardNormal(), vae().likelihood),
+        Objective(elbo_terms()),
+        condition=Labels(K),
+    )
+
+
+# the parts
+
+
+def test_the_label_is_one_hot_in_planes_and_in_the_decoders_input():
+    condition, x, z = Labels(K), images(5, SHAPE), torch.randn(4, 5, D, generator=random())
+    told, latent = condition.image(x, Y), condition.latent(z, Y)
+    assert told.shape == (5, 1 + K, 8, 8)
+    assert latent.shape == (4, 5, D + K)
+    torch.testing.assert_close(told[:, :1], x)
+    torch.testing.assert_close(latent[..., :D], z)
+    for b, label in enumerate(Y.tolist()):
+        for k in range(K):
+            assert (told[b, 1 + k] == float(k == label)).all()
+            assert (latent[:, b, D + k] == float(k == label)).all()
+
+
+def test_without_a_condition_nothing_changes():
+    condition, x = Unconditional(), images(5)
+    assert condition.image(x, Y) is x
+    assert condition.latent(x, None) is x
+    assert (condition.channels, condition.features, condition.in_turn(4)) == (0, 0, None)
+
+
+def test_labels_come_in_turn():
+    assert Labels(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_classes_are_counted_over_the_splits():
+    assert class_count(torch.tensor([0, 2]), torch.tensor([4])) == 5
+    assert class_count(torch.tensor([0, 2]), None) is None
+    assert class_count(None, None) is None
+    with pytest.raises(UserError, match="whole numbers from 0"):
+        class_count(torch.tensor([0, -1]))
+
+
+# the model
+
+
+@pytest.mark.parametrize("network", [mlp, conv])
+def test_encoder_and_decoder_both_hear_the_label(network):
+    model, x = conditional(network), images(5, SHAPE)
+    noise = model.draw_noise(5, random(), samples=2)
+    output = model(x, noise, y=Y)
+    other = model(x, noise, y=(Y + 1) % K)
+    assert output.stats.z.shape == (2, 5, D)
+    assert output.decoded.shape == (2, 5, *SHAPE)
+    assert ((output.stats.loc - other.stats.loc).abs().amax(1) > 1e-4).all()
+    z = torch.zeros(5, D)
+    assert ((model.decode(z, Y) - model.decode(z, (Y + 1) % K)).abs().flatten(1).amax(1) > 1e-4).all()
+    # each image hears its own
+    for b in range(5):
+        alone = model.encode(x[b : b + 1], Y[b : b + 1]).loc[0]
+        torch.testing.assert_close(output.stats.loc[b], alone)
+
+
+def test_the_label_is_needed():
+    model = conditional()
+    with pytest.raises(ValueError, match="needs the labels"):
+        model.encode(images(5, SHAPE))
+    with pytest.raises(ValueError, match="needs the labels"):
+        model.decode(torch.zeros(2, D))
+
+
+def test_pictures_keep_the_label_that_they_say():
+    prior = generator(0, "prior samples")
+    model, x = conditional(), images(5, SHAPE)
+    torch.testing.assert_close(
+        generation.prior_samples(model, 2, 3).flatten(0, 1)[4],
+        model.decode(torch.randn(6, D, generator=prior), torch.arange(6) % K)[4],
+    )  # fmt: skip
+    pairs = generation.reconstructions(model, x, Y)
+    torch.testing.assert_close(pairs[1], model.reconstruct(x, Y))
+    rows = generation.interpolations(model, x, steps=3, y=Y)
+    assert rows.shape == (2, 3, *SHAPE)
+    q = model.encode(x, Y)
+    for row, first in enumerate((0, 2)):
+        torch.testing.assert_close(rows[row, 0], model.decode(q.loc[first], Y[first]))
+        torch.testing.assert_close(rows[row, 2], model.decode(q.loc[first + 1], Y[first]))
+    moved = generation.traversals(model, x, steps=3, y=Y)
+    used = int(generation.order_by_kl(model, q)[0])
+    z = q.loc[0].clone()
+    z[used] = generation.latent_ranges(model, q, torch.tensor([used])).mean()  # half way between them
+    torch.testing.assert_close(moved[0, 1], model.decode(z, Y[0]))
+
+
+def test_conditional_models_stack():
+    models = [conditional(seed=seed) for seed in range(2)]
+    x, noise = images(5, SHAPE), models[0].draw_noise(5, random())
+    state = stack_module_state(models)
+    together = vmap(lambda p, b: functional_call(models[0], (p, b), (x, noise), {"y": Y}).loss)(*state)
+    torch.testing.assert_close(together, torch.stack([model(x, noise, y=Y).loss for model in models]))
+
+
+# through the command line
+
+
+def test_data_without_labels_are_refused_before_training(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((60, 8, 8), dtype=np.uint8))
+    result = small(
+        tmp_path, "model=conditional_vae", "data=npz", f"data.path={tmp_path / 'x.npz'}",
+        "data.train_size=20", "data.val_size=10",
+    )  # fmt: skip
+    assert result.code != 0
+    assert "the data have none" in result.err + result.out
+    assert "Traceback" not in result.err + result.out
+
+
+@pytest.mark.slow
+def test_a_conditional_vae_draws_the_digit_that_it_is_told_to(tmp_path):
+    result = trained(
+        tmp_path, "model=conditional_vae", "trainer.max_epochs=20", "data.train_size=null",
+        "data.val_size=200",
+        "network.hidden=[128]", "optimizer.lr=0.002", "callbacks.samples.every_n_epochs=null",
+    )  # fmt: skip
+    model = vaelab.load(result.folder)
+    assert model.condition.channels == 10
+    digits = load_digits()
+    judge = LogisticRegression(max_iter=2000).fit(digits.data / 16, digits.target)
+    told = torch.arange(300) % 10
+    judged = judge.predict(model.sample(300).flatten(1).numpy())
+    assert (judged == told.numpy()).mean() > 0.7  # chance: 0.1
+    assert (result.folder / "samples" / "interpolations.png").is_file()
+    got = result.record["metrics"]
+    assert sum(got["test/kl_per_dim"]) == pytest.approx(got["test/rate"], rel=1e-5)
+
+
+def test_what_a_part_asks_for_by_name_it_is_told():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", ["model=conditional_vae", "prior=vamp", "model.latent_dim=2"])
+    data = build_data(cfg)
+    assert what_is_known(data) == {"dataset_size": len(data.train), "num_classes": 10}
+    mean = mean_image(data)
+    torch.testing.assert_close(mean, data.train.x[:1000].mean(0))
+    told = {"mean_image": mean, "image_shape": (1, 8, 8), "num_classes": 10, "dataset_size": 3}
+    prior = build("prior", cfg.prior, told)
+    assert (prior.pseudo_inputs.mean(0) - mean).abs().max() < 0.08  # noise 0.1 over the root of 50
+    assert build("model.condition", cfg.model.condition, told).channels == 10

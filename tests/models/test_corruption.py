@@ -1,0 +1,286 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch.func import functional_call, stack_module_state
+
+import vaelab
+from builders import ae, images, lit, random, trainer, vae
+from cli_runner import Result, read_record, small, trained
+from vaelab.data.digits import load_digits
+from vaelab.data.images import to_float
+from vaelab.errors import UserError
+from vaelab.models.corruption import Corruption, Gaussian, Masking, SaltAndPepper, uniform
+from vaelab.types import Noise
+
+SHAPE = (1, 4, 4)
+
+
+def normal(n: int, seed: int = 7) -> torch.Tensor:
+    return torch.randn((n, *SHAPE), generator=random(seed))
+
+
+def corrupting(corruption: Corruption | None, model=None):
+    model = model or ae()
+    model.corruption = corruption
+    return model
+
+
+# what each one does
+
+
+def test_gaussian_adds_noise_of_its_standard_deviation():
+    x = images(20_000)
+    change = Gaussian(0.3)(x, normal(len(x))) - x
+    n = change.numel()
+    assert change.mean().abs() < 5 * 0.3 / math.sqrt(n)
+    assert change.std() == pytest.approx(0.3, rel=5 / math.sqrt(2 * n))
+    assert abs(torch.corrcoef(torch.stack([change.flatten(), x.flatten()]))[0, 1]) < 5 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_masking_sets_its_share_to_zero_and_leaves_the_rest(share):
+    x = images(20_000) + 1
+    masked = Masking(share)(x, normal(len(x)))
+    gone = masked == 0
+    assert torch.equal(masked[~gone], x[~gone])
+    assert_share(gone, share)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_salt_and_pepper_are_equally_many(share):
+    x = images(20_000) * 0.5 + 0.25
+    noisy = SaltAndPepper(share, low=-1, high=2)(x, normal(len(x)))
+    low, high = noisy == -1, noisy == 2
+    assert torch.equal(noisy[~(low | high)], x[~(low | high)])
+    assert_share(low, share / 2)
+    assert_share(high, share / 2)
+
+
+def assert_share(chosen: torch.Tensor, share: float) -> None:
+    """Of all numbers and of each pixel; and independently: the count of an image is binomial."""
+    n, pixels = chosen.numel(), chosen[0].numel()
+    assert abs(chosen.float().mean() - share) < 5 * math.sqrt(share * (1 - share) / n)
+    each = chosen.float().mean(0)
+    assert (each - share).abs().max() < 5 * math.sqrt(share * (1 - share) / len(chosen))
+    counts = chosen.flatten(1).sum(1).double()
+    variance = pixels * share * (1 - share)
+    assert counts.var() == pytest.approx(variance, rel=0.06)  # 5 standard errors of a variance over 20,000
+
+
+@pytest.mark.parametrize("corruption", [Gaussian(0), Masking(0), SaltAndPepper(0)])
+def test_none_of_it_leaves_the_image(corruption):
+    x = images(50)
+    assert torch.equal(corruption(x, normal(50)), x)
+
+
+def test_all_of_it_leaves_nothing():
+    x = images(500) + 1
+    assert (Masking(1.0)(x, normal(500)) == 0).all()
+    assert set(SaltAndPepper(1.0)(x, normal(500)).unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_noise_becomes_uniform_as_scipys_distribution_function_has_it():
+    noise = normal(2000)
+    torch.testing.assert_close(
+        uniform(noise), torch.tensor(stats.norm.cdf(noise.numpy())).float(), rtol=1e-5, atol=1e-7
+    )
+    assert stats.kstest(uniform(noise).flatten().numpy(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("corruption", [Gaussian(0.3), Masking(0.3), SaltAndPepper(0.3)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_images_keep_their_type_or_widen(corruption, dtype):
+    """And a share is kept in 16 bits, whose numbers near 1 are hundredths apart."""
+    x, noise = images(4000).to(dtype), normal(4000).to(dtype)
+    corrupted = corruption.to(dtype)(x, noise)
+    assert corrupted.dtype == dtype
+    if isinstance(corruption, Masking):
+        assert abs((corrupted == 0).float().mean() - 0.3) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: Gaussian(-0.1), "sigma must be a number >= 0, got -0.1"),
+        (lambda: Gaussian(math.nan), "sigma must be a number >= 0, got nan"),
+        (lambda: Masking(1.5), "share must be a number from 0 to 1, got 1.5"),
+        (lambda: SaltAndPepper(-0.5), "share must be a number from 0 to 1, got -0.5"),
+        (lambda: SaltAndPepper(math.nan), "share must be a number from 0 to 1, got nan"),
+        (lambda: SaltAndPepper(0.5, 1, 0), "low=1 must be below model.corruption.high=0"),
+    ],
+)
+def test_impossible_ones_are_refused(make, key):
+    with pytest.raises(UserError, match=f"model.corruption.{key}"):
+        make()
+
+
+# in the autoencoder
+
+
+def test_the_encoder_sees_the_corrupted_image_and_the_distortion_the_clean_one():
+    model, x = corrupting(SaltAndPepper(0.4)), images(6)
+    noise = model.draw_noise(6, random(), image_shape=SHAPE)
+    output = model(x, noise)
+    seen = SaltAndPepper(0.4)(x, noise.corruption)
+    assert not torch.equal(seen, x)
+    assert torch.equal(output.stats.loc, model.encoder(seen))
+    decoded = model.decoder(output.stats.loc)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(decoded, x, reduction="none")
+    torch.testing.assert_close(output.stats.distortion[0], cross_entropy.flatten(1).sum(1))
+
+
+def test_without_noise_for_it_nothing_is_corrupted():
+    model, plain, x = corrupting(Masking(0.9)), ae(), images(6)
+    plain.load_state_dict(model.state_dict())
+    noise = model.draw_noise(6, random())
+    assert noise.corruption.numel() == 0
+    assert torch.equal(model(x, noise).loss, plain(x, noise).loss)
+    assert torch.equal(model.encode(x).loc, plain.encode(x).loc)
+    assert torch.equal(model.reconstruct(x), plain.reconstruct(x))
+
+
+def test_it_leaves_the_other_noise_as_it_was():
+    """A corrupting model draws last: another's posterior noise, and so its training, stays the same."""
+    with_it = corrupting(Gaussian(0.3)).draw_noise(5, random(), samples=2, image_shape=SHAPE)
+    without = corrupting(None).draw_noise(5, random(), samples=2, image_shape=SHAPE)
+    assert with_it.corruption.shape == (5, *SHAPE)
+    assert without.corruption.numel() == 0
+    assert torch.equal(with_it.posterior, without.posterior)
+    assert torch.equal(with_it.prior, without.prior)
+
+
+@pytest.mark.parametrize("corruption", [Gaussian(0.3), Masking(0.3), SaltAndPepper(0.3)])
+def test_gradients_flow_through_what_is_left(corruption):
+    model, x = corrupting(corruption, vae()), images(6)
+    noise = model.draw_noise(6, random(), image_shape=SHAPE)
+    model(x, noise).loss.backward()
+    [weights] = [p.grad for name, p in model.named_parameters() if name == "encoder.1.weight"]
+    # the first layer's gradient: the sum over images of its output's gradient times what it saw
+    seen = model._corrupted(x, noise.corruption).flatten(1)
+    hidden = (seen @ model.encoder[1].weight.T + model.encoder[1].bias).detach().requires_grad_()
+    q = model.posterior(model.encoder[2:](hidden))
+    z = model.posterior.sample(q, noise.posterior)
+    decoded = model.decoder(z[0])
+    loss = (
+        -model.likelihood.log_prob(x, decoded[None]).mean() + model.posterior.kl(q, model.prior).sum(1).mean()
+    )
+    [expected] = torch.autograd.grad(loss, hidden)
+    torch.testing.assert_close(weights, expected.T @ seen, rtol=1e-4, atol=1e-5)
+
+
+def test_runs_that_differ_in_the_corruption_stack():
+    x = images(6)
+    for kind, name, values in ((Gaussian, "sigma", (0.0, 0.3, 1.0)), (Masking, "share", (0.1, 0.5, 1.0))):
+        models = [corrupting(kind(value), vae(seed=k)) for k, value in enumerate(values)]
+        noises = [model.draw_noise(6, random(k), image_shape=SHAPE) for k, model in enumerate(models)]
+        noise = Noise(*map(torch.stack, zip(*noises, strict=True)))
+        parameters, buffers = stack_module_state(models)
+        assert buffers[f"corruption.{name}"].tolist() == pytest.approx(values)
+
+        def loss(p, b, n, model=models[0]):
+            return functional_call(model, (p, b), (x, n)).loss
+
+        together = torch.vmap(loss)(parameters, buffers, noise)
+        alone = torch.stack([model(x, n).loss for model, n in zip(models, noises, strict=True)])
+        torch.testing.assert_close(together, alone)
+
+
+class Spy(Corruption):
+    """Leaves the images as they are and remembers the noise that it got."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[bool, torch.Tensor]] = []
+
+    def forward(self, x, noise):
+        self.seen.append((self.training, noise.clone()))
+        return x
+
+
+def fitted(folder, epochs: int, **options) -> list[torch.Tensor]:
+    from builders import data_module
+
+    spy = Spy()
+    trainer(folder, max_epochs=epochs, **options).fit(lit(corrupting(spy)), datamodule=data_module())
+    assert all(training for training, _ in spy.seen)
+    return [noise for _, noise in spy.seen]
+
+
+def test_in_training_every_step_has_noise_of_its_own_and_validation_has_none(tmp_path):
+    noises = fitted(tmp_path, epochs=2)
+    assert [tuple(noise.shape) for noise in noises] == [(4, 1, 4, 4)] * 10  # five batches an epoch
+    assert len({noise.sum().item() for noise in noises}) == 10
+    again = fitted(tmp_path, epochs=2)
+    assert all(torch.equal(a, b) for a, b in zip(noises, again, strict=True))
+
+
+# through the command line
+
+LONG = ("trainer.max_epochs=25", "data.train_size=null", "callbacks=none", "network.hidden=[128]")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return trained(tmp_path_factory.mktemp("plain"), "model=ae", *LONG)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
+def test_a_denoising_autoencoder_denoises_better_than_a_plain_one(tmp_path, plain, kind):
+    """Corrupted held-out digits, reconstructed: the error to the clean ones. And the plain one is no fool."""
+    own = f"model/corruption={kind}"
+    denoising = trained(tmp_path / "denoising", "model=denoising_ae", own, *LONG)
+    assert denoising.record["parameters"] == plain.record["parameters"]
+    x = to_float(load_digits().test.x)
+    models = {name: vaelab.load(result.folder) for name, result in (("d", denoising), ("p", plain))}
+    corrupted = models["d"].corruption(x, torch.randn(x.shape, generator=random(11)))
+    error = {name: (model.reconstruct(corrupted) - x).square().mean() for name, model in models.items()}
+    clean = {name: (model.reconstruct(x) - x).square().mean() for name, model in models.items()}
+    assert error["d"] < 0.9 * error["p"]
+    assert error["d"] < (corrupted - x).square().mean()  # and than leaving it as it is
+    assert clean["p"] < clean["d"]  # which is what it pays
+
+
+def test_measures_are_of_clean_images(tmp_path):
+    """With all of its input masked, training sees nothing, and measuring sees everything."""
+    result = trained(
+        tmp_path,
+        *("model=denoising_ae", "model/corruption=masking", "model.corruption.share=1", "callbacks=none"),
+    )
+    model = vaelab.load(result.folder)
+    x = to_float(load_digits().test.x)
+    with torch.no_grad():
+        expected = -model.likelihood.log_prob(x, model.decoder(model.encoder(x))).mean().item()
+        blank = -model.likelihood.log_prob(x, model.decoder(model.encoder(0 * x))).mean().item()
+    assert result.record["metrics"]["test/distortion"] == pytest.approx(expected, rel=1e-5)
+    assert abs(expected - blank) > 1e-3 * expected
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_any_variant_can_be_given_a_corruption_and_it_can_be_swept(tmp_path):
+    result = small(
+        tmp_path,
+        *("-m", "model=vae", "+model/corruption=masking,gaussian", "callbacks=none"),
+    )
+    assert result.code == 0, result.err
+    kinds = [
+        read_record(file.parent)["config"]["model"]["corruption"]["_target_"]
+        for file in sorted(result.sweep.glob("*/results.json"))
+    ]
+    assert kinds == ["vaelab.models.corruption.Masking", "vaelab.models.corruption.Gaussian"]
+
+
+def test_numbers_out_of_range_are_told_by_key(tmp_path):
+    result = small(tmp_path, "model=denoising_ae", "model.corruption.sigma=-1")
+    assert result.code == 2
+    assert "model.corruption.sigma=-1 does not fit: it must be a number >= 0" in result.err
+
+
+def test_a_variant_without_a_corruption_says_how_to_get_one(tmp_path):
+    result = small(tmp_path, "model=vae", "model/corruption=masking")
+    assert result.code == 2
+    assert result.err == (
+        "vaelab-train: This model has no model/corruption to replace. To give it one: +model/corruption=...\n"
+    )

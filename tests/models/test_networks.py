@@ -1,0 +1,169 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from builders import images
+from vaelab.errors import UserError
+from vaelab.models.networks import ACTIVATIONS, conv, linear, mlp
+
+LATENT, OUTPUTS = 5, 10
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def layers(module: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+    return [layer for layer in module if isinstance(layer, kinds)]
+
+
+def assert_shapes(networks, shape: tuple[int, int, int], decoder_channels: int) -> None:
+    assert networks.encoder(images(3, shape)).shape == (3, OUTPUTS)
+    assert networks.decoder(torch.zeros(3, LATENT)).shape == (3, decoder_channels, *shape[1:])
+
+
+def test_mlp_with_one_width_has_one_hidden_layer_each_way():
+    encoder, decoder = mlp((1, 28, 28), LATENT, OUTPUTS, 1, hidden=[400])
+    assert count(encoder) == (784 * 400 + 400) + (400 * 10 + 10)
+    assert count(decoder) == (5 * 400 + 400) + (400 * 784 + 784)
+    for network in (encoder, decoder):
+        assert len(layers(network, nn.Linear)) == 2
+        assert len(layers(network, nn.ReLU)) == 1
+
+
+def test_mlp_decoder_mirrors_the_encoder():
+    encoder, decoder = mlp((2, 4, 6), LATENT, OUTPUTS, 3, hidden=(30, 20))
+    assert [tuple(x.weight.shape) for x in layers(encoder, nn.Linear)] == [(30, 48), (20, 30), (10, 20)]
+    assert [tuple(x.weight.shape) for x in layers(decoder, nn.Linear)] == [(20, 5), (30, 20), (72, 30)]
+
+
+def test_mlp_without_hidden_layers_is_linear():
+    assert str(mlp((1, 4, 4), LATENT, OUTPUTS, 1, hidden=())) == str(linear((1, 4, 4), LATENT, OUTPUTS, 1))
+
+
+def test_linear_is_one_affine_map_each_way():
+    encoder, decoder = linear((1, 4, 6), LATENT, OUTPUTS, 1)
+    assert count(encoder) == 24 * 10 + 10
+    assert count(decoder) == 5 * 24 + 24
+    for network, size in ((encoder, (1, 4, 6)), (decoder, (LATENT,))):
+        zero, a, b = torch.zeros(1, *size), torch.rand(1, *size), torch.rand(1, *size)
+        torch.testing.assert_close(network(a + b) + network(zero), network(a) + network(b))
+
+
+@pytest.mark.parametrize("factory", [linear, mlp])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (2, 1, 1)])
+def test_dense_networks_take_any_shape(factory, shape):
+    assert_shapes(factory(shape, LATENT, OUTPUTS, 2 * shape[0]), shape, 2 * shape[0])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 9), (13, 13), (28, 28), (31, 31), (64, 64), (8, 20), (20, 9)])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_conv_gives_back_the_size_exactly(size, channels):
+    shape = (channels, *size)
+    assert_shapes(conv(shape, LATENT, OUTPUTS, channels, hidden=(4, 6), dense=16), shape, channels)
+
+
+@pytest.mark.parametrize("size", [8, 9, 15, 16, 31])
+def test_conv_allows_as_many_stages_as_the_image_can_be_halved(size):
+    most = math.floor(math.log2(size))
+    shape = (1, size, size)
+    assert_shapes(conv(shape, LATENT, OUTPUTS, 2, hidden=[4] * most, dense=16), shape, 2)
+    with pytest.raises(UserError, match=f"network.hidden has {most + 1} stages.*{size}x{size}.*most {most}"):
+        conv(shape, LATENT, OUTPUTS, 2, hidden=[4] * (most + 1))
+
+
+def test_conv_has_one_convolution_for_each_width():
+    encoder, decoder = conv((3, 16, 16), LATENT, OUTPUTS, 6, hidden=(8, 12), dense=20)
+    flat = 12 * 4 * 4
+    down = (3 * 8 * 16 + 8) + (8 * 12 * 16 + 12)
+    up = (12 * 8 * 16 + 8) + (8 * 6 * 16 + 6)
+    assert count(encoder) == down + (flat * 20 + 20) + (20 * OUTPUTS + OUTPUTS)
+    assert count(decoder) == (LATENT * 20 + 20) + (20 * flat + flat) + up
+
+
+@pytest.mark.parametrize("factory", [linear, mlp, conv])
+def test_the_output_is_not_bounded_by_an_activation(factory):
+    encoder, decoder = factory((1, 8, 8), LATENT, OUTPUTS, 1)
+    assert encoder(100 * torch.randn(64, 1, 8, 8)).min() < -1
+    assert decoder(100 * torch.randn(64, LATENT)).min() < -1
+
+
+@pytest.mark.parametrize("factory", [linear, mlp, conv])
+def test_all_biases_start_at_zero(factory):
+    encoder, decoder = factory((1, 8, 8), LATENT, OUTPUTS, 1)
+    biases = [layer.bias for network in (encoder, decoder) for layer in network if hasattr(layer, "bias")]
+    assert biases
+    assert all((bias == 0).all() for bias in biases)
+
+
+@pytest.mark.parametrize("factory", [linear, mlp, conv])
+def test_at_the_start_a_blank_image_means_the_prior(factory):
+    encoder, decoder = factory((1, 8, 8), LATENT, OUTPUTS, 1)
+    assert (encoder(torch.zeros(1, 1, 8, 8)) == 0).all()
+    assert (decoder(torch.zeros(1, LATENT)) == 0).all()
+
+
+def assert_std(weight: torch.Tensor, expected: float) -> None:
+    """The standard error of a standard deviation over n normal numbers is its 1/sqrt(2n)."""
+    error = expected / math.sqrt(2 * weight.numel())
+    assert error < 0.02 * expected
+    assert abs(weight.std().item() - expected) < 5 * error
+    assert abs(weight.mean().item()) < 5 * expected / math.sqrt(weight.numel())
+
+
+def test_weights_start_with_the_spread_of_he_and_glorot():
+    torch.manual_seed(0)
+    encoder, decoder = mlp((1, 16, 16), 50, 100, 1, hidden=(300, 200))
+    first, second, last = layers(encoder, nn.Linear)
+    assert_std(first.weight, math.sqrt(2 / 256))
+    assert_std(second.weight, math.sqrt(2 / 300))
+    assert_std(last.weight, math.sqrt(2 / (200 + 100)))
+    first, second, last = layers(decoder, nn.Linear)
+    assert_std(first.weight, math.sqrt(2 / 50))
+    assert_std(second.weight, math.sqrt(2 / 200))
+    assert_std(last.weight, math.sqrt(2 / (300 + 256)))
+
+
+def test_convolutions_start_with_the_spread_of_he():
+    torch.manual_seed(0)
+    encoder, _ = conv((3, 8, 8), LATENT, OUTPUTS, 3, hidden=(64, 96))
+    first, second = layers(encoder, nn.Conv2d)
+    assert_std(first.weight, math.sqrt(2 / (3 * 16)))
+    assert_std(second.weight, math.sqrt(2 / (64 * 16)))
+
+
+@pytest.mark.parametrize("name", ["relu", "silu", "gelu", "tanh"])
+def test_activations_by_name(name):
+    assert name in ACTIVATIONS
+    for factory in (mlp, conv):
+        encoder, decoder = factory((1, 8, 8), LATENT, OUTPUTS, 1, activation=name)
+        for network in (encoder, decoder):
+            found = {type(layer) for layer in layers(network, *ACTIVATIONS.values())}
+            assert found == {ACTIVATIONS[name]}
+
+
+@pytest.mark.parametrize("factory", [mlp, conv])
+def test_an_unknown_activation_is_refused(factory):
+    with pytest.raises(UserError, match=r"network\.activation=rellu is unknown\. Did you mean 'relu'"):
+        factory((1, 8, 8), LATENT, OUTPUTS, 1, activation="rellu")
+
+
+@pytest.mark.parametrize("factory", [mlp, conv])
+@pytest.mark.parametrize("hidden", [[0], [-4], [32, 0], [1.5], [True], ["64"]])
+def test_widths_are_whole_numbers(factory, hidden):
+    with pytest.raises(UserError, match=r"network\.hidden must be a list of whole numbers >= 1") as caught:
+        factory((1, 8, 8), LATENT, OUTPUTS, 1, hidden=hidden)
+    assert str(hidden) in str(caught.value)
+
+
+def test_conv_needs_a_width():
+    with pytest.raises(UserError, match=r"network\.hidden needs at least one width"):
+        conv((1, 8, 8), LATENT, OUTPUTS, 1, hidden=[])
+
+
+@pytest.mark.parametrize("size", [(7, 28), (28, 7), (1, 1)])
+def test_conv_refuses_images_below_8x8(size):
+    with pytest.raises(UserError, match=f"at least 8x8, the data are {size[0]}x{size[1]}. Use network=mlp"):
+        conv((1, *size), LATENT, OUTPUTS, 1)

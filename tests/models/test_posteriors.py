@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from builders import random
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian
+from vaelab.models.priors import StandardNormal
+
+B, D, S = 5, 3, 7
+
+
+@pytest.fixture
+def encoded() -> torch.Tensor:
+    return torch.randn(B, 2 * D, generator=random(), dtype=torch.float64)
+
+
+def reference(encoded: torch.Tensor) -> Normal:
+    """The first half of what the encoder says is mu, the second log sigma^2."""
+    return Normal(encoded[:, :D], torch.exp(encoded[:, D:] / 2))
+
+
+def test_the_encoder_gives_mean_and_log_variance(encoded):
+    posterior = DiagonalGaussian(D)
+    q = posterior(encoded)
+    assert posterior.parameter_count == encoded.shape[1]
+    torch.testing.assert_close(q.loc, reference(encoded).mean)
+    torch.testing.assert_close(q.scale, reference(encoded).stddev)
+    torch.testing.assert_close(q.log_var, reference(encoded).variance.log())
+
+
+def test_a_sample_is_mean_plus_scale_times_noise(encoded):
+    posterior, noise = DiagonalGaussian(D), torch.randn(S, B, D, generator=random(1), dtype=torch.float64)
+    z = posterior.sample(posterior(encoded), noise)
+    r = reference(encoded)
+    torch.testing.assert_close((z - r.mean) / r.stddev, noise)
+
+
+def test_log_prob_is_summed_over_dimensions(encoded):
+    posterior, z = DiagonalGaussian(D), torch.randn(S, B, D, generator=random(1), dtype=torch.float64)
+    expected = Independent(reference(encoded), 1).log_prob(z)
+    assert expected.shape == (S, B)
+    torch.testing.assert_close(posterior.log_prob(posterior(encoded), z), expected)
+
+
+def test_kl_is_that_of_torch_for_each_dimension(encoded):
+    posterior = DiagonalGaussian(D)
+    expected = kl_divergence(reference(encoded), Normal(0.0, 1.0))
+    torch.testing.assert_close(posterior.kl(posterior(encoded), StandardNormal()), expected)
+
+
+def test_kl_is_the_mean_of_log_q_minus_log_p(encoded):
+    posterior, prior = DiagonalGaussian(D), StandardNormal()
+    q = posterior(encoded)
+    z = posterior.sample(q, torch.randn(100_000, B, D, generator=random(1), dtype=torch.float64))
+    ratio = posterior.log_prob(q, z) - prior.log_prob(z)
+    error = ratio.std(0) / len(z) ** 0.5
+    rate = posterior.kl(q, prior).sum(-1)
+    assert (error < 0.01 * rate).all()
+    assert ((ratio.mean(0) - rate).abs() < 5 * error).all()
+
+
+def test_a_sample_has_gradients_for_mean_and_log_variance(encoded):
+    encoded.requires_grad_()
+    posterior, noise = DiagonalGaussian(D), torch.randn(1, B, D, generator=random(1), dtype=torch.float64)
+    q = posterior(encoded)
+    (gradient,) = torch.autograd.grad(posterior.sample(q, noise).sum(), encoded)
+    torch.testing.assert_close(gradient[:, :D], torch.ones(B, D, dtype=torch.float64))
+    torch.testing.assert_close(gradient[:, D:], (noise[0] * q.scale / 2).detach())
+
+
+def test_a_deterministic_posterior_is_its_mean(encoded):
+    posterior = Deterministic(2 * D)
+    q = posterior(encoded)
+    z = posterior.sample(q, torch.randn(S, B, 2 * D, generator=random(1)))
+    assert posterior.parameter_count == 2 * D
+    assert torch.equal(z, encoded.expand(S, B, 2 * D))
+    assert (q.scale == 0).all()
+
+
+def test_a_deterministic_posterior_has_no_density(encoded):
+    posterior = Deterministic(2 * D)
+    q = posterior(encoded)
+    log_q = posterior.log_prob(q, torch.zeros(S, B, 2 * D))
+    kl = posterior.kl(q, StandardNormal())
+    assert log_q.shape == (S, B)
+    assert log_q.isnan().all()
+    assert kl.shape == (B, 2 * D)
+    assert kl.isnan().all()

@@ -1,0 +1,235 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from vaelab.errors import UserError
+from vaelab.models.objectives import KL, Distortion, Objective
+from vaelab.models.schedules import (
+    Constant,
+    Cosine,
+    Cyclic,
+    Exponential,
+    Linear,
+    Piecewise,
+    Sigmoid,
+    as_schedule,
+    readings,
+    set_total_steps,
+)
+
+STEPS = 41  # more than the 40 of the training
+
+
+def values(schedule: nn.Module, total: int = 40) -> np.ndarray:
+    set_total_steps(schedule, total)
+    return np.array([schedule(step).item() for step in range(STEPS)])
+
+
+def test_a_constant_is_the_same_at_every_step():
+    schedule = Constant(4.0)
+    assert [schedule(step).item() for step in (0, 1, 10_000)] == [4.0, 4.0, 4.0]
+
+
+def test_a_constant_is_a_scalar_buffer_that_checkpoints_leave_out():
+    schedule = Constant(4)
+    value = dict(schedule.named_buffers())["value"]
+    assert value.shape == ()
+    assert value.dtype == torch.float32
+    assert schedule.state_dict() == {}
+    assert list(schedule.parameters()) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, Constant(1.0), "a"])
+def test_a_constant_is_finite(value):
+    with pytest.raises(ValueError, match="finite"):
+        Constant(value)
+
+
+def test_a_number_becomes_a_constant_and_a_schedule_stays():
+    schedule = nn.Identity()
+    assert as_schedule(schedule) is schedule
+    assert as_schedule(0.5)(7).item() == 0.5
+
+
+# each against a loop over its closed form: from 1 to 5 between the steps 8 and 24
+
+
+def ramp(shape) -> list[float]:
+    found = []
+    for step in range(STEPS):
+        if step <= 8:
+            found.append(1.0)
+        elif step >= 24:
+            found.append(5.0)
+        else:
+            found.append(1 + 4 * shape((step - 8) / 16))
+    return found
+
+
+def logistic(k: float):
+    def s(p):
+        return 1 / (1 + math.exp(-k * (p - 0.5)))
+
+    return lambda p: (s(p) - s(0)) / (s(1) - s(0))
+
+
+RAMPS = {
+    "linear": (Linear, {}, lambda p: p),
+    "cosine": (Cosine, {}, lambda p: math.sin(math.pi * p / 2) ** 2),
+    "sigmoid": (Sigmoid, {}, logistic(12.0)),
+    "flat sigmoid": (Sigmoid, {"sharpness": 2.0}, logistic(2.0)),
+    "exponential": (Exponential, {}, lambda p: (5.0**p - 1) / 4),
+}
+
+
+@pytest.mark.parametrize("times", [{"begin": 0.2, "end": 0.6}, {"begin": 8, "end": 24, "unit": "steps"}])
+@pytest.mark.parametrize("name", RAMPS)
+def test_a_ramp_follows_its_shape_and_is_constant_outside(name, times):
+    kind, settings, shape = RAMPS[name]
+    schedule = kind(start=1.0, stop=5.0, **times, **settings)
+    np.testing.assert_allclose(values(schedule), ramp(shape), rtol=2e-6)
+
+
+def test_shapes_differ():
+    at_a_quarter = {name: RAMPS[name][2](0.25) for name in RAMPS}
+    assert len({round(value, 3) for value in at_a_quarter.values()}) == len(RAMPS)
+
+
+def test_a_ramp_may_fall():
+    np.testing.assert_allclose(values(Linear(start=4.0, stop=0.0))[[0, 10, 40]], [4, 3, 0])
+
+
+def test_unless_said_a_ramp_takes_the_whole_training():
+    np.testing.assert_allclose(values(Linear(stop=2.0)), np.arange(STEPS) / 20, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cycles", [1, 3, 4, 7])
+@pytest.mark.parametrize("total", [40, 41, 1000])
+def test_cyclic_is_fus_closed_form(cycles, total):
+    schedule = Cyclic(stop=2.0, cycles=cycles, ramp=0.4)
+    set_total_steps(schedule, total)
+    for step in range(total):
+        # exact in whole numbers: how far step * M / T is above a whole number
+        tau = (step * cycles % total) / total
+        assert schedule(step).item() == pytest.approx(2.0 * min(tau / 0.4, 1.0), abs=2e-5)
+
+
+def test_cyclic_in_steps_stays_up_when_its_cycles_are_over():
+    found = values(Cyclic(stop=1.0, start=0.5, cycles=2, ramp=0.5, end=20, unit="steps"))
+    np.testing.assert_allclose(found[:10], [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[10:20], found[:10], rtol=1e-6)
+    np.testing.assert_allclose(found[20:], 1.0)
+
+
+@pytest.mark.parametrize("unit", ["steps", "share"])
+def test_piecewise_is_straight_between_its_points(unit):
+    times, heights = [4, 10, 10, 30], [1.0, 4.0, 0.0, 2.0]
+    told = times if unit == "steps" else [time / 40 for time in times]
+    expected = [
+        np.interp(step, times[:2], heights[:2]) if step < 10 else np.interp(step, times[2:], heights[2:])
+        for step in range(STEPS)
+    ]
+    np.testing.assert_allclose(values(Piecewise(told, heights, unit)), expected, atol=1e-6)
+
+
+def test_one_point_is_a_constant():
+    assert set(values(Piecewise([0.5], [3.0]))) == {3.0}
+
+
+BAD = {
+    "unit": (Linear, {"stop": 1.0, "unit": "epochs"}, "unit must be share or steps"),
+    "end in steps": (Linear, {"stop": 1.0, "unit": "steps"}, "end is missing"),
+    "order": (Linear, {"stop": 1.0, "begin": 0.5, "end": 0.5}, "begin < end"),
+    "past": (Cosine, {"stop": 1.0, "begin": -0.5}, "0 <= begin"),
+    "nan": (Linear, {"stop": math.nan}, "stop must be a finite number"),
+    "nested": (Linear, {"stop": Constant(1.0)}, "stop must be a finite number, got Constant"),
+    "sharpness": (Sigmoid, {"stop": 1.0, "sharpness": 0.0}, "sharpness"),
+    "zero": (Exponential, {"stop": 1.0, "start": 0.0}, "must be > 0"),
+    "half a cycle": (Cyclic, {"stop": 1.0, "cycles": 1.5}, "whole number"),
+    "no ramp": (Cyclic, {"stop": 1.0, "ramp": 0.0}, "ramp"),
+    "no length": (Cyclic, {"stop": 1.0, "end": 0.0}, "end"),
+    "cyclic in steps": (Cyclic, {"stop": 1.0, "unit": "steps"}, "end is missing"),
+    "lengths": (Piecewise, {"times": [0, 1], "values": [1.0]}, "as many"),
+    "no points": (Piecewise, {"times": [], "values": []}, "as many"),
+    "backwards": (Piecewise, {"times": [1, 0], "values": [1.0, 2.0]}, "decrease"),
+    "infinite": (Piecewise, {"times": [0, 1], "values": [1.0, math.inf]}, "finite"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_makes_no_sense_is_refused(case):
+    kind, settings, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
+
+
+# what all of them have in common
+
+ALL = {
+    "linear": lambda scale: Linear(stop=scale, end=0.5),
+    "cosine": lambda scale: Cosine(stop=scale, begin=0.2),
+    "sigmoid": lambda scale: Sigmoid(stop=scale),
+    "exponential": lambda scale: Exponential(stop=scale, start=0.1),
+    "cyclic": lambda scale: Cyclic(stop=scale, ramp=0.3),
+    "piecewise": lambda scale: Piecewise([0.0, 0.5, 0.5, 1.0], [0.0, scale, 0.2, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_may_be_a_tensor(name):
+    schedule = ALL[name](2.0)
+    set_total_steps(schedule, 40)
+    for step in (0, 3, 17, 39):
+        assert schedule(torch.tensor(step)).shape == ()
+        assert torch.equal(schedule(torch.tensor(step)), schedule(step))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_schedules_stack(name):
+    several = [ALL[name](scale) for scale in (0.5, 2.0, 3.0)]
+    for schedule, total in zip(several, (20, 40, 60), strict=True):
+        set_total_steps(schedule, total)
+    parameters, buffers = stack_module_state(several)
+    assert parameters == {}
+
+    def at(buffers, step):
+        return functional_call(several[0], buffers, (step,))
+
+    for step in (0, 7, 12, 30):
+        together = vmap(at, in_dims=(0, None))(buffers, torch.tensor(step))
+        alone = torch.stack([schedule(step) for schedule in several])
+        torch.testing.assert_close(together, alone)
+    assert len(set(together.tolist())) > 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_goes_into_a_checkpoint(name):
+    assert ALL[name](2.0).state_dict() == {}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_share_of_an_unknown_length_is_undefined(name):
+    assert ALL[name](2.0)(3).isnan()
+
+
+def test_the_training_has_no_end():
+    model = nn.ModuleDict({"objective": Objective({"kl": KL(Linear(stop=1.0))})})
+    with pytest.raises(UserError, match="schedule kl_weight counts in shares of the training"):
+        set_total_steps(model, math.inf)
+    in_steps = Objective({"kl": KL(Linear(stop=1.0, end=10, unit="steps"))})
+    set_total_steps(in_steps, math.inf)
+    assert in_steps.terms["kl"].weight(5).item() == 0.5
+
+
+def test_readings_are_what_changes_by_short_names():
+    objective = nn.ModuleDict(
+        {"objective": Objective({"distortion": Distortion(), "kl": KL(Linear(stop=1.0)), "more": KL(2.0)})}
+    )
+    set_total_steps(objective, 10)
+    assert {name: value.item() for name, value in readings(objective, 4).items()} == {
+        "kl_weight": pytest.approx(0.4)
+    }

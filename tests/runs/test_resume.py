@@ -1,0 +1,377 @@
+"""What happens when the same command is given again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from cli_runner import SMALL, Result, read_record, run, without_report
+from vaelab.errors import UserError
+from vaelab.runs.lock import claim
+from vaelab.runs.naming import planned_jobs, sweep_name
+from vaelab.runs.record import write_record
+from vaelab.runs.resume import (
+    LAST,
+    check_sweep,
+    comparable,
+    differences,
+    earlier_record,
+    next_step,
+    remember_sweep,
+)
+
+QUICK = ("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.latent_map=null")
+SWEEP = ("-m", "model.beta=1,2", *SMALL, *QUICK)
+MINE = (*SWEEP, "sweep.name=mine")
+ONE = (*SMALL, *QUICK, "hydra.run.dir=one")
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory) -> Callable[..., Path]:
+    """Where the outputs of a command lie that was called once for all tests; to copy, not to change."""
+    done: dict[tuple[str, ...], Path] = {}
+
+    def outputs(*command: str) -> Path:
+        if command not in done:
+            with without_report():
+                result = run(tmp_path_factory.mktemp("once"), *command)
+            assert result.code == 0, result.err + result.out
+            done[command] = result.outputs
+        return done[command]
+
+    return outputs
+
+
+@pytest.fixture
+def once(tmp_path, trained_once) -> Callable[..., Result]:
+    """A function that calls a command, or copies what it has left before: times of files included."""
+
+    def called(*command: str) -> Result:
+        shutil.copytree(trained_once(*command), tmp_path, dirs_exist_ok=True)
+        return Result(0, "", "", tmp_path)
+
+    return called
+
+
+@pytest.fixture
+def one(once) -> Path:
+    """The folder of a run that has finished."""
+    return once(*ONE).outputs / "one"
+
+
+def finished(config=None, **more):
+    return {"schema": 1, "status": "finished", "config": config or {"model": {"beta": 1}}, **more}
+
+
+# what is compared
+
+
+def test_what_does_not_bear_on_the_result_is_not_compared():
+    config = {
+        "model": {"beta": 1},
+        "paths": {"outputs": "a"},
+        "logger": {"mode": "offline"},
+        "sweep": {"name": "x"},
+        "name": "n",
+        "trainer": {"enable_progress_bar": False, "max_epochs": 3},
+        "callbacks": {"last": {"every_minutes": 1}, "best": None},
+        "hydra": {"mode": "MULTIRUN"},
+    }
+    assert comparable(config) == {"model.beta": 1, "trainer.max_epochs": 3, "callbacks.best": None}
+
+
+def test_differences_are_named_with_both_values():
+    before, now = {"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": 4, "new": [5]}
+    assert list(differences(before, now)) == [
+        "b: 2 before, 4 now",
+        "gone: 3 before, not there now",
+        "new: not there before, [5] now",
+    ]
+
+
+def test_a_number_is_the_same_number_in_json():
+    assert not list(differences(comparable({"x": 1.0, "y": (1, 2)}), comparable({"x": 1, "y": [1, 2]})))
+
+
+# one run
+
+
+@pytest.mark.parametrize(
+    ("status", "checkpoint", "step"),
+    [
+        ("finished", True, "skip"),
+        ("running", True, "resume"),  # killed
+        ("interrupted", True, "resume"),
+        ("interrupted", False, "start"),
+        ("failed", True, "start"),
+    ],
+)
+def test_what_becomes_of_a_run(tmp_path, status, checkpoint, step):
+    if checkpoint:
+        (tmp_path / LAST).parent.mkdir()
+        (tmp_path / LAST).touch()
+    earlier = {**finished(), "status": status}
+    assert next_step(tmp_path, finished(), earlier) == step
+
+
+def test_a_new_run_starts(tmp_path):
+    assert next_step(tmp_path, finished(), earlier_record(tmp_path)) == "start"
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"model\.beta: 1 before, 2 now"):
+        next_step(tmp_path, finished({"model": {"beta": 2}}), finished())
+
+
+def test_a_failed_run_may_be_mended(tmp_path):
+    mended = finished({"model": {"beta": 2}})
+    assert next_step(tmp_path, mended, {**finished(), "status": "failed"}) == "start"
+
+
+def test_a_record_that_cannot_be_read_is_kept_aside(tmp_path):
+    (tmp_path / "results.json").write_text('{"schema": 1, "stat')
+    assert earlier_record(tmp_path) is None
+    assert (tmp_path / "results.json.unreadable").read_text() == '{"schema": 1, "stat'
+
+
+# a sweep
+
+
+def multirun(task, **config):
+    return OmegaConf.create({"hydra": {"overrides": {"task": task}, "sweeper": {"params": None}}, **config})
+
+
+def sweep(folder, before):
+    """A sweep's folder with one finished job."""
+    write_record(folder / "00-beta1", finished())
+    remember_sweep(folder, before)
+
+
+def test_the_same_sweep_and_one_that_has_grown_are_let_through(tmp_path):
+    sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
+    check_sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
+    check_sweep(tmp_path, multirun(["model.beta=1,2,4,8"], model={"beta": 4.0}, seed=0))
+
+
+def test_what_varies_may_have_another_default(tmp_path):
+    sweep(tmp_path, multirun(["model=ae,vae"], model={"beta": 4.0}, seed=0))
+    check_sweep(tmp_path, multirun(["model=ae,vae"], model={"latent_dim": 2}, seed=0))
+
+
+def test_another_fixed_setting_is_refused(tmp_path):
+    sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
+    with pytest.raises(UserError, match=r"seed: 0 before, 1 now.*\n.*sweep\.name"):
+        check_sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=1))
+
+
+def test_another_thing_swept_is_refused(tmp_path):
+    sweep(tmp_path, multirun(["model.beta=1,2"], seed=0))
+    with pytest.raises(UserError, match=r"varies model\.beta; this one varies seed"):
+        check_sweep(tmp_path, multirun(["seed=1,2"], seed=0))
+
+
+def test_keys_in_another_order_are_refused_since_folders_are_named_by_it(tmp_path):
+    sweep(tmp_path, multirun(["model.beta=1,2", "seed=0,1"]))
+    with pytest.raises(UserError, match="same order"):
+        check_sweep(tmp_path, multirun(["seed=0,1", "model.beta=1,2"]))
+
+
+def test_a_sweep_with_nothing_to_lose_may_change(tmp_path):
+    sweep(tmp_path, multirun(["model.beta=1,2"], seed=0))
+    write_record(tmp_path / "00-beta1", {**finished(), "status": "failed"})
+    check_sweep(tmp_path, multirun(["model.beta=1,2"], seed=1))
+
+
+# names
+
+
+CHOICES = {"model": "vae", "data": "digits"}
+
+
+def name(*task, asked=None, resume=True, outputs="nowhere", params=None):
+    sweeper = OmegaConf.create({"params": params})
+    return sweep_name(str(outputs), asked, resume, list(task), sweeper, CHOICES)
+
+
+def test_the_same_command_has_the_same_name():
+    one = name("model.beta=1,2", "seed=0,1", "trainer.max_epochs=3")
+    assert one.startswith("vae-digits-beta-seed-")
+    assert one == name("trainer.max_epochs=3", "model.beta=1,2", "seed=0,1")
+    assert one == name("model.beta=1,2", "seed=0,1", "trainer.max_epochs=3", "paths.outputs=x", "logger=csv")
+
+
+@pytest.mark.parametrize(
+    "other", ["trainer.max_epochs=4", "model.beta=1,2,4", "+model.extra=1", "data=sprites"]
+)
+def test_another_command_has_another_name(other):
+    assert name("model.beta=1,2", other) != name("model.beta=1,2")
+
+
+def test_a_file_counts_as_the_command_line_does():
+    assert name(params={"model.beta": "1,2"}) == name("model.beta=1,2")
+
+
+def test_groups_that_vary_do_not_stand_in_the_name():
+    assert name("model=ae,vae").startswith("digits-model-")
+
+
+def test_a_fresh_folder_is_one_that_is_not_there(tmp_path):
+    assert name(asked="mine", resume=False, outputs=tmp_path) == "mine"
+    (tmp_path / "sweeps" / "mine").mkdir(parents=True)
+    (tmp_path / "sweeps" / "mine-2").mkdir()
+    assert name(asked="mine", resume=False, outputs=tmp_path) == "mine-3"
+    assert name(asked="mine", outputs=tmp_path) == "mine"
+
+
+def test_planned_jobs(tmp_path):
+    config = multirun(["seed=0,1", "trainer.max_epochs=2"])
+    config.hydra.sweeper.params = {"model.beta": "0.5,1"}
+    OmegaConf.save(config, tmp_path / "multirun.yaml")
+    assert planned_jobs(tmp_path / "multirun.yaml") == [
+        "beta0.5-seed0",
+        "beta0.5-seed1",
+        "beta1-seed0",
+        "beta1-seed1",
+    ]
+
+
+# through the command line
+
+
+def stamps(sweep):
+    return {file.parent.name: file.stat().st_mtime_ns for file in sweep.glob("*/results.json")}
+
+
+def test_a_finished_sweep_is_not_trained_again(tmp_path, once):
+    first = once(*SWEEP)
+    before = stamps(first.sweep)
+    again = run(tmp_path, *SWEEP)
+    assert again.code == 0
+    assert stamps(again.sweep) == before
+    assert again.out.count("finished before, skipped") == 2
+    assert "report.html" in again.out  # it ends with the comparison all the same
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_fresh_folder_on_demand(tmp_path, once):
+    once(*MINE)
+    assert run(tmp_path, *MINE, "sweep.resume=false").code == 0
+    folders = sorted(folder.name for folder in (tmp_path / "sweeps").iterdir())
+    assert folders == ["mine", "mine-2"]
+    for folder in folders:  # all jobs of a sweep lie in one folder
+        assert len(stamps(tmp_path / "sweeps" / folder)) == 2
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_changed_config_under_the_same_name_is_an_error(tmp_path, once):
+    first = once(*MINE)
+    before = stamps(first.sweep)
+    again = run(tmp_path, *MINE, "optimizer.lr=0.5")
+    assert again.code == 2
+    assert "optimizer.lr" in again.err
+    assert "0.5 now" in again.err
+    assert "Traceback" not in again.err + again.out
+    assert stamps(first.sweep) == before
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_sweep_may_grow(tmp_path, once):
+    first = once(*MINE)
+    before = stamps(first.sweep)
+    assert before.keys() == {"00-beta1", "01-beta2"}
+    grown = run(tmp_path, "-m", "model.beta=1,4,2", *MINE[2:])
+    assert grown.code == 0
+    now = stamps(grown.sweep)
+    assert now.keys() == {"00-beta1", "01-beta2", "01-beta4"}
+    assert all(now[folder] == before[folder] for folder in before)
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_failed_job_is_run_again(tmp_path, once):
+    first = once(*MINE)
+    folder = first.sweep / "01-beta2"
+    write_record(folder, {**read_record(folder), "status": "failed", "error": "the cable was pulled"})
+    before = stamps(first.sweep)
+    again = run(tmp_path, *MINE)
+    assert again.code == 0
+    record = read_record(folder)
+    assert (record["status"], record["error"]) == ("finished", None)
+    assert stamps(again.sweep)["00-beta1"] == before["00-beta1"]
+    assert len(record["sessions"]) == 2
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
+    variant = tmp_path / "conf" / "model" / "mine.yaml"
+    variant.parent.mkdir(parents=True)
+    variant.write_text("defaults: [vae, _self_]\nlatent_dim: 3\n")
+    command = (
+        "--config-dir",
+        str(variant.parents[1]),
+        "-m",
+        "model=vae,mine",
+        *SMALL,
+        *QUICK,
+        "sweep.name=x",
+    )
+    first = run(tmp_path, *command)
+    assert first.code == 0, first.err + first.out
+    before = stamps(first.sweep)
+    variant.write_text("defaults: [vae, _self_]\nlatent_dim: 5\n")
+    again = run(tmp_path, *command)
+    assert again.code == 2
+    assert "model.latent_dim: 3 before, 5 now" in again.err
+    assert stamps(first.sweep) == before
+
+
+def test_a_mistake_does_not_replace_a_finished_record(tmp_path, one):
+    before = (one / "results.json").read_bytes()
+    assert run(tmp_path, *ONE, "model.beta=-1").code == 2
+    assert (one / "results.json").read_bytes() == before
+
+
+def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path, one):
+    before = (one / "results.json").read_bytes()
+    again = run(tmp_path, *ONE)
+    assert again.code == 0
+    assert "finished before" in again.out
+    assert "ELBO" in again.out
+    assert (one / "results.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("plain_table")
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, once):
+    first = once(*MINE)
+    folder = first.sweep / "00-beta1"
+    write_record(folder, {**read_record(folder), "status": "running"})
+    before = (folder / "results.json").read_bytes()
+    with claim(folder):
+        again = run(tmp_path, *MINE)
+    assert again.code == 1  # the sweep is not complete
+    assert "another process is training it" in again.out
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_the_record_tells_of_its_sessions(one):
+    [session] = read_record(one)["sessions"]
+    assert session["status"] == "finished"
+    assert session["from"] == "start"
+    assert session["ended"] >= session["started"]
+    assert not (one / "heartbeat.json").exists()
+
+
+def test_a_run_that_goes_on_has_taken_the_time_of_both(tmp_path):
+    folder = tmp_path / "one"  # trained here: a checkpoint that goes on names its place
+    assert run(tmp_path, *ONE).code == 0
+    write_record(folder, {**read_record(folder), "status": "running"})
+    beat = {"total_seconds": 1000.0, "fit_seconds": 900.0, "train_seconds": 800.0, "images": 64}
+    (folder / "heartbeat.json").write_text(json.dumps(beat))
+    assert run(tmp_path, *ONE).code == 0
+    record = read_record(folder)
+    assert record["timing"]["total_seconds"] > 1000
+    assert 900 <= record["timing"]["fit_seconds"] < 990
+    assert record["timing"]["train_seconds"] == 800  # nothing was left to train
+    assert record["timing"]["images_per_second"] == 0.1

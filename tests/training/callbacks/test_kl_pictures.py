@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from builders import ae, data_module, lit, trainer, vae
+from vaelab.training.callbacks import KLPictures
+
+
+def test_the_kl_of_every_epoch_is_kept_and_drawn(tmp_path):
+    pictures, model = KLPictures(), lit()
+    made = trainer(tmp_path, callbacks=[pictures], max_epochs=3)
+    made.fit(model, datamodule=data_module())
+    assert pictures.epochs == [0, 1, 2]
+    assert [len(row) for row in pictures.history] == [3, 3, 3]
+    assert pictures.history[-1] == pytest.approx(model.results["val"]["kl_per_dim"].tolist())
+    made.test(model, datamodule=data_module(), verbose=False)
+    for name in ("kl_per_dim", "kl_over_training"):
+        with Image.open(tmp_path / "latents" / f"{name}.png") as picture:
+            assert np.asarray(picture).std() > 5
+
+
+def test_a_sanity_check_is_no_epoch(tmp_path):
+    pictures = KLPictures()
+    trainer(tmp_path, callbacks=[pictures], num_sanity_val_steps=2, max_epochs=1).fit(
+        lit(), datamodule=data_module()
+    )
+    assert pictures.epochs == [0]
+
+
+def test_without_a_kl_nothing_is_drawn(tmp_path):
+    pictures, model = KLPictures(), lit(ae())
+    made = trainer(tmp_path, callbacks=[pictures])
+    made.fit(model, datamodule=data_module())
+    made.test(model, datamodule=data_module(), verbose=False)
+    assert model.results["test"]["kl_per_dim"].isnan().all()
+    assert pictures.history == []
+    assert not (tmp_path / "latents").exists()
+
+
+def test_without_validation_there_are_bars_and_no_heat_map(tmp_path):
+    trainer(tmp_path, callbacks=[KLPictures()]).test(lit(), datamodule=data_module(), verbose=False)
+    assert [path.name for path in (tmp_path / "latents").iterdir()] == ["kl_per_dim.png"]
+
+
+def test_a_single_dimension_is_drawn(tmp_path):
+    pictures, model = KLPictures(), lit(vae(1))
+    made = trainer(tmp_path, callbacks=[pictures], max_epochs=1)
+    made.fit(model, datamodule=data_module())
+    made.test(model, datamodule=data_module(), verbose=False)
+    assert pictures.history == [pytest.approx(model.results["val"]["kl_per_dim"].tolist())]
+    assert model.results["test"]["kl_per_dim"].shape == (1,)
+    assert {path.stem for path in (tmp_path / "latents").iterdir()} == {"kl_per_dim", "kl_over_training"}
+
+
+def test_the_history_is_part_of_a_checkpoint():
+    pictures, other = KLPictures(), KLPictures()
+    pictures.epochs, pictures.history = [0, 1], [[0.5, 0.1], [0.7, 0.0]]
+    other.load_state_dict(pictures.state_dict())
+    assert (other.epochs, other.history) == (pictures.epochs, pictures.history)
+    assert torch.tensor(other.history).shape == (2, 2)

@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from builders import data_module, lit, trainer, vae
+from vaelab.data.datamodule import DataModule
+from vaelab.training.callbacks import Samples
+
+DURING = [
+    f"samples/{name}"
+    for name in ("interpolations", "interpolations_spherical", "prior", "reconstructions", "traversals")
+]
+END = ["samples/arithmetic", "samples/density"]
+
+
+def labelled(**options) -> DataModule:
+    data = data_module(**options)
+    data.val = replace(data.val, y=torch.arange(len(data.val)) % 3)
+    return data
+
+
+@pytest.fixture
+def published(monkeypatch) -> list[tuple[int, str]]:
+    """(epoch, key) of every picture, in place of the files."""
+    seen: list[tuple[int, str]] = []
+    monkeypatch.setattr(
+        "vaelab.training.callbacks.samples.publish",
+        lambda trainer, key, _: seen.append((trainer.current_epoch, key)),
+    )
+    return seen
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3]), (10, []), (None, [])])
+def test_pictures_are_drawn_every_so_many_epochs(tmp_path, published, every, epochs):
+    made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=every)], max_epochs=5)
+    made.fit(lit(), datamodule=data_module())
+    assert [epoch for epoch, key in published if key == "samples/prior"] == epochs
+    assert len(published) == 5 * len(epochs)
+
+
+def at_the_end(folder, data=None, model=None, **options) -> None:
+    made = trainer(folder, callbacks=[Samples(every_n_epochs=None, **options)])
+    made.test(lit(model), datamodule=data or labelled(), verbose=False)
+
+
+def test_pictures_are_drawn_at_the_end(tmp_path, published):
+    at_the_end(tmp_path)
+    assert sorted(key for _, key in published) == sorted(DURING + END)
+    with Image.open(tmp_path / "samples/traversals.gif") as picture:
+        assert picture.n_frames == 16
+
+
+def test_without_labels_there_is_no_arithmetic(tmp_path, published):
+    at_the_end(tmp_path, data_module())
+    assert sorted(key for _, key in published) == sorted([*DURING, "samples/density"])
+
+
+@pytest.mark.parametrize("case", ["not asked for", "too many dimensions", "one training image"])
+def test_the_density_is_left_out(tmp_path, published, case):
+    options = {"density_images": 0} if case == "not asked for" else {}
+    model = vae(65) if case == "too many dimensions" else None
+    at_the_end(tmp_path, labelled(train=1 if case == "one training image" else 20), model, **options)
+    assert sorted(key for _, key in published) == sorted([*DURING, "samples/arithmetic"])
+
+
+def test_the_prior_stands_left_of_the_density(tmp_path):
+    at_the_end(tmp_path)
+    with (
+        Image.open(tmp_path / "samples/prior.png") as one,
+        Image.open(tmp_path / "samples/density.png") as two,
+    ):
+        prior, both = np.asarray(one), np.asarray(two)
+    assert np.array_equal(both[: prior.shape[0], : prior.shape[1]], prior)
+    right = both[: prior.shape[0], -prior.shape[1] :]
+    assert not np.array_equal(right, prior)
+    assert right.std() > 5
+
+
+def test_a_lone_held_out_image_has_no_interpolation(tmp_path, published):
+    at_the_end(tmp_path, labelled(val=1))
+    drawn = [*DURING[2:], "samples/density"]
+    assert sorted(key for _, key in published) == sorted(drawn)
+
+
+def test_images_without_finite_codes_stop_nothing(tmp_path, published):
+    data = labelled()
+    x = data.val.x.clone()
+    x[:3] = torch.nan
+    data.val = replace(data.val, x=x)
+    at_the_end(tmp_path, data)
+    assert sorted(key for _, key in published) == sorted(DURING + END)
+
+
+def test_a_sanity_check_draws_nothing(tmp_path, published):
+    made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=1)], num_sanity_val_steps=1, max_epochs=1)
+    made.fit(lit(), datamodule=data_module())
+    assert sorted(key for _, key in published) == DURING
+
+
+def test_the_originals_are_the_first_held_out_images(tmp_path):
+    data = data_module()
+    trainer(tmp_path, callbacks=[Samples(images=8)]).test(lit(), datamodule=data, verbose=False)
+    low, high = data.value_range
+    expected = ((data.val.x[0, 0] - low) / (high - low) * 255).round().numpy()
+    with Image.open(tmp_path / "samples" / "reconstructions.png") as picture:
+        first = np.asarray(picture)[2 : 2 + 48 : 12, 2 : 2 + 48 : 12]  # 4x4 pixels, magnified twelve times
+    assert np.array_equal(first, expected)
+
+
+def test_two_models_are_shown_with_the_same_z(tmp_path):
+    pictures = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        made = trainer(tmp_path / name, callbacks=[Samples()])
+        made.test(lit(vae(seed=seed)), datamodule=data_module(), verbose=False)
+        pictures.append((tmp_path / name / "samples" / "prior.png").read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]

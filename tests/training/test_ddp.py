@@ -1,0 +1,68 @@
+"""Two processes through the command line: Lightning starts the second one from the same arguments."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaelab
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+
+
+def in_two_processes(tmp_path, *settings):
+    """The command, its record and its record's file."""
+    common = [
+        "network.hidden=[16]",
+        "data.train_size=101",
+        "data.val_size=33",
+        "logger=none",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "trainer.strategy=ddp",
+    ]
+    command = [sys.executable, str(SCRIPT), *common, *settings, f"paths.outputs={tmp_path}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr
+    [file] = tmp_path.glob("runs/*/results.json")
+    return result, json.loads(file.read_text()), file
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_write_one_record(tmp_path):
+    result, record, file = in_two_processes(tmp_path, "model=vae", "trainer.max_epochs=2")
+    assert "sync_dist" not in result.stderr
+    assert result.stdout.count("ELBO  active units") == 1
+    assert record["status"] == "finished"
+    metrics = record["metrics"]
+    assert metrics["test/elbo"] == pytest.approx(-(metrics["test/rate"] + metrics["test/distortion"]))
+
+    # the rate needs no noise: one process over the whole test split must find the same
+    from vaelab.data.images import to_float
+    from vaelab.training.assembly import build_data
+
+    model = vaelab.load(file.parent)
+    test = build_data(_config(record)).test
+    kl = model.posterior.kl(model.encode(to_float(test.x)), model.prior)
+    assert metrics["test/kl_per_dim"] == pytest.approx(kl.mean(0).tolist(), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_moving_averages_are_of_all_processes_images(tmp_path):
+    settings = ("model=vq_vae_ema", "prior=fitted_codes", "callbacks=none", "trainer.max_epochs=3")
+    _, _, file = in_two_processes(tmp_path, *settings)
+    checkpoint = torch.load(file.parent / "checkpoints/last.ckpt", weights_only=True)
+    steps, state = checkpoint["global_step"], checkpoint["state_dict"]
+    assert steps == 3  # of 50 images in each process, each image 8 codes
+    faded = 0.99**steps
+    counts = state["model.posterior.counts"].sum().item()
+    assert counts == pytest.approx(faded * 64 + (1 - faded) * 2 * 50 * 8, rel=1e-5)
+
+
+def _config(record):
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create(record["config"])

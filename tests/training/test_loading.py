@@ -1,0 +1,120 @@
+"""Trained models back from disk."""
+
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import vaelab
+from builders import trainer
+from cli_runner import Result, trained
+from vaelab.errors import UserError
+from vaelab.runs.record import write_record
+from vaelab.training.assembly import build_data, build_metrics
+from vaelab.training.module import LitAutoencoder
+
+
+def test_a_loaded_model_does_what_a_model_does(vae_run: Result):
+    model = vaelab.load(vae_run.folder)
+    x = torch.rand(5, 1, 8, 8)
+    assert not model.training
+    assert model.encode(x).loc.shape == model.encode(x).scale.shape == (5, 4)
+    assert model.decode(torch.zeros(2, 3, 4)).shape == (2, 3, 1, 8, 8)
+    assert model.sample(7).shape == (7, 1, 8, 8)
+    assert model.reconstruct(x).shape == x.shape
+    assert 0 <= model.sample(7).min() < model.sample(7).max() <= 1
+    assert not model.reconstruct(x).requires_grad
+
+
+@pytest.mark.parametrize("model", ["vae", "ae"])
+def test_the_loaded_weights_are_those_of_the_record(tmp_path, model):
+    # The best of these epochs is not the last, so that the wrong weights would be seen.
+    run = trained(
+        tmp_path, f"model={model}", "data.train_size=8", "optimizer.lr=0.05", "trainer.max_epochs=8"
+    )
+    cfg = OmegaConf.create(run.record["config"])
+    lit = LitAutoencoder(vaelab.load(str(run.folder)), lambda _: None, build_metrics(cfg))
+    trainer(tmp_path).test(lit, datamodule=build_data(cfg), verbose=False)
+    for name in ("distortion", "rate", "elbo", "mse"):
+        expected, got = run.record["metrics"][f"test/{name}"], lit.results["test"][name].item()
+        assert got == pytest.approx(math.nan if expected is None else expected, rel=1e-6, nan_ok=True)
+
+
+def test_other_weights_of_the_run_can_be_asked_for(vae_run: Result):
+    last = vaelab.load(vae_run.folder, weights="checkpoints/last.ckpt")
+    saved = torch.load(vae_run.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, saved[f"model.{name}"]) for name, value in last.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_checkpoints_hold_plain_types_alone(vae_run: Result, name: str):
+    checkpoint = torch.load(vae_run.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    assert checkpoint["vaelab"]["image_shape"] == [1, 8, 8]
+    assert checkpoint["vaelab"]["config"] == vae_run.record["config"]
+
+
+@pytest.fixture
+def copy(vae_run: Result, tmp_path: Path) -> Path:
+    """A run's folder that a test may spoil."""
+    return shutil.copytree(vae_run.folder, tmp_path / "copy")
+
+
+def test_a_folder_may_be_moved(vae_run: Result, copy: Path):
+    assert torch.equal(vaelab.load(copy).sample(2), vaelab.load(vae_run.folder).sample(2))
+
+
+def test_a_folder_that_is_not_a_run(tmp_path):
+    with pytest.raises(UserError, match=r"no results\.json in .*: it is not the folder of a run"):
+        vaelab.load(tmp_path)
+
+
+def test_missing_weights(copy: Path):
+    (copy / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(UserError, match=r"no weights .*best\.ckpt"):
+        vaelab.load(copy)
+    with pytest.raises(UserError, match=r"no weights .*other"):
+        vaelab.load(copy, weights="other")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", "half"])
+def test_a_damaged_checkpoint(copy: Path, content: bytes | str):
+    file = copy / "checkpoints" / "best.ckpt"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
+    with pytest.raises(UserError, match=r"best\.ckpt is not a readable checkpoint"):
+        vaelab.load(copy)
+
+
+def test_a_checkpoint_of_something_else(copy: Path):
+    torch.save({"state_dict": {}}, copy / "checkpoints" / "best.ckpt")
+    with pytest.raises(UserError, match=r"best\.ckpt"):
+        vaelab.load(copy)
+
+
+def test_a_damaged_record(copy: Path):
+    (copy / "results.json").write_text("{")
+    with pytest.raises(UserError, match=r"results\.json can't be read"):
+        vaelab.load(copy)
+
+
+def test_a_run_that_failed_has_no_weights(tmp_path):
+    write_record(tmp_path, {"schema": 1, "status": "failed", "weights": None})
+    with pytest.raises(UserError, match="its status is failed"):
+        vaelab.load(tmp_path)
+
+
+def test_importing_vaelab_and_its_command_is_light():
+    heavy = {"torch", "pytorch_lightning", "wandb", "sklearn", "matplotlib", "numpy"}
+    code = f"import sys, vaelab, vaelab.cli.train; print({heavy} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "set()"
+
+
+def test_an_attribute_that_does_not_exist():
+    with pytest.raises(AttributeError, match="'vaelab' has no attribute 'lod'"):
+        vaelab.lod  # noqa: B018

@@ -1,0 +1,230 @@
+"""The variants that schedule or control the rate, trained through the command line."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+import vaelab
+from cli_runner import read_record, run, small, trained
+from support.stopper import Stop
+from vaelab.models.schedules import readings
+
+DIGITS = ("data=digits", "trainer.accelerator=cpu", "logger=none", "callbacks.samples=null", "seed=0")
+TINY = ("data.batch_size=16", "trainer.log_every_n_steps=1")  # 64 images: 4 steps an epoch
+
+
+def history(folder) -> list[dict[str, str]]:
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def column(folder, name: str) -> list[float]:
+    return [float(row[name]) for row in history(folder)]
+
+
+# schedules
+
+
+def test_the_weight_of_an_annealed_vae_rises_to_beta(tmp_path):
+    settings = ("model=annealed_vae", "model.beta=3", "trainer.max_epochs=8", *TINY)
+    folder = trained(tmp_path, *settings).folder
+    last_steps = np.arange(1, 9) * 4 - 1  # of the epochs
+    assert column(folder, "train/kl_weight") == pytest.approx(3 * np.minimum(last_steps / 16, 1))
+    assert read_record(folder)["beta"] == 3  # comparisons show it
+
+
+def test_the_weight_of_a_cyclical_vae_follows_its_closed_form(tmp_path):
+    settings = ("model=cyclical_vae", "model.beta=2", "trainer.max_epochs=-1", "trainer.max_steps=60")
+    folder = trained(tmp_path, *settings, *TINY).folder
+    last_steps = np.arange(1, 16) * 4 - 1
+    tau = np.mod(last_steps, 60 / 4) / (60 / 4)
+    assert column(folder, "train/kl_weight") == pytest.approx(2 * np.minimum(tau / 0.5, 1), abs=1e-5)
+
+
+def test_a_number_gives_way_to_a_schedule_of_the_group(tmp_path):
+    settings = ("model=vae", "+schedule@model.beta=cosine", "model.beta.stop=4", "trainer.max_epochs=3")
+    folder = trained(tmp_path, *settings, *TINY).folder
+    share = np.arange(3, 12, 4) / 12
+    assert column(folder, "train/kl_weight") == pytest.approx(2 * (1 - np.cos(np.pi * share)), rel=1e-5)
+    assert read_record(folder)["beta"] is None
+
+
+def test_a_number_gives_way_to_a_node(tmp_path):
+    node = "model.beta={_target_: vaelab.models.schedules.Linear, stop: 8, end: 16, unit: steps}"
+    folder = trained(tmp_path, "model=vae", node, "trainer.max_epochs=2", *TINY).folder
+    assert column(folder, "train/kl_weight") == pytest.approx([1.5, 3.5])
+
+
+def test_the_learning_rate_follows_its_factor(tmp_path):
+    settings = ("+schedule@model.lr_factor=cosine", "model.lr_factor.start=1", "model.lr_factor.stop=0")
+    folder = trained(tmp_path, "model=geco_vae", *settings, "trainer.max_epochs=3", *TINY).folder
+    factor = 0.5 * (1 + np.cos(np.pi * np.arange(12) / 12))
+    assert column(folder, "train/lr_factor") == pytest.approx(factor[3::4], rel=1e-5)
+    [optimizer] = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"]
+    rates = [group["lr"] for group in optimizer["param_groups"]]  # of the network and of the multiplier
+    assert rates == pytest.approx([1e-3 * factor[-1], 1e-2 * factor[-1]], rel=1e-5)
+
+
+def test_a_schedule_counts_optimizer_steps(tmp_path):
+    settings = ("model=annealed_vae", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=4", *TINY)
+    folder = trained(tmp_path, *settings).folder
+    assert column(folder, "step") == [2, 4, 6, 8]
+    assert column(folder, "train/kl_weight") == pytest.approx([0.25, 0.75, 1, 1])
+
+
+def test_what_does_not_change_is_not_logged(tmp_path):
+    folder = trained(tmp_path, "model=vae").folder
+    assert not [name for name in history(folder)[0] if "weight" in name]
+
+
+def test_a_share_of_a_training_without_end_is_refused(tmp_path):
+    result = small(tmp_path, "model=annealed_vae", "trainer.max_epochs=-1")
+    assert result.code == 2
+    assert "schedule kl_weight counts in shares of the training, which has no end" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_so_is_one_of_the_learning_rate(tmp_path):
+    result = small(tmp_path, "model=vae", "+schedule@model.lr_factor=linear", "trainer.max_epochs=-1")
+    assert result.code == 2
+    assert "schedule lr_factor counts in shares of the training, which has no end" in result.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("model.beta={_target_: vaelab.models.schedules.Linear, stop: 1, unit: steps}",), "end is missing"),
+        (("+schedule@model.beta=linear", "model.beta.begin=2"), "begin < end"),
+        (
+            ("model.beta={_target_: vaelab.models.schedules.Linear, top: 1}",),
+            "unexpected keyword argument 'top'",
+        ),
+    ],
+)
+def test_a_mistake_in_a_schedule_is_told_in_a_line_or_two(tmp_path, settings, message):
+    result = small(tmp_path, "model=vae", *settings)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert len(result.err.strip().splitlines()) <= 3
+
+
+# resume
+
+
+@pytest.mark.parametrize("model", ["cyclical_vae", "target_rate_vae", "capacity_vae"])
+def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(tmp_path, model):
+    def go(name: str):
+        settings = (f"model={model}", "trainer.max_epochs=4", "callbacks.last.every_minutes=0", *TINY)
+        stop = ("+callbacks.stop._target_=support.stopper.Stop", f"hydra.run.dir={tmp_path / name}")
+        return small(tmp_path, *settings, *stop), tmp_path / name
+
+    _, undisturbed = go("undisturbed")
+    try:
+        Stop.at("train_batch_end", 7)
+        stopped, folder = go("stopped")
+        assert stopped.code == 130
+    finally:
+        Stop.at(None)
+    again, _ = go("stopped")
+    assert again.code == 0, again.err
+    assert read_record(folder)["metrics"] == read_record(undisturbed)["metrics"]
+    assert (folder / "history.csv").read_text() == (undisturbed / "history.csv").read_text()
+    one, other = (torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (folder, undisturbed))
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+
+
+def test_a_multiplier_comes_back_with_its_model(tmp_path):
+    result = trained(tmp_path, "model=geco_vae", "trainer.max_epochs=3", *TINY)
+    shown = readings(vaelab.load(result.folder), 0)
+    assert shown.keys() == {"distortion_multiplier"}
+    logged = column(result.folder, "train/distortion_multiplier")[-1]
+    assert logged != 1.0
+    assert shown["distortion_multiplier"].item() == pytest.approx(logged, rel=0.011)  # a step later
+
+
+# where the rate ends
+
+
+def ended(tmp_path, *settings: str):
+    result = run(tmp_path, *DIGITS, *settings)
+    assert result.code == 0, result.err
+    assert result.record["weights"] == "checkpoints/best.ckpt"
+    return result, result.record["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [6.0, 12.0])
+def test_the_target_rate_is_met(tmp_path, target):
+    result, metrics = ended(
+        tmp_path, "model=target_rate_vae", f"model.target_rate={target}", "trainer.max_epochs=30"
+    )
+    assert metrics["train/kl"] == pytest.approx(target, rel=0.05)
+    assert metrics["test/rate"] == pytest.approx(target, rel=0.05)
+    assert column(result.folder, "train/kl_multiplier")[-1] == metrics["train/kl_multiplier"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [19.0, 23.0])
+def test_geco_meets_its_distortion(tmp_path, target):
+    _, metrics = ended(
+        tmp_path, "model=geco_vae", f"model.target_distortion={target}", "trainer.max_epochs=30"
+    )
+    assert metrics["val/distortion"] == pytest.approx(target, rel=0.03)
+    assert metrics["train/distortion"] == pytest.approx(target, rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capacity", [3.0, 20.0])
+def test_the_rate_ends_at_its_capacity_with_all_defaults(tmp_path, capacity):
+    result, metrics = ended(tmp_path, "model=capacity_vae", f"model.capacity={capacity}")
+    for name in ("train/kl", "val/rate", "test/rate"):
+        assert metrics[name] == pytest.approx(capacity, abs=0.4), name  # measured: 0.26 at most, nine runs
+    # and was led there: C rises for half of the training, and the rate with it
+    rate, wanted = (np.array(column(result.folder, f"train/{name}")) for name in ("kl", "kl_capacity"))
+    assert wanted[:15] == pytest.approx(capacity * (np.arange(1, 16) - 0.05) / 15, rel=1e-4)
+    assert np.abs(rate - wanted)[5:].max() < 0.5 + 0.1 * capacity
+
+
+@pytest.mark.slow
+def test_free_bits_leave_no_dimension_below_its_floor(tmp_path):
+    floor, settings = 0.5, ("optimizer.lr=4e-3", "model.latent_dim=8", "trainer.max_epochs=30")
+    _, plain = ended(tmp_path / "plain", "model=vae", *settings)
+    _, free = ended(tmp_path / "free", "model=free_bits_vae", f"model.free_bits={floor}", *settings)
+    # what the batch means jump about, on other images
+    assert min(free["val/kl_per_dim"]) > 0.9 * floor
+    assert min(plain["val/kl_per_dim"]) < 0.5 * floor
+
+
+# what does not fit
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("model=free_bits_vae", "prior=mog"), "needs the KL of each dimension"),
+        (("model=free_bits_vae", "model.free_bits=-1"), "model.free_bits=-1 does not fit"),
+        (
+            ("model=capacity_vae", "model.posterior._target_=vaelab.models.posteriors.Deterministic"),
+            "a density",
+        ),
+        (("model=geco_vae", "model.objective.distortion.lr=0"), "start and lr must be numbers > 0"),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused(tmp_path, settings, message):
+    result = small(tmp_path, *settings)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_without_validation_images_the_last_weights_are_taken(tmp_path):
+    result = trained(tmp_path, "model=target_rate_vae", "data.val_size=0", "trainer.max_epochs=3", *TINY)
+    best, last = (
+        torch.load(result.folder / "checkpoints" / name, weights_only=True)["state_dict"]
+        for name in ("best.ckpt", "last.ckpt")
+    )
+    assert all(torch.equal(best[name], last[name]) for name in last)
