@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from vaelab.cli.checks import CONTRACT, check_values, resolved
 from vaelab.errors import UserError
 
-SCHEDULE = {"_target_": "vaelab.models.schedules.Linear", "stop": 4.0}
+SCHEDULE = {"_target_": "vaelab.models.LinearSchedule", "stop": 4.0}
 NO_NUMBER = ["a", True, [1], None, math.nan, math.inf]
 
 GOOD = {

@@ -120,7 +120,7 @@ def test_a_sigma_of_zero(tmp_path):
 
 
 def test_kl_of_a_deterministic_posterior(tmp_path):
-    result = refused(tmp_path, "model=ae", "+model.objective.kl._target_=vaelab.models.objectives.KL")
+    result = refused(tmp_path, "model=ae", "+model.objective.kl._target_=vaelab.models.KL")
     assert "model.objective.kl=null" in result.err
 
 
@@ -236,7 +236,7 @@ def test_a_missing_config_dir(tmp_path):
         ("defaults: [vea, _self_]\n", "vea"),
         ("latent_dim: [3\n", "mine.yaml"),
         ("defaults: [vae, _self_]\nlatent_dim: ${nowhere}\n", "nowhere"),
-        ("defaults: [vae, _self_]\nposterior: {_target_: vaelab.models.posteriors.Diagonal}\n", "Diagonal"),
+        ("defaults: [vae, _self_]\nposterior: {_target_: vaelab.models.Diagonal}\n", "Diagonal"),
         ("defaults: [vae, _self_]\nobjective: {mine: {_target_: no_such_module.Term}}\n", "no_such_module"),
         ("defaults: [vae, _self_]\nextra: ???\n", "model.extra"),
     ],

@@ -167,7 +167,7 @@ def test_the_codes_are_the_posteriors_of_the_images(run_folder):
         (["--config-dir=/nowhere"], "there is no such folder"),
         (["+eval.mine.images=3"], "eval.mine names no class"),
         (
-            ["+eval.mine={_target_: vaelab.evaluation.latent_space.LatentSpace, imges: 3}"],
+            ["+eval.mine={_target_: vaelab.evaluation.LatentSpace, imges: 3}"],
             "Did you mean 'images'?",
         ),
     ],

@@ -11,7 +11,7 @@ from builders import ae, elbo_terms, random, vae
 from vaelab.errors import UserError
 from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import Labels
+from vaelab.models.conditions import LabelCondition
 from vaelab.models.likelihoods import (
     Bernoulli,
     DiscretizedLogistic,
@@ -208,7 +208,7 @@ def model_of(
     """Two latent dimensions and one hidden layer, in double precision."""
     posterior = posterior or DiagonalGaussian(LATENT)
     likelihood = likelihood or Bernoulli()
-    condition = Labels(classes) if classes else None
+    condition = LabelCondition(classes) if classes else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         encoder, decoder = mlp(

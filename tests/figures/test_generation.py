@@ -13,7 +13,7 @@ from vaelab.figures import generation
 from vaelab.functional.interpolation import slerp
 from vaelab.functional.mixtures import ExPostDensity
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import Labels
+from vaelab.models.conditions import LabelCondition
 from vaelab.models.latent_codes import Codes, codes_of
 from vaelab.models.likelihoods import Gaussian
 from vaelab.models.objectives import Distortion, Objective
@@ -305,7 +305,7 @@ def test_a_codebook_shows_the_codes_nearest_to_the_density():
 def conditional() -> Autoencoder:
     """The decoded image is z and the label's one-hot code."""
     model = transparent()
-    model.condition, model.decoder = Labels(3), nn.Unflatten(1, (1, 1, D + 3))
+    model.condition, model.decoder = LabelCondition(3), nn.Unflatten(1, (1, 1, D + 3))
     model.encoder = nn.Sequential(FirstChannel(), model.encoder)
     return model
 

@@ -12,18 +12,18 @@ from builders import ae, elbo_terms, images, latent_stats, random, vae
 from vaelab.errors import UserError
 from vaelab.models.objectives import (
     MMD,
-    Combination,
+    CovarianceDiagonal,
+    CovarianceOffDiagonal,
     DecoderL2,
-    Diagonal,
     FactorTotalCorrelation,
     ImportanceBound,
     LatentL2,
-    OffDiagonal,
     TotalCorrelation,
+    WeightCombination,
 )
 from vaelab.models.objectives.total_correlation import permute_dimensions
 from vaelab.models.posteriors import FullCovariance
-from vaelab.models.schedules import Linear
+from vaelab.models.schedules import LinearSchedule
 from vaelab.training.module import parameter_groups
 from vaelab.types import LatentStats
 
@@ -46,8 +46,8 @@ def correlated(number: int, rho: float, seed: int = 0, s: float = 0.3) -> Latent
 
 
 def test_a_combination_is_the_sum_with_its_signs():
-    ramp = Linear(stop=4.0, end=10, unit="steps")
-    assert Combination(-1.0, plus=[3.0, ramp], minus=[0.5])(5).item() == pytest.approx(-1 + 3 + 2 - 0.5)
+    ramp = LinearSchedule(stop=4.0, end=10, unit="steps")
+    assert WeightCombination(-1.0, plus=[3.0, ramp], minus=[0.5])(5).item() == pytest.approx(-1 + 3 + 2 - 0.5)
 
 
 # beta-TC
@@ -85,8 +85,8 @@ def test_an_estimator_that_does_not_exist_is_refused():
     ("term", "refused"),
     [
         (TotalCorrelation(2.0, 10), True),
-        (OffDiagonal(1.0, "ii"), True),
-        (OffDiagonal(1.0, "i"), False),
+        (CovarianceOffDiagonal(1.0, "ii"), True),
+        (CovarianceOffDiagonal(1.0, "i"), False),
         (MMD(1.0), False),
     ],
 )
@@ -185,21 +185,21 @@ def test_dip_is_that_of_numpys_covariance(kind):
         c = c + np.diag((stats.scale.double().numpy() ** 2).mean(0))
     off = sum(c[i, j] ** 2 for i in range(4) for j in range(4) if i != j)
     on = sum((c[i, i] - 1) ** 2 for i in range(4))
-    assert OffDiagonal(1.0, kind)(stats, 0).item() == pytest.approx(off, rel=1e-5)
-    assert Diagonal(1.0, kind)(stats, 0).item() == pytest.approx(on, rel=1e-5)
+    assert CovarianceOffDiagonal(1.0, kind)(stats, 0).item() == pytest.approx(off, rel=1e-5)
+    assert CovarianceDiagonal(1.0, kind)(stats, 0).item() == pytest.approx(on, rel=1e-5)
 
 
 def test_dip_ii_is_the_covariance_of_the_samples():
     stats = correlated(20_000, 0.6)
     c = np.cov(stats.z[0].T)
-    assert OffDiagonal(1.0, "ii")(stats, 0).item() == pytest.approx(2 * c[0, 1] ** 2, abs=0.02)
-    assert Diagonal(1.0, "ii")(stats, 0).item() == pytest.approx(0.0, abs=0.005)
-    assert Diagonal(1.0, "i")(stats, 0).item() == pytest.approx(2 * 0.09**2, abs=0.005)
+    assert CovarianceOffDiagonal(1.0, "ii")(stats, 0).item() == pytest.approx(2 * c[0, 1] ** 2, abs=0.02)
+    assert CovarianceDiagonal(1.0, "ii")(stats, 0).item() == pytest.approx(0.0, abs=0.005)
+    assert CovarianceDiagonal(1.0, "i")(stats, 0).item() == pytest.approx(2 * 0.09**2, abs=0.005)
 
 
 def test_dip_of_another_kind_is_refused():
     with pytest.raises(UserError, match="must be i or ii, got 3"):
-        Diagonal(1.0, "3")
+        CovarianceDiagonal(1.0, "3")
 
 
 # MMD
@@ -271,10 +271,10 @@ def every_term(model_decoder: nn.Module, weight: float) -> dict[str, nn.Module]:
         "tc": TotalCorrelation(weight, 50),
         "mws": TotalCorrelation(weight, 50, "mws"),
         "factor": FactorTotalCorrelation(weight, 3, SMALL),
-        "off": OffDiagonal(weight, "ii"),
-        "on": Diagonal(weight, "i"),
+        "off": CovarianceOffDiagonal(weight, "ii"),
+        "on": CovarianceDiagonal(weight, "i"),
         "mmd": MMD(weight),
-        "rbf": MMD(Combination(1.0, minus=[weight]), "rbf", [1.0]),
+        "rbf": MMD(WeightCombination(1.0, minus=[weight]), "rbf", [1.0]),
         "latent": LatentL2(weight),
         "decoder": DecoderL2(weight, model_decoder),
         "importance": ImportanceBound(weight),

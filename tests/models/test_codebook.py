@@ -166,7 +166,7 @@ def test_they_are_refused_on_the_command_line_before_training(tmp_path):
     for number, settings in enumerate([
         ["model=vq_vae", "prior=standard_normal"],
         ["model=vae", "prior=uniform_codes"],
-        ["model=vae", "+model.objective.commitment={_target_: vaelab.models.objectives.Commitment}"],
+        ["model=vae", "+model.objective.commitment={_target_: vaelab.models.Commitment}"],
         ["model=vq_vae", "model.code_dim=3"],
     ]):  # fmt: skip
         result = small(tmp_path / str(number), *settings)

@@ -16,7 +16,7 @@ from vaelab.errors import UserError
 from vaelab.figures import generation
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import Labels, Unconditional, class_count
+from vaelab.models.conditions import LabelCondition, Unconditional, class_count
 from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
@@ -33,7 +33,7 @@ def conditional(network=mlp, seed: int = 0) -> Autoencoder:
     return Autoencoder(
         *(encoder, decoder, DiagonalGaussian(D), StandardNormal(), vae().likelihood),
         Objective(elbo_terms()),
-        condition=Labels(K),
+        condition=LabelCondition(K),
     )
 
 
@@ -41,7 +41,7 @@ def conditional(network=mlp, seed: int = 0) -> Autoencoder:
 
 
 def test_the_label_is_one_hot_in_planes_and_in_the_decoders_input():
-    condition, x, z = Labels(K), images(5, SHAPE), torch.randn(4, 5, D, generator=random())
+    condition, x, z = LabelCondition(K), images(5, SHAPE), torch.randn(4, 5, D, generator=random())
     told, latent = condition.image(x, Y), condition.latent(z, Y)
     assert told.shape == (5, 1 + K, 8, 8)
     assert latent.shape == (4, 5, D + K)
@@ -61,7 +61,7 @@ def test_without_a_condition_nothing_changes():
 
 
 def test_labels_come_in_turn():
-    assert Labels(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert LabelCondition(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_classes_are_counted_over_the_splits():

@@ -11,7 +11,7 @@ from cli_runner import Result, read_record, small, trained
 from vaelab.data.digits import load_digits
 from vaelab.data.images import to_float
 from vaelab.errors import UserError
-from vaelab.models.corruption import Corruption, Gaussian, Masking, SaltAndPepper, uniform
+from vaelab.models.corruption import Corruption, GaussianNoise, MaskingNoise, SaltAndPepperNoise, uniform
 from vaelab.types import Noise
 
 SHAPE = (1, 4, 4)
@@ -32,7 +32,7 @@ def corrupting(corruption: Corruption | None, model=None):
 
 def test_gaussian_adds_noise_of_its_standard_deviation():
     x = images(20_000)
-    change = Gaussian(0.3)(x, normal(len(x))) - x
+    change = GaussianNoise(0.3)(x, normal(len(x))) - x
     n = change.numel()
     assert change.mean().abs() < 5 * 0.3 / math.sqrt(n)
     assert change.std() == pytest.approx(0.3, rel=5 / math.sqrt(2 * n))
@@ -42,7 +42,7 @@ def test_gaussian_adds_noise_of_its_standard_deviation():
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
 def test_masking_sets_its_share_to_zero_and_leaves_the_rest(share):
     x = images(20_000) + 1
-    masked = Masking(share)(x, normal(len(x)))
+    masked = MaskingNoise(share)(x, normal(len(x)))
     gone = masked == 0
     assert torch.equal(masked[~gone], x[~gone])
     assert_share(gone, share)
@@ -51,7 +51,7 @@ def test_masking_sets_its_share_to_zero_and_leaves_the_rest(share):
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
 def test_salt_and_pepper_are_equally_many(share):
     x = images(20_000) * 0.5 + 0.25
-    noisy = SaltAndPepper(share, low=-1, high=2)(x, normal(len(x)))
+    noisy = SaltAndPepperNoise(share, low=-1, high=2)(x, normal(len(x)))
     low, high = noisy == -1, noisy == 2
     assert torch.equal(noisy[~(low | high)], x[~(low | high)])
     assert_share(low, share / 2)
@@ -69,7 +69,7 @@ def assert_share(chosen: torch.Tensor, share: float) -> None:
     assert counts.var() == pytest.approx(variance, rel=0.06)  # 5 standard errors of a variance over 20,000
 
 
-@pytest.mark.parametrize("corruption", [Gaussian(0), Masking(0), SaltAndPepper(0)])
+@pytest.mark.parametrize("corruption", [GaussianNoise(0), MaskingNoise(0), SaltAndPepperNoise(0)])
 def test_none_of_it_leaves_the_image(corruption):
     x = images(50)
     assert torch.equal(corruption(x, normal(50)), x)
@@ -77,8 +77,8 @@ def test_none_of_it_leaves_the_image(corruption):
 
 def test_all_of_it_leaves_nothing():
     x = images(500) + 1
-    assert (Masking(1.0)(x, normal(500)) == 0).all()
-    assert set(SaltAndPepper(1.0)(x, normal(500)).unique().tolist()) == {0.0, 1.0}
+    assert (MaskingNoise(1.0)(x, normal(500)) == 0).all()
+    assert set(SaltAndPepperNoise(1.0)(x, normal(500)).unique().tolist()) == {0.0, 1.0}
 
 
 def test_the_noise_becomes_uniform_as_scipys_distribution_function_has_it():
@@ -89,26 +89,26 @@ def test_the_noise_becomes_uniform_as_scipys_distribution_function_has_it():
     assert stats.kstest(uniform(noise).flatten().numpy(), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("corruption", [Gaussian(0.3), Masking(0.3), SaltAndPepper(0.3)])
+@pytest.mark.parametrize("corruption", [GaussianNoise(0.3), MaskingNoise(0.3), SaltAndPepperNoise(0.3)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_images_keep_their_type_or_widen(corruption, dtype):
     """And a share is kept in 16 bits, whose numbers near 1 are hundredths apart."""
     x, noise = images(4000).to(dtype), normal(4000).to(dtype)
     corrupted = corruption.to(dtype)(x, noise)
     assert corrupted.dtype == dtype
-    if isinstance(corruption, Masking):
+    if isinstance(corruption, MaskingNoise):
         assert abs((corrupted == 0).float().mean() - 0.3) < 0.01
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Gaussian(-0.1), "sigma must be a number >= 0, got -0.1"),
-        (lambda: Gaussian(math.nan), "sigma must be a number >= 0, got nan"),
-        (lambda: Masking(1.5), "share must be a number from 0 to 1, got 1.5"),
-        (lambda: SaltAndPepper(-0.5), "share must be a number from 0 to 1, got -0.5"),
-        (lambda: SaltAndPepper(math.nan), "share must be a number from 0 to 1, got nan"),
-        (lambda: SaltAndPepper(0.5, 1, 0), "low=1 must be below model.corruption.high=0"),
+        (lambda: GaussianNoise(-0.1), "sigma must be a number >= 0, got -0.1"),
+        (lambda: GaussianNoise(math.nan), "sigma must be a number >= 0, got nan"),
+        (lambda: MaskingNoise(1.5), "share must be a number from 0 to 1, got 1.5"),
+        (lambda: SaltAndPepperNoise(-0.5), "share must be a number from 0 to 1, got -0.5"),
+        (lambda: SaltAndPepperNoise(math.nan), "share must be a number from 0 to 1, got nan"),
+        (lambda: SaltAndPepperNoise(0.5, 1, 0), "low=1 must be below model.corruption.high=0"),
     ],
 )
 def test_impossible_ones_are_refused(make, key):
@@ -120,10 +120,10 @@ def test_impossible_ones_are_refused(make, key):
 
 
 def test_the_encoder_sees_the_corrupted_image_and_the_distortion_the_clean_one():
-    model, x = corrupting(SaltAndPepper(0.4)), images(6)
+    model, x = corrupting(SaltAndPepperNoise(0.4)), images(6)
     noise = model.draw_noise(6, random(), image_shape=SHAPE)
     output = model(x, noise)
-    seen = SaltAndPepper(0.4)(x, noise.corruption)
+    seen = SaltAndPepperNoise(0.4)(x, noise.corruption)
     assert not torch.equal(seen, x)
     assert torch.equal(output.stats.loc, model.encoder(seen))
     decoded = model.decoder(output.stats.loc)
@@ -132,7 +132,7 @@ def test_the_encoder_sees_the_corrupted_image_and_the_distortion_the_clean_one()
 
 
 def test_without_noise_for_it_nothing_is_corrupted():
-    model, plain, x = corrupting(Masking(0.9)), ae(), images(6)
+    model, plain, x = corrupting(MaskingNoise(0.9)), ae(), images(6)
     plain.load_state_dict(model.state_dict())
     noise = model.draw_noise(6, random())
     assert noise.corruption.numel() == 0
@@ -143,7 +143,7 @@ def test_without_noise_for_it_nothing_is_corrupted():
 
 def test_it_leaves_the_other_noise_as_it_was():
     """A corrupting model draws last: another's posterior noise, and so its training, stays the same."""
-    with_it = corrupting(Gaussian(0.3)).draw_noise(5, random(), samples=2, image_shape=SHAPE)
+    with_it = corrupting(GaussianNoise(0.3)).draw_noise(5, random(), samples=2, image_shape=SHAPE)
     without = corrupting(None).draw_noise(5, random(), samples=2, image_shape=SHAPE)
     assert with_it.corruption.shape == (5, *SHAPE)
     assert without.corruption.numel() == 0
@@ -151,7 +151,7 @@ def test_it_leaves_the_other_noise_as_it_was():
     assert torch.equal(with_it.prior, without.prior)
 
 
-@pytest.mark.parametrize("corruption", [Gaussian(0.3), Masking(0.3), SaltAndPepper(0.3)])
+@pytest.mark.parametrize("corruption", [GaussianNoise(0.3), MaskingNoise(0.3), SaltAndPepperNoise(0.3)])
 def test_gradients_flow_through_what_is_left(corruption):
     model, x = corrupting(corruption, vae()), images(6)
     noise = model.draw_noise(6, random(), image_shape=SHAPE)
@@ -172,7 +172,10 @@ def test_gradients_flow_through_what_is_left(corruption):
 
 def test_runs_that_differ_in_the_corruption_stack():
     x = images(6)
-    for kind, name, values in ((Gaussian, "sigma", (0.0, 0.3, 1.0)), (Masking, "share", (0.1, 0.5, 1.0))):
+    for kind, name, values in (
+        (GaussianNoise, "sigma", (0.0, 0.3, 1.0)),
+        (MaskingNoise, "share", (0.1, 0.5, 1.0)),
+    ):
         models = [corrupting(kind(value), vae(seed=k)) for k, value in enumerate(values)]
         noises = [model.draw_noise(6, random(k), image_shape=SHAPE) for k, model in enumerate(models)]
         noise = Noise(*map(torch.stack, zip(*noises, strict=True)))
@@ -269,7 +272,7 @@ def test_any_variant_can_be_given_a_corruption_and_it_can_be_swept(tmp_path):
         read_record(file.parent)["config"]["model"]["corruption"]["_target_"]
         for file in sorted(result.sweep.glob("*/results.json"))
     ]
-    assert kinds == ["vaelab.models.corruption.Masking", "vaelab.models.corruption.Gaussian"]
+    assert kinds == ["vaelab.models.MaskingNoise", "vaelab.models.GaussianNoise"]
 
 
 def test_numbers_out_of_range_are_told_by_key(tmp_path):

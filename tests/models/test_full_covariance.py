@@ -128,7 +128,7 @@ def test_the_closed_rate_is_the_mean_of_the_estimates():
 def test_it_is_one_setting_on_the_command_line(tmp_path):
     result = trained(
         tmp_path, "model=vae", "model.latent_dim=3",
-        "model.posterior._target_=vaelab.models.posteriors.FullCovariance",
+        "model.posterior._target_=vaelab.models.FullCovariance",
     )  # fmt: skip
     got = result.record["metrics"]
     assert sum(got["test/kl_per_dim"]) == pytest.approx(got["test/rate"], rel=1e-5)

@@ -14,7 +14,7 @@ from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
 from vaelab.errors import UserError
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import Labels
+from vaelab.models.conditions import LabelCondition
 from vaelab.models.objectives import Distortion, Objective, Term
 from vaelab.models.posteriors import Codebook, DiagonalGaussian
 from vaelab.models.priors import FlowPrior, MixtureOfGaussians, Prior, StandardNormal, VampPrior, choose
@@ -258,7 +258,7 @@ def test_parts_that_make_no_sense_together_are_refused():
             Objective({"distortion": Distortion()}),
         )  # fmt: skip
     with pytest.raises(UserError, match="label"):
-        model_with(VampPrior((1, 4, 4), 3), condition=Labels(3))
+        model_with(VampPrior((1, 4, 4), 3), condition=LabelCondition(3))
 
 
 @pytest.mark.parametrize("make", [

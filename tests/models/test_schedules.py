@@ -9,13 +9,13 @@ from torch.func import functional_call, stack_module_state, vmap
 from vaelab.errors import UserError
 from vaelab.models.objectives import KL, Distortion, Objective
 from vaelab.models.schedules import (
-    Constant,
-    Cosine,
-    Cyclic,
-    Exponential,
-    Linear,
-    Piecewise,
-    Sigmoid,
+    ConstantSchedule,
+    CosineSchedule,
+    CyclicSchedule,
+    ExponentialSchedule,
+    LinearSchedule,
+    PiecewiseSchedule,
+    SigmoidSchedule,
     as_schedule,
     readings,
     set_total_steps,
@@ -30,12 +30,12 @@ def values(schedule: nn.Module, total: int = 40) -> np.ndarray:
 
 
 def test_a_constant_is_the_same_at_every_step():
-    schedule = Constant(4.0)
+    schedule = ConstantSchedule(4.0)
     assert [schedule(step).item() for step in (0, 1, 10_000)] == [4.0, 4.0, 4.0]
 
 
 def test_a_constant_is_a_scalar_buffer_that_checkpoints_leave_out():
-    schedule = Constant(4)
+    schedule = ConstantSchedule(4)
     value = dict(schedule.named_buffers())["value"]
     assert value.shape == ()
     assert value.dtype == torch.float32
@@ -43,10 +43,10 @@ def test_a_constant_is_a_scalar_buffer_that_checkpoints_leave_out():
     assert list(schedule.parameters()) == []
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, Constant(1.0), "a"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, ConstantSchedule(1.0), "a"])
 def test_a_constant_is_finite(value):
     with pytest.raises(ValueError, match="finite"):
-        Constant(value)
+        ConstantSchedule(value)
 
 
 def test_a_number_becomes_a_constant_and_a_schedule_stays():
@@ -78,11 +78,11 @@ def logistic(k: float):
 
 
 RAMPS = {
-    "linear": (Linear, {}, lambda p: p),
-    "cosine": (Cosine, {}, lambda p: math.sin(math.pi * p / 2) ** 2),
-    "sigmoid": (Sigmoid, {}, logistic(12.0)),
-    "flat sigmoid": (Sigmoid, {"sharpness": 2.0}, logistic(2.0)),
-    "exponential": (Exponential, {}, lambda p: (5.0**p - 1) / 4),
+    "linear": (LinearSchedule, {}, lambda p: p),
+    "cosine": (CosineSchedule, {}, lambda p: math.sin(math.pi * p / 2) ** 2),
+    "sigmoid": (SigmoidSchedule, {}, logistic(12.0)),
+    "flat sigmoid": (SigmoidSchedule, {"sharpness": 2.0}, logistic(2.0)),
+    "exponential": (ExponentialSchedule, {}, lambda p: (5.0**p - 1) / 4),
 }
 
 
@@ -100,17 +100,17 @@ def test_shapes_differ():
 
 
 def test_a_ramp_may_fall():
-    np.testing.assert_allclose(values(Linear(start=4.0, stop=0.0))[[0, 10, 40]], [4, 3, 0])
+    np.testing.assert_allclose(values(LinearSchedule(start=4.0, stop=0.0))[[0, 10, 40]], [4, 3, 0])
 
 
 def test_unless_said_a_ramp_takes_the_whole_training():
-    np.testing.assert_allclose(values(Linear(stop=2.0)), np.arange(STEPS) / 20, rtol=1e-6)
+    np.testing.assert_allclose(values(LinearSchedule(stop=2.0)), np.arange(STEPS) / 20, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cycles", [1, 3, 4, 7])
 @pytest.mark.parametrize("total", [40, 41, 1000])
 def test_cyclic_is_fus_closed_form(cycles, total):
-    schedule = Cyclic(stop=2.0, cycles=cycles, ramp=0.4)
+    schedule = CyclicSchedule(stop=2.0, cycles=cycles, ramp=0.4)
     set_total_steps(schedule, total)
     for step in range(total):
         # exact in whole numbers: how far step * M / T is above a whole number
@@ -119,7 +119,7 @@ def test_cyclic_is_fus_closed_form(cycles, total):
 
 
 def test_cyclic_in_steps_stays_up_when_its_cycles_are_over():
-    found = values(Cyclic(stop=1.0, start=0.5, cycles=2, ramp=0.5, end=20, unit="steps"))
+    found = values(CyclicSchedule(stop=1.0, start=0.5, cycles=2, ramp=0.5, end=20, unit="steps"))
     np.testing.assert_allclose(found[:10], [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1], rtol=1e-6)
     np.testing.assert_allclose(found[10:20], found[:10], rtol=1e-6)
     np.testing.assert_allclose(found[20:], 1.0)
@@ -133,30 +133,34 @@ def test_piecewise_is_straight_between_its_points(unit):
         np.interp(step, times[:2], heights[:2]) if step < 10 else np.interp(step, times[2:], heights[2:])
         for step in range(STEPS)
     ]
-    np.testing.assert_allclose(values(Piecewise(told, heights, unit)), expected, atol=1e-6)
+    np.testing.assert_allclose(values(PiecewiseSchedule(told, heights, unit)), expected, atol=1e-6)
 
 
 def test_one_point_is_a_constant():
-    assert set(values(Piecewise([0.5], [3.0]))) == {3.0}
+    assert set(values(PiecewiseSchedule([0.5], [3.0]))) == {3.0}
 
 
 BAD = {
-    "unit": (Linear, {"stop": 1.0, "unit": "epochs"}, "unit must be share or steps"),
-    "end in steps": (Linear, {"stop": 1.0, "unit": "steps"}, "end is missing"),
-    "order": (Linear, {"stop": 1.0, "begin": 0.5, "end": 0.5}, "begin < end"),
-    "past": (Cosine, {"stop": 1.0, "begin": -0.5}, "0 <= begin"),
-    "nan": (Linear, {"stop": math.nan}, "stop must be a finite number"),
-    "nested": (Linear, {"stop": Constant(1.0)}, "stop must be a finite number, got Constant"),
-    "sharpness": (Sigmoid, {"stop": 1.0, "sharpness": 0.0}, "sharpness"),
-    "zero": (Exponential, {"stop": 1.0, "start": 0.0}, "must be > 0"),
-    "half a cycle": (Cyclic, {"stop": 1.0, "cycles": 1.5}, "whole number"),
-    "no ramp": (Cyclic, {"stop": 1.0, "ramp": 0.0}, "ramp"),
-    "no length": (Cyclic, {"stop": 1.0, "end": 0.0}, "end"),
-    "cyclic in steps": (Cyclic, {"stop": 1.0, "unit": "steps"}, "end is missing"),
-    "lengths": (Piecewise, {"times": [0, 1], "values": [1.0]}, "as many"),
-    "no points": (Piecewise, {"times": [], "values": []}, "as many"),
-    "backwards": (Piecewise, {"times": [1, 0], "values": [1.0, 2.0]}, "decrease"),
-    "infinite": (Piecewise, {"times": [0, 1], "values": [1.0, math.inf]}, "finite"),
+    "unit": (LinearSchedule, {"stop": 1.0, "unit": "epochs"}, "unit must be share or steps"),
+    "end in steps": (LinearSchedule, {"stop": 1.0, "unit": "steps"}, "end is missing"),
+    "order": (LinearSchedule, {"stop": 1.0, "begin": 0.5, "end": 0.5}, "begin < end"),
+    "past": (CosineSchedule, {"stop": 1.0, "begin": -0.5}, "0 <= begin"),
+    "nan": (LinearSchedule, {"stop": math.nan}, "stop must be a finite number"),
+    "nested": (
+        LinearSchedule,
+        {"stop": ConstantSchedule(1.0)},
+        "stop must be a finite number, got ConstantSchedule",
+    ),
+    "sharpness": (SigmoidSchedule, {"stop": 1.0, "sharpness": 0.0}, "sharpness"),
+    "zero": (ExponentialSchedule, {"stop": 1.0, "start": 0.0}, "must be > 0"),
+    "half a cycle": (CyclicSchedule, {"stop": 1.0, "cycles": 1.5}, "whole number"),
+    "no ramp": (CyclicSchedule, {"stop": 1.0, "ramp": 0.0}, "ramp"),
+    "no length": (CyclicSchedule, {"stop": 1.0, "end": 0.0}, "end"),
+    "cyclic in steps": (CyclicSchedule, {"stop": 1.0, "unit": "steps"}, "end is missing"),
+    "lengths": (PiecewiseSchedule, {"times": [0, 1], "values": [1.0]}, "as many"),
+    "no points": (PiecewiseSchedule, {"times": [], "values": []}, "as many"),
+    "backwards": (PiecewiseSchedule, {"times": [1, 0], "values": [1.0, 2.0]}, "decrease"),
+    "infinite": (PiecewiseSchedule, {"times": [0, 1], "values": [1.0, math.inf]}, "finite"),
 }
 
 
@@ -170,12 +174,12 @@ def test_what_makes_no_sense_is_refused(case):
 # what all of them have in common
 
 ALL = {
-    "linear": lambda scale: Linear(stop=scale, end=0.5),
-    "cosine": lambda scale: Cosine(stop=scale, begin=0.2),
-    "sigmoid": lambda scale: Sigmoid(stop=scale),
-    "exponential": lambda scale: Exponential(stop=scale, start=0.1),
-    "cyclic": lambda scale: Cyclic(stop=scale, ramp=0.3),
-    "piecewise": lambda scale: Piecewise([0.0, 0.5, 0.5, 1.0], [0.0, scale, 0.2, 1.0]),
+    "linear": lambda scale: LinearSchedule(stop=scale, end=0.5),
+    "cosine": lambda scale: CosineSchedule(stop=scale, begin=0.2),
+    "sigmoid": lambda scale: SigmoidSchedule(stop=scale),
+    "exponential": lambda scale: ExponentialSchedule(stop=scale, start=0.1),
+    "cyclic": lambda scale: CyclicSchedule(stop=scale, ramp=0.3),
+    "piecewise": lambda scale: PiecewiseSchedule([0.0, 0.5, 0.5, 1.0], [0.0, scale, 0.2, 1.0]),
 }
 
 
@@ -217,17 +221,21 @@ def test_a_share_of_an_unknown_length_is_undefined(name):
 
 
 def test_the_training_has_no_end():
-    model = nn.ModuleDict({"objective": Objective({"kl": KL(Linear(stop=1.0))})})
+    model = nn.ModuleDict({"objective": Objective({"kl": KL(LinearSchedule(stop=1.0))})})
     with pytest.raises(UserError, match="schedule kl_weight counts in shares of the training"):
         set_total_steps(model, math.inf)
-    in_steps = Objective({"kl": KL(Linear(stop=1.0, end=10, unit="steps"))})
+    in_steps = Objective({"kl": KL(LinearSchedule(stop=1.0, end=10, unit="steps"))})
     set_total_steps(in_steps, math.inf)
     assert in_steps.terms["kl"].weight(5).item() == 0.5
 
 
 def test_readings_are_what_changes_by_short_names():
     objective = nn.ModuleDict(
-        {"objective": Objective({"distortion": Distortion(), "kl": KL(Linear(stop=1.0)), "more": KL(2.0)})}
+        {
+            "objective": Objective(
+                {"distortion": Distortion(), "kl": KL(LinearSchedule(stop=1.0)), "more": KL(2.0)}
+            )
+        }
     )
     set_total_steps(objective, 10)
     assert {name: value.item() for name, value in readings(objective, 4).items()} == {

@@ -89,7 +89,7 @@ def test_the_learned_sigma_comes_back_and_goes_on(tmp_path, optimal):
 def test_the_variant_brings_its_likelihood(tmp_path):
     record = trained(tmp_path, "model=sigma_vae", "likelihood.sigma=0.5", "callbacks=none").record
     assert record["variant"] == "sigma_vae"
-    assert record["config"]["likelihood"]["_target_"] == "vaelab.models.likelihoods.LearnedGaussian"
+    assert record["config"]["likelihood"]["_target_"] == "vaelab.models.LearnedGaussian"
     assert record["config"]["likelihood"]["sigma"] == 0.5
     assert record["metrics"]["test/bits_per_dimension"] is None
 

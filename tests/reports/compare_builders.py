@@ -51,7 +51,7 @@ def make_record(
         "config": {
             "seed": seed,
             "model": {"beta": beta, "objective": {"kl": {"weight": beta}}},
-            "likelihood": {"_target_": "vaelab.models.likelihoods.Bernoulli"},
+            "likelihood": {"_target_": "vaelab.models.Bernoulli"},
             "optimizer": {"lr": 0.001},
             "paths": {"outputs": "outputs"},
         },

@@ -89,7 +89,7 @@ def test_different_data_are_not_ranked_together(sweep):
 
 def conditional(**changes):
     record = make_record(1, distortion=10.0, variant="conditional_vae", **changes)
-    record["config"]["model"]["condition"] = {"_target_": "vaelab.models.conditions.Labels"}
+    record["config"]["model"]["condition"] = {"_target_": "vaelab.models.LabelCondition"}
     return record
 
 

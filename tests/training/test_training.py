@@ -15,7 +15,7 @@ from vaelab.data.images import ImageSet, Source, to_float
 from vaelab.errors import UserError
 from vaelab.metrics import BitsPerDimension, RateDistortion
 from vaelab.models.likelihoods import DiscretizedLogistic
-from vaelab.models.schedules import Linear
+from vaelab.models.schedules import LinearSchedule
 from vaelab.training.module import LitAutoencoder, named_scalars
 from vaelab.types import Batch
 
@@ -298,7 +298,7 @@ def test_one_name_for_each_number():
     assert set(scalars) == {"rate", "spread/dim_00", "spread/dim_01"} | {f"kl/dim_{d:02d}" for d in range(12)}
 
 
-@pytest.mark.parametrize("factor", [0.5, Linear(stop=2.0, end=10, unit="steps")])
+@pytest.mark.parametrize("factor", [0.5, LinearSchedule(stop=2.0, end=10, unit="steps")])
 def test_a_step_is_as_long_as_its_learning_rate_and_factor_say(tmp_path, factor):
     before, lengths = [], []
 

@@ -1,4 +1,27 @@
-"""Images in memory (or rendered on demand), cut into batches by index tensors; one file per source.
+"""Images in memory, mapped or rendered on demand, cut into batches by index tensors; one file per source.
 
 A source is a function that returns a :class:`~vaelab.data.images.Source`; nothing else is needed to add one.
+This face is what YAML names: ``_target_: vaelab.data.load_digits``.
 """
+
+from vaelab.data.datamodule import DataModule
+from vaelab.data.digits import load_digits
+from vaelab.data.dsprites import load_dsprites
+from vaelab.data.idx import load_fashion_mnist, load_mnist
+from vaelab.data.images import ImageSet, Source
+from vaelab.data.npz import load_npz
+from vaelab.data.shapes3d import load_shapes3d
+from vaelab.data.sprites import load_sprites
+
+__all__ = [
+    "DataModule",
+    "ImageSet",
+    "Source",
+    "load_digits",
+    "load_dsprites",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_npz",
+    "load_shapes3d",
+    "load_sprites",
+]

@@ -25,7 +25,7 @@ class Unconditional(nn.Module):
         return None
 
 
-class Labels(Unconditional):
+class LabelCondition(Unconditional):
     """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y) (Sohn et al., 2015).
 
     One-hot, as K more channels of the encoder's image, constant over the pixels, and as K more numbers of the

@@ -25,7 +25,7 @@ class Corruption(nn.Module):
         raise NotImplementedError
 
 
-class Gaussian(Corruption):
+class GaussianNoise(Corruption):
     """x~ = x + sigma * noise, not clipped to the data's range; ``sigma`` in the data's units."""
 
     sigma: Tensor
@@ -40,7 +40,7 @@ class Gaussian(Corruption):
         return x + self.sigma * noise
 
 
-class Masking(Corruption):
+class MaskingNoise(Corruption):
     """Each number of an image becomes 0 with probability ``share``, independently of the others.
 
     Vincent et al. (2008) set a fixed number of them to 0; here it is binomial, with that mean.
@@ -56,7 +56,7 @@ class Masking(Corruption):
         return torch.where(uniform(noise) < self.share, torch.zeros_like(x), x)
 
 
-class SaltAndPepper(Corruption):
+class SaltAndPepperNoise(Corruption):
     """Each number becomes, with probability ``share``, ``low`` or ``high``, as a fair coin says."""
 
     share: Tensor

@@ -16,7 +16,7 @@ from vaelab.models.schedules import number
 from vaelab.types import Total
 
 
-class Gaussian(NamedTuple):
+class GaussianParameters(NamedTuple):
     """The parameters of q(z|x) for a batch."""
 
     loc: Tensor  # (B, D)
@@ -46,7 +46,7 @@ class Coded(NamedTuple):
 class Posterior(nn.Module):
     """What an autoencoder asks of q(z|x). The encoder gives ``parameter_count`` numbers an image.
 
-    Its parameters are a named tuple with at least the fields of :class:`Gaussian`.
+    Its parameters are a named tuple with at least the fields of :class:`GaussianParameters`.
     """
 
     deterministic = False  # a function of x: no density of z, and no term that needs one
@@ -82,18 +82,18 @@ class DiagonalGaussian(Posterior):
 
     parameters_per_dimension = 2
 
-    def forward(self, encoded: Tensor) -> Gaussian:
+    def forward(self, encoded: Tensor) -> GaussianParameters:
         loc, log_var = encoded.chunk(2, dim=-1)
-        return Gaussian(loc, (0.5 * log_var).exp(), log_var)
+        return GaussianParameters(loc, (0.5 * log_var).exp(), log_var)
 
-    def sample(self, q: Gaussian, noise: Tensor) -> Tensor:
+    def sample(self, q: GaussianParameters, noise: Tensor) -> Tensor:
         # reparametrised: differentiable in mu and sigma
         return q.loc + q.scale * noise
 
-    def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
+    def log_prob(self, q: GaussianParameters, z: Tensor) -> Tensor:
         return normal_log_prob(z, q.loc, q.log_var).sum(-1)
 
-    def kl(self, q: Gaussian, prior: Prior) -> Tensor:
+    def kl(self, q: GaussianParameters, prior: Prior) -> Tensor:
         return prior.kl(q.loc, q.log_var)
 
 
@@ -106,14 +106,14 @@ class Deterministic(Posterior):
     deterministic = True
     parameters_per_dimension = 1
 
-    def forward(self, encoded: Tensor) -> Gaussian:
-        return Gaussian(encoded, torch.zeros_like(encoded), torch.full_like(encoded, -torch.inf))
+    def forward(self, encoded: Tensor) -> GaussianParameters:
+        return GaussianParameters(encoded, torch.zeros_like(encoded), torch.full_like(encoded, -torch.inf))
 
-    def sample(self, q: Gaussian, noise: Tensor) -> Tensor:
+    def sample(self, q: GaussianParameters, noise: Tensor) -> Tensor:
         # the noise only says how many
         return q.loc.expand_as(noise)
 
-    def log_prob(self, q: Gaussian, z: Tensor) -> Tensor:
+    def log_prob(self, q: GaussianParameters, z: Tensor) -> Tensor:
         return torch.full_like(z[..., 0], torch.nan)
 
 

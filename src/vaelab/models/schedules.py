@@ -2,7 +2,7 @@
 
 Any number of a term may be a schedule. In YAML a node with a ``_target_`` stands in its place::
 
-    model.beta: {_target_: vaelab.models.schedules.Linear, stop: 4.0, end: 0.5}   # from 0 to 4 in half the training
+    model.beta: {_target_: vaelab.models.LinearSchedule, stop: 4.0, end: 0.5}   # from 0 to 4 in half the training
 
 A step is an optimizer step. The first is taken with the value at step 0, the last of T with that at T - 1.
 Times are shares of the whole training, or steps (``unit: steps``). A schedule is a pure function of the step:
@@ -28,7 +28,7 @@ def number(module: nn.Module, name: str, value: Any) -> None:
     module.register_buffer(name, torch.tensor(float(value)), persistent=False)
 
 
-class Constant(nn.Module):
+class ConstantSchedule(nn.Module):
     """The same value at every step."""
 
     value: Tensor
@@ -109,21 +109,21 @@ class Ramp(Schedule):
         return self.start + (self.stop - self.start) * self.shape(self.progress(time))
 
 
-class Linear(Ramp):
+class LinearSchedule(Ramp):
     """shape(p) = p: warm-up as in Sønderby et al. (2016)."""
 
     def shape(self, p: Tensor) -> Tensor:
         return p
 
 
-class Cosine(Ramp):
+class CosineSchedule(Ramp):
     """shape(p) = (1 - cos(pi p)) / 2."""
 
     def shape(self, p: Tensor) -> Tensor:
         return 0.5 * (1 - torch.cos(math.pi * p))
 
 
-class Sigmoid(Ramp):
+class SigmoidSchedule(Ramp):
     """shape(p) = (s(p) - s(0)) / (s(1) - s(0)), s(p) = sigmoid(k (p - 1/2)), as in Bowman et al. (2016).
 
     Args:
@@ -151,7 +151,7 @@ class Sigmoid(Ramp):
         return 0.5 + 0.5 * torch.tanh(0.5 * self.sharpness * (p - 0.5)) / torch.tanh(0.25 * self.sharpness)
 
 
-class Exponential(Ramp):
+class ExponentialSchedule(Ramp):
     """start (stop / start)^p: the same factor in every step. Both ends lie above 0."""
 
     def __init__(
@@ -165,7 +165,7 @@ class Exponential(Ramp):
         return self.start * (self.stop / self.start) ** self.progress(time)
 
 
-class Cyclic(Schedule):
+class CyclicSchedule(Schedule):
     """Cyclical annealing (Fu et al., 2019): in each of M cycles up, then constant; t counts from 0.
 
     tau = mod(t, T/M) / (T/M);  value = start + (stop - start) min(tau / ramp, 1)
@@ -213,7 +213,7 @@ class Cyclic(Schedule):
         return self.start + (self.stop - self.start) * (tau / self.ramp).clamp(max=1)
 
 
-class Piecewise(Schedule):
+class PiecewiseSchedule(Schedule):
     """Straight lines through the points (``times``, ``values``), constant before the first, after the last.
 
     Two points at the same time are a jump: from that time on the later one holds.
@@ -251,8 +251,8 @@ def last_time(end: float | None, unit: str) -> float:
 
 
 def as_schedule(value: float | nn.Module) -> nn.Module:
-    """A plain number becomes a :class:`Constant`; a schedule stays what it is."""
-    return value if isinstance(value, nn.Module) else Constant(value)
+    """A plain number becomes a :class:`ConstantSchedule`; a schedule stays what it is."""
+    return value if isinstance(value, nn.Module) else ConstantSchedule(value)
 
 
 def set_total_steps(model: nn.Module, total: float) -> None:

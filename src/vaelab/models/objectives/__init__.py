@@ -1,6 +1,6 @@
 """What is minimised: :class:`Objective`, a weighted sum of :class:`Term`, one file per family of terms."""
 
-from vaelab.models.objectives.dip import Diagonal, OffDiagonal
+from vaelab.models.objectives.dip import CovarianceDiagonal, CovarianceOffDiagonal
 from vaelab.models.objectives.elbo import KL, Distortion
 from vaelab.models.objectives.importance import ImportanceBound
 from vaelab.models.objectives.mmd import MMD
@@ -9,17 +9,17 @@ from vaelab.models.objectives.quantization import CodebookLoss, Commitment
 from vaelab.models.objectives.rate_control import Capacity, FreeBits, Geco, TargetRate
 from vaelab.models.objectives.regularized import DecoderL2, LatentL2
 from vaelab.models.objectives.total_correlation import FactorTotalCorrelation, TotalCorrelation
-from vaelab.models.objectives.weights import Combination
+from vaelab.models.objectives.weights import WeightCombination
 
 __all__ = [
     "KL",
     "MMD",
     "Capacity",
     "CodebookLoss",
-    "Combination",
     "Commitment",
+    "CovarianceDiagonal",
+    "CovarianceOffDiagonal",
     "DecoderL2",
-    "Diagonal",
     "Distortion",
     "FactorTotalCorrelation",
     "FreeBits",
@@ -27,8 +27,8 @@ __all__ = [
     "ImportanceBound",
     "LatentL2",
     "Objective",
-    "OffDiagonal",
     "TargetRate",
     "Term",
     "TotalCorrelation",
+    "WeightCombination",
 ]

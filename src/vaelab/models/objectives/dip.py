@@ -37,7 +37,7 @@ class Moments(Term):
         return means + self.needs_diagonal * stats.scale.square().mean(0).diag()
 
 
-class OffDiagonal(Moments):
+class CovarianceOffDiagonal(Moments):
     """sum_{i != j} C_ij^2, ()."""
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class OffDiagonal(Moments):
         return (c - c.diagonal().diag()).square().sum()
 
 
-class Diagonal(Moments):
+class CovarianceDiagonal(Moments):
     """sum_i (C_ii - 1)^2, ()."""
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from vaelab.errors import UserError
 from vaelab.functional.estimators import total_correlation
 from vaelab.models.objectives.objective import Term
-from vaelab.models.objectives.weights import Combination
+from vaelab.models.objectives.weights import WeightCombination
 from vaelab.types import LatentStats
 
 
@@ -33,7 +33,7 @@ class TotalCorrelation(Term):
     needs_diagonal = True
 
     def __init__(self, beta: float | nn.Module, dataset_size: int, estimator: str = "mss") -> None:
-        super().__init__(Combination(-1.0, plus=[beta]))
+        super().__init__(WeightCombination(-1.0, plus=[beta]))
         if estimator not in ("mss", "mws"):
             raise UserError(f"model.estimator must be mss or mws, got {estimator}.")
         self.dataset_size = dataset_size

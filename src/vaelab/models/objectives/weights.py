@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vaelab.models.schedules import as_schedule
 
 
-class Combination(nn.Module):
+class WeightCombination(nn.Module):
     """step -> constant + sum of ``plus`` - sum of ``minus``: each a number or a schedule."""
 
     def __init__(
