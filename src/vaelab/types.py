@@ -15,7 +15,7 @@ Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum 
 class Batch(NamedTuple):
     """A batch of images and what is known of them."""
 
-    x: Tensor  # (B, C, H, W)  as stored; float once it is on the device (data.images.to_float)
+    x: Tensor  # (B, C, H, W)  as stored; float once it is on the device (functional.images.to_float)
     y: Tensor | None = None  # (B,)  class labels
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
     position: Tensor | None = None  # (B,)  the image's place in its split

@@ -5,7 +5,8 @@ import torch
 
 from builders import images
 from vaelab.data.datamodule import DataModule
-from vaelab.data.images import CHUNK, ImageSet, Source, grey_levels, on_grid, to_float
+from vaelab.data.images import ImageSet, Source
+from vaelab.functional.images import CHUNK, grey_levels, on_grid, to_float
 
 BYTES = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from vaelab.data import images
-from vaelab.data.images import ImageSet, Selection, check_finite, map_images, to_float, value_range
+from vaelab.data.images import ImageSet, Selection, check_finite
 from vaelab.errors import UserError
+from vaelab.functional.images import map_images, to_float, value_range
 
 
 class Rendered:

@@ -9,8 +9,8 @@ import vaelab
 from builders import ae, images, lit, random, trainer, vae
 from cli_runner import Result, read_record, small, trained
 from vaelab.data.digits import load_digits
-from vaelab.data.images import to_float
 from vaelab.errors import UserError
+from vaelab.functional.images import to_float
 from vaelab.models.corruption import Corruption, GaussianNoise, MaskingNoise, SaltAndPepperNoise, uniform
 from vaelab.types import Noise
 

@@ -11,8 +11,8 @@ from scipy import stats as scipy_stats
 import vaelab
 from builders import data_module, images, lit, random, trainer, vae
 from cli_runner import small, trained
-from vaelab.data.images import to_float
 from vaelab.errors import UserError
+from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.networks import mlp
 from vaelab.models.objectives import CodebookLoss, Commitment, Distortion, Objective

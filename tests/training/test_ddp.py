@@ -41,7 +41,7 @@ def test_two_processes_train_one_model_and_write_one_record(tmp_path):
     assert metrics["test/elbo"] == pytest.approx(-(metrics["test/rate"] + metrics["test/distortion"]))
 
     # the rate needs no noise: one process over the whole test split must find the same
-    from vaelab.data.images import to_float
+    from vaelab.functional.images import to_float
     from vaelab.training.assembly import build_data
 
     model = vaelab.load(file.parent)

@@ -11,8 +11,9 @@ from torchmetrics import MetricCollection
 
 from builders import Recorder, ae, all_metrics, data_module, elbo_terms, lit, random, trainer, vae
 from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, Source, to_float
+from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
+from vaelab.functional.images import to_float
 from vaelab.metrics import BitsPerDimension, RateDistortion
 from vaelab.models.likelihoods import DiscretizedLogistic
 from vaelab.models.schedules import LinearSchedule

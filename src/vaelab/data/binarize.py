@@ -15,8 +15,8 @@ Bernoulli(0) is 0 and Bernoulli(1) is 1.
 import torch
 from torch import Tensor
 
-from vaelab.data.images import Images, map_images, to_float, value_range
 from vaelab.errors import UserError, did_you_mean
+from vaelab.functional.images import Images, map_images, to_float, value_range
 from vaelab.functional.randomness import generator
 
 MODES = ("none", "threshold", "static", "dynamic")

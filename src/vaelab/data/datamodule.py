@@ -9,9 +9,10 @@ import torch
 
 from vaelab.data.binarize import binarize as binarized
 from vaelab.data.binarize import check_mode
-from vaelab.data.images import ImageSet, Source, check_finite, grey_levels, to_float, value_range
+from vaelab.data.images import ImageSet, Source, check_finite
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 from vaelab.errors import UserError
+from vaelab.functional.images import grey_levels, to_float, value_range
 from vaelab.functional.randomness import generator
 from vaelab.types import Batch
 

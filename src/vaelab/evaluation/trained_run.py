@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, to_float
+from vaelab.data.images import ImageSet
+from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes, encoded
 from vaelab.training.assembly import build_data

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.images import to_float
 from vaelab.errors import UserError
+from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.conditions import Unconditional
 from vaelab.models.corruption import Corruption

@@ -1,15 +1,33 @@
 """Codes of a set of images: what pictures of the latent space, densities and evaluations are made from."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from vaelab.data.images import ImageSet, to_float
+from vaelab.functional.images import to_float
 from vaelab.functional.randomness import normal_rows
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.types import Batch
 
 BATCH = 512  # images encoded at once
+
+
+class LabelledImages(Protocol):
+    """Images and what is known of them; a :class:`vaelab.data.ImageSet` is one."""
+
+    @property
+    def y(self) -> Tensor | None:
+        """(N,) class labels."""
+
+    @property
+    def factors(self) -> Tensor | None:
+        """(N, F) ground-truth factors."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Tensor) -> Batch:
+        """The images at the positions ``index`` (B,), as they are stored."""
 
 
 class Codes(NamedTuple):
@@ -24,7 +42,9 @@ class Codes(NamedTuple):
 
 
 @torch.no_grad()
-def encoded(model: Autoencoder, images: ImageSet, limit: int | None = None, stream: str = "codes") -> Codes:
+def encoded(
+    model: Autoencoder, images: LabelledImages, limit: int | None = None, stream: str = "codes"
+) -> Codes:
     """The codes of the first ``limit`` images (None: all); noise belongs to the stream and the place."""
     device = model.device
     n = len(images) if limit is None else min(limit, len(images))
@@ -40,7 +60,7 @@ def encoded(model: Autoencoder, images: ImageSet, limit: int | None = None, stre
     return Codes(q.loc, q.scale, torch.cat(samples), y, factors, q)
 
 
-def codes_of(model: Autoencoder, images: ImageSet, limit: int | None = None) -> Codes:
+def codes_of(model: Autoencoder, images: LabelledImages, limit: int | None = None) -> Codes:
     """The same, without the images whose code is not finite: what can be drawn."""
     codes = encoded(model, images, limit)
     keep = (codes.loc.isfinite() & codes.z.isfinite()).all(-1)

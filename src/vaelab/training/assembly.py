@@ -15,8 +15,8 @@ from torchmetrics import MetricCollection
 
 from vaelab.cli.hints import explain
 from vaelab.data.datamodule import DataModule
-from vaelab.data.images import to_float
 from vaelab.errors import UserError, did_you_mean
+from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
 from vaelab.models.objectives import Objective

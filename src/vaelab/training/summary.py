@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from vaelab.data.images import to_float
+from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.schedules import short_name
 from vaelab.training.assembly import build_data

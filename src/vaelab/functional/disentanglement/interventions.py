@@ -11,15 +11,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from vaelab.data.images import Images, chunks, to_float
 from vaelab.errors import UserError
 from vaelab.functional.disentanglement.inputs import Floats, Ints, Values, array, paired
+from vaelab.functional.images import Images, chunks, to_float
 
 CHUNK = 2**21  # numbers in the largest intermediate table: 16 MB
 
 
 class Labelled(Protocol):
-    """Images whose factors are known; a :class:`~vaelab.data.images.ImageSet` is one."""
+    """Images whose factors are known; a :class:`vaelab.data.ImageSet` is one."""
 
     @property
     def x(self) -> Images:
@@ -85,7 +85,7 @@ def factor_vae_score(
 
     Args:
         represent: images (B, C, H, W), floats, -> codes (B, D), without noise; each image is encoded once.
-        data: images and their factors; an :class:`~vaelab.data.images.ImageSet` of a few thousand will do.
+        data: images and their factors; an :class:`vaelab.data.ImageSet` of a few thousand will do.
     """
     return factor_vae_score_of_codes(*encoded(represent, data), batch, train, test, threshold, seed)
 

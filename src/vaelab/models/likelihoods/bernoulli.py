@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from vaelab.data.images import on_grid
 from vaelab.functional.distributions import bernoulli_cross_entropy
+from vaelab.functional.images import on_grid
 from vaelab.models.likelihoods.base import Likelihood, check_unit_interval, sum_pixels
 
 

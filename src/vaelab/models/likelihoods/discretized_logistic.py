@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaelab.data.images import on_grid
 from vaelab.errors import UserError
+from vaelab.functional.images import on_grid
 from vaelab.models.likelihoods.base import LearnedScale, Likelihood, positive, soft_floor, sum_pixels
 
 LEVELS = 256

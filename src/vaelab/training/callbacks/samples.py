@@ -7,9 +7,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from vaelab.data.images import to_float
 from vaelab.figures import generation
 from vaelab.figures.drawing import animation, beside, image_grid, with_labels
+from vaelab.functional.images import to_float
 from vaelab.functional.mixtures import fit_density
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
