@@ -157,7 +157,7 @@ def test_a_schedules_values_are_those_of_its_formula(tmp_path):
     at = [1 + 2 * min(step / 100 / 0.8, 1) for step in (0, 50, 99)]
     assert cells(text, "kl") == [
         "kl",
-        "KL(weight=Linear(start=1, stop=3, end=0.8))",
+        "KL(weight=LinearSchedule(start=1, stop=3, end=0.8))",
         ", ".join(f"{value:.4g}" for value in at),
         "0",
     ]
@@ -200,7 +200,7 @@ def test_what_changes_beside_a_weight(tmp_path):
 
 def test_a_corruption_and_a_network_of_ones_choice(tmp_path):
     text = explained(tmp_path, "model=denoising_ae", "model/corruption=masking", "network=resnet")
-    assert cells(text, "corruption")[1:3] == ["Masking(share=0.3)", "1x8x8 -> 1x8x8"]
+    assert cells(text, "corruption")[1:3] == ["MaskingNoise(share=0.3)", "1x8x8 -> 1x8x8"]
     assert cells(text, "encoder")[1].startswith("resnet(hidden=[32, 64], blocks=2")
 
 
@@ -292,7 +292,7 @@ def test_nodes_as_calls():
         "sizes": [1, {"_target_": "d.E"}],
         "table": {"x": None},
     }
-    assert named(node) == "KL(weight=Linear(stop=4.0), sizes=[1, E()], table={x: null})"
+    assert named(node) == "KL(weight=LinearSchedule(stop=4.0), sizes=[1, E()], table={x: null})"
 
 
 def test_columns_are_aligned():

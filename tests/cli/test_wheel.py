@@ -72,7 +72,7 @@ def test_the_configs_travel_in_the_wheel(wheel):
         for file in (CHECKOUT / "conf").rglob("*.yaml")
     }
     assert ours <= names
-    assert "vaelab/cli.py" in names
+    assert "vaelab/cli/train.py" in names
     assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
 
 

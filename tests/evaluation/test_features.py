@@ -8,7 +8,7 @@ import types
 import pytest
 import torch
 from torch import nn
-from vaelab.quality import features
+from vaelab.evaluation import features
 
 from builders import random
 from quality_runs import corners, run_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vaelab.quality import features
+from vaelab.evaluation import features
 
 from builders import ae, random, vae
 from cli_runner import Result

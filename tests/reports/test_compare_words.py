@@ -96,8 +96,8 @@ def conditional(**changes):
 def test_a_conditional_model_is_not_ranked_with_others_and_its_elbo_is_named(sweep):
     sentences = words(sweep(make_record(1), make_record(2), conditional()))
     the(sentences, "On digits (Bernoulli): The best ELBO is -23.00, at beta_vae, beta 1; next is")
-    the(sentences, "On digits (Bernoulli, given labels): The best ELBO is -13.00, at conditional_vae")
-    assert "within one of digits (Bernoulli), digits (Bernoulli, given labels)" in the(
+    the(sentences, "On digits (Bernoulli, given label): The best ELBO is -13.00, at conditional_vae")
+    assert "within one of digits (Bernoulli), digits (Bernoulli, given label)" in the(
         sentences, "Data, likelihood or what the model is told differ between runs"
     )
     the(sentences, "A model that is told y has an ELBO that bounds log p(x|y)")

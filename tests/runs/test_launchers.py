@@ -46,7 +46,7 @@ def command(outputs: Path, *arguments: str, **variables: str) -> Result:
     """`vaelab-train *arguments` with the settings of SMALL, in a process of its own."""
     outputs.mkdir(parents=True, exist_ok=True)
     environ = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS") and k[:6] != "SLURM_"}
-    environ["PYTHONPATH"] = str(Path(__file__).parent)
+    environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     given = {argument.partition("=")[0] for argument in arguments}
     kept = [setting for setting in SMALL if setting.partition("=")[0] not in given]
     script = Path(__file__).parents[2] / "scripts" / "train.py"

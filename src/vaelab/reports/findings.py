@@ -216,8 +216,9 @@ def comparable(table: Table) -> dict[str, list[Row]]:
 
 
 def condition(row: Row) -> str:
-    """What the model is told beside the image, as its class is called (``labels``); empty if nothing."""
-    return str(row.first.config.get("model.condition._target_", "")).rsplit(".", 1)[-1].lower()
+    """What the model is given beside the image, by its class's name (``label``); empty if nothing."""
+    name = str(row.first.config.get("model.condition._target_", "")).rsplit(".", 1)[-1]
+    return name.removesuffix("Condition").lower()
 
 
 def refers(key: str) -> bool:
