@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lecture test check benchmark clean
+.PHONY: help setup demo lecture test test-slow test-all check docs benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,16 +17,28 @@ demo: $(READY) ## run a beta sweep on embedded data (about a minute after the in
 
 # Tests next to each other share fixtures of their module and session; worksteal keeps them together until one
 # process has nothing left. More than four processes would make these fixtures more often than they save.
-test: $(READY) ## run the tests, a process per core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test: $(READY) ## run the quick tests and the doctests, a process per core
+	$(PYTEST) -m "not slow" --doctest-modules src tests
+
+test-slow: $(READY) ## run the slow tests
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## run every test
 
 lecture: $(READY) ## the lecture's experiments, and its page docs/lecture.md (about ten minutes)
 	$(BIN)/python scripts/lecture.py
 
-check: $(READY) ## ruff and mypy
+check: $(READY) ## ruff, mypy, the contract of imports, the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+docs: $(READY) ## build docs/ into build/docs, warnings as errors
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs build/docs
 
 benchmark: $(READY) ## training speed against a bare PyTorch loop
 	$(BIN)/python scripts/benchmark.py

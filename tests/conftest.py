@@ -1,14 +1,24 @@
 """What several test files share: no settings of the user's own, and the runs that many tests look at."""
 
 import gc
+import hashlib
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from cli_runner import Result, small, trained, without_report
 from support.wandb_home import wandb_home
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-randomly shuffles the order alone: generators are seeded below, by each test's own name."""
+    if hasattr(config.option, "randomly_reset_seed"):  # not with -p no:randomly
+        config.option.randomly_reset_seed = False
 
 
 def pytest_collection_finish() -> None:
@@ -17,9 +27,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def own_random_numbers(request: pytest.FixtureRequest) -> None:
+    """Every test starts with generators seeded by its own name, whatever ran before it and in which order."""
+    name = request.node.nodeid.rpartition("tests/")[2]
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  what libraries use
+    torch.manual_seed(seed)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def nobody() -> Iterator[None]:
-    """Whoever runs the tests: their variables change nothing."""
+def no_user_settings() -> Iterator[None]:
+    """The variables of whoever runs the tests change nothing."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("WANDB_", "VAELAB_", "HYDRA_")):
