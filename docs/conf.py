@@ -19,6 +19,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["build"]
 html_theme = "furo"
 html_title = "vaelab"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
@@ -43,5 +45,11 @@ def keep_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines:
             lines[number] = MARKUP.sub(lambda found: "\\" * (len(found[0]) == 1) + found[0], line)
 
 
+def skip_tuple_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """A named tuple's docstring describes its fields; Python's "Alias for field number 0" does not."""
+    return True if name == "__new__" or type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", keep_formulas)
+    app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -85,11 +85,11 @@ def key_table(file: Path, start: str) -> Iterator[str]:
 
 
 def leaves(node: yaml.Node | None, key: str, lines: list[str]) -> Iterator[tuple[str, str, str]]:
-    """(key, default, comment) of every plain value below ``node``; Hydra's and defaults' are left out."""
+    """(key, default, comment) of every plain value below ``node``, without those that only Hydra reads."""
     if not isinstance(node, yaml.MappingNode):
         return
     for name, value in node.value:
-        if name.value in ("defaults", "hydra") and key == "" or name.value == "defaults":
+        if name.value in ("defaults", "hydra", "_target_"):
             continue
         if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style:
             yield from leaves(value, f"{key}{name.value}.", lines)
