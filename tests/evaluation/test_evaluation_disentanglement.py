@@ -96,7 +96,7 @@ def test_it_may_make_no_sense(change, words):
 def test_settings_are_checked():
     with pytest.raises(UserError, match="at least 2 images"):
         Disentanglement(images=0)
-    with pytest.raises(UserError, match="no disentanglement metric"):
+    with pytest.raises(ValueError, match="must be among"):
         Disentanglement(metrics=["beauty"])
 
 

@@ -5,9 +5,7 @@ from typing import Any
 
 from vaelab.errors import UserError
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
-from vaelab.functional.disentanglement import METRICS, as_classes, scores, udr
-from vaelab.functional.disentanglement.scores import check_names
-from vaelab.functional.disentanglement.udr import SIMILARITIES
+from vaelab.functional.disentanglement import METRICS, SIMILARITIES, as_classes, check_names, scores, udr
 from vaelab.functional.distributions import gaussian_kl
 from vaelab.models.latent_codes import Codes
 
@@ -51,7 +49,10 @@ class Disentanglement:
             raise NotApplicable("fewer than two factors vary among the test images")
         found: dict[str, float] = {}
         for name in run.progress(self.metrics, "disentanglement", len(self.metrics)):
-            found |= scores(codes.loc, factors.values, codes.scale, [name], self.seed)
+            try:
+                found |= scores(codes.loc, factors.values, codes.scale, [name], self.seed)
+            except ValueError as error:
+                raise UserError(f"{name}: {error}") from error
         names = run.data.factor_names or [f"factor_{i}" for i in range(codes.factors.shape[1])]
         return {
             "metrics": found,
@@ -91,7 +92,10 @@ def udr_of_runs(
         if not found.scale.all():
             raise NotApplicable(f"{run.folder}: the posterior has no density, so its dimensions have no KL")
     _check_same_images(runs, images)
-    result = udr([(found.loc, _kl(found)) for found in codes], similarity, threshold)
+    try:
+        result = udr([(found.loc, _kl(found)) for found in codes], similarity, threshold)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return {
         "metrics": {
             "udr": result.scores.tolist(),

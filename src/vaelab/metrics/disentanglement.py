@@ -8,8 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vaelab.functional.disentanglement import METRICS, as_classes, scores
-from vaelab.functional.disentanglement.scores import check_names
+from vaelab.functional.disentanglement import METRICS, as_classes, check_names, scores
 
 
 class Disentanglement(Metric):

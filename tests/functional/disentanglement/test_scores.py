@@ -5,7 +5,6 @@ import pytest
 import torch
 from planted_codes import codes, grid
 
-from vaelab.errors import UserError
 from vaelab.functional.disentanglement import METRICS, as_classes, dci, irs, mig, mig_chen, sap, scores
 
 QUICK = ("mig", "mig_chen", "sap", "modularity", "irs", "unsupervised")
@@ -36,21 +35,7 @@ def test_all_metrics_of_a_nearly_perfect_code():
         assert found[name] > 0.95, name
     assert found["factor_vae_active_dimensions"] == found["irs_active_dimensions"] == 2
     assert found["gaussian_total_correlation"] < 0.01
-
-
-def test_without_a_density_chens_gap_is_undefined():
-    factors = grid(repeats=2)
-    for scale in (None, np.zeros((120, 3))):
-        assert math.isnan(scores(codes(factors), factors, scale, ["mig_chen"])["mig_chen"])
-
-
-def test_the_order_of_dimensions_changes_no_score():
-    factors = grid(repeats=5)
-    z, scale = codes(factors, noise=0.3, idle=1), np.random.default_rng(0).uniform(0.2, 0.4, (300, 4))
-    a = scores(z, factors, scale, QUICK)
-    b = scores(z[:, ::-1].copy(), factors, scale[:, ::-1].copy(), QUICK)
-    for name in a:
-        assert b[name] == pytest.approx(a[name], abs=0.02 if name == "mig_chen" else 1e-6), name
+    assert math.isnan(scores(codes(factors), factors, None, ["mig_chen"])["mig_chen"])
 
 
 def test_factors_are_made_fit():
@@ -63,5 +48,5 @@ def test_factors_are_made_fit():
 
 
 def test_an_unknown_metric_is_refused():
-    with pytest.raises(UserError, match="Did you mean 'mig'"):
+    with pytest.raises(ValueError, match="got 'migg'"):
         scores(codes(grid()), grid(), metrics=["migg"])

@@ -1,7 +1,7 @@
 """Disentanglement metrics for codes from anywhere, as numpy arrays or tensors.
 
 Codes are (N, D), posterior means unless said; factors (N, F), the classes of F ground-truth factors of the
-same images. Protocols are those of disentanglement_lib (Locatello et al. 2019) where nothing else is said.
+same images. Protocols are those of disentanglement_lib (Locatello et al., 2019) where nothing else is said.
 
 >>> import numpy as np
 >>> from vaelab.functional.disentanglement import mig
@@ -10,21 +10,19 @@ same images. Protocols are those of disentanglement_lib (Locatello et al. 2019) 
 1.0
 """
 
-from vaelab.functional.disentanglement.dci import DCI, completeness_of, dci, disentanglement_of
+from vaelab.functional.disentanglement.dci import DCI, dci
 from vaelab.functional.disentanglement.information import MIG, Modularity, mig, mig_chen, modularity
 from vaelab.functional.disentanglement.inputs import binned
 from vaelab.functional.disentanglement.interventions import (
     BetaVAEScore,
     FactorVAEScore,
     beta_vae_score,
-    beta_vae_score_of_codes,
     factor_vae_score,
-    factor_vae_score_of_codes,
 )
 from vaelab.functional.disentanglement.irs import IRS, irs
 from vaelab.functional.disentanglement.predictors import SAP, Explicitness, explicitness, sap
-from vaelab.functional.disentanglement.scores import METRICS, as_classes, scores
-from vaelab.functional.disentanglement.udr import UDR, udr
+from vaelab.functional.disentanglement.scores import METRICS, as_classes, check_names, scores
+from vaelab.functional.disentanglement.udr import SIMILARITIES, UDR, udr
 from vaelab.functional.disentanglement.unsupervised import gaussian_total_correlation, wasserstein_correlation
 
 __all__ = [
@@ -33,6 +31,7 @@ __all__ = [
     "METRICS",
     "MIG",
     "SAP",
+    "SIMILARITIES",
     "UDR",
     "BetaVAEScore",
     "Explicitness",
@@ -40,14 +39,11 @@ __all__ = [
     "Modularity",
     "as_classes",
     "beta_vae_score",
-    "beta_vae_score_of_codes",
     "binned",
-    "completeness_of",
+    "check_names",
     "dci",
-    "disentanglement_of",
     "explicitness",
     "factor_vae_score",
-    "factor_vae_score_of_codes",
     "gaussian_total_correlation",
     "irs",
     "mig",

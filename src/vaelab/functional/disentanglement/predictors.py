@@ -1,25 +1,24 @@
-"""Scores of predictors from codes to factors: SAP and explicitness.
-
-Source: Kumar et al. (2018), section 3; Ridgeway & Mozer (2018), section 3; Locatello et al. (2019).
-"""
+"""Scores of predictors from codes to factors: SAP and explicitness."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from vaelab.errors import UserError
 from vaelab.functional.disentanglement.inputs import (
     Floats,
     Ints,
     Values,
+    check_same_images,
     code_array,
-    factor_array,
     paired,
     split,
     standardised,
+    table,
     top_two_gap,
 )
+
+__all__ = ["SAP", "TEST_SHARE", "Explicitness", "explicitness", "sap"]
 
 TEST_SHARE = 1 / 3  # disentanglement_lib: 10,000 to train on, 5,000 to test on
 
@@ -47,9 +46,9 @@ def sap(
     test_share: float = TEST_SHARE,
     seed: int = 0,
 ) -> SAP:
-    """Separated attribute predictability (Kumar et al. 2018): mean over factors of s_(1)k - s_(2)k.
+    """Separated attribute predictability: the mean over factors of s_(1)k - s_(2)k.
 
-    s_dk says how well dimension d alone predicts factor k, and the two best dimensions are compared:
+    s_dk is how well dimension d alone predicts factor k, and the two best dimensions are compared:
 
     - discrete factors: the accuracy, on test images, of a linear support vector machine with C = 0.01 and
       classes weighted to balance, one against the rest, as in disentanglement_lib. The penalty makes it
@@ -57,17 +56,19 @@ def sap(
     - continuous ones: R^2 = Cov(z_d, v_k)^2 / (Var z_d Var v_k) over all images; 0 for a constant dimension.
 
     In [0, 1]; below 1 for a perfect code of a factor with many values, which a linear classifier of one
-    number can't tell apart. disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here
+    number cannot separate. disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here
     ``test_share`` of those given is kept for the test.
+
+    "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations" (Kumar et al., 2018,
+    section 3), https://arxiv.org/abs/1711.00848
 
     Args:
         codes: (N, D), posterior means; D >= 2.
         factors: (N, F), classes, or numbers if ``continuous``.
     """
     if continuous:
-        z, numbers = code_array(codes), factor_array(factors).astype(np.float64)
-        if len(z) != len(numbers):
-            raise UserError(f"{len(z)} codes but {len(numbers)} rows of factors; each code needs its own.")
+        z, numbers = code_array(codes), table(factors, "factors").astype(np.float64)
+        check_same_images(z, numbers)
         return _sap(_squared_correlation(z, numbers))
     z, v = paired(codes, factors)
     train, test = split(len(z), test_share, seed)
@@ -96,14 +97,17 @@ def _svm_accuracy(z: Floats, v: Ints, train: Ints, test: Ints) -> float:
 def explicitness(
     codes: Values, factors: Values, test_share: float = TEST_SHARE, seed: int = 0
 ) -> Explicitness:
-    """How well a linear classifier finds each value of each factor (Ridgeway & Mozer 2018, section 3).
+    """How well a linear classifier finds each value of each factor.
 
     For each value of each factor a logistic regression on all dimensions, standardised, against all other
-    values; its area under the ROC curve, averaged over values, then over factors. 0.5: chance; 1: every value
-    is cut off by a plane, which a value in the middle of a scale is not when a single dimension holds it.
+    values; its area under the ROC curve, averaged over values, then over factors. 0.5: chance; 1: a plane
+    separates every value, which it cannot do for a value in the middle of a scale of a single dimension.
 
     disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here ``test_share`` of those
     given is kept for the test. Values that the training or the test images lack are left out.
+
+    "Learning Deep Disentangled Embeddings With the F-Statistic Loss" (Ridgeway & Mozer, 2018, section 3),
+    https://arxiv.org/abs/1802.05312
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -113,14 +117,14 @@ def explicitness(
     z = standardised(z, z[train])
     areas = []
     for column in v.T:
-        found = []
+        of_factor = []
         for value in np.unique(column):
             is_value = column == value
             if not all(0 < is_value[part].sum() < len(part) for part in (train, test)):
                 continue
             model = LogisticRegression(max_iter=1000).fit(z[train], is_value[train])
             margin = model.decision_function(z)
-            found.append([roc_auc_score(is_value[part], margin[part]) for part in (train, test)])
-        areas.append(np.mean(found, axis=0) if found else np.full(2, math.nan))
+            of_factor.append([roc_auc_score(is_value[part], margin[part]) for part in (train, test)])
+        areas.append(np.mean(of_factor, axis=0) if of_factor else np.full(2, math.nan))
     in_train, in_test = np.array(areas).T
     return Explicitness(float(in_test.mean()), float(in_train.mean()), in_test)

@@ -1,12 +1,13 @@
-"""Unsupervised disentanglement ranking (Duan et al. 2020): how alike the codes of several runs are."""
+"""Unsupervised disentanglement ranking: how similar the codes of several runs are."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from vaelab.errors import UserError, did_you_mean
 from vaelab.functional.disentanglement.inputs import Floats, Ints, Values, array, code_array, standardised
+
+__all__ = ["SIMILARITIES", "UDR", "relative_strength", "udr"]
 
 SIMILARITIES = {
     "lasso": "absolute weights of a lasso, alpha = 0.1, on standardised codes",
@@ -23,16 +24,16 @@ class UDR(NamedTuple):
 
 
 def udr(models: Sequence[tuple[Values, Values]], similarity: str = "lasso", threshold: float = 0.01) -> UDR:
-    """Unsupervised disentanglement ranking (Duan et al. 2020, section 4): no factors, but several seeds.
+    """Unsupervised disentanglement ranking: it needs no factors, but several seeds.
 
-    If a representation is disentangled, the seeds of one setting find the same one up to order and sign. With
+    If a representation is disentangled, the seeds of one setting learn the same one up to order and sign. With
     R_ab >= 0 the similarity of dimension a of model i to dimension b of model j, over the d_i and d_j
     informative dimensions, those whose KL is above ``threshold`` (0.01),
 
         UDR_ij = [sum_b max_a R_ab^2 / sum_a R_ab + sum_a max_b R_ab^2 / sum_b R_ab] / (d_i + d_j),
 
-    and a model's score is its median over the others. 1: one partner each, and perfectly alike. A pair has 0
-    where a model has no informative dimension: nothing is shared.
+    and a model's score is its median over the others. 1: each dimension has one partner, perfectly similar.
+    A pair has 0 where a model has no informative dimension: nothing is shared.
 
     Similarities:
 
@@ -45,28 +46,30 @@ def udr(models: Sequence[tuple[Values, Values]], similarity: str = "lasso", thre
     disentanglement_lib averages the two sums over their own numbers of dimensions, which is the same where
     d_i = d_j; this is the paper's. The paper compares at least 5 seeds.
 
+    "Unsupervised Model Selection for Variational Disentangled Representation Learning" (Duan et al., 2020,
+    section 4), https://arxiv.org/abs/1905.12614
+
     Args:
         models: for each the codes (N, D), posterior means of the SAME images in the same order, and the KL of
             each dimension, (D,), nats, mean over images.
 
     Raises:
-        UserError: fewer than two models, codes of different images, or an unknown similarity.
+        ValueError: fewer than two models, codes of different images, or an unknown similarity.
     """
     if similarity not in SIMILARITIES:
-        raise UserError(f"similarity={similarity} is none for UDR. {did_you_mean(similarity, SIMILARITIES)}")
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
     if len(models) < 2:
-        raise UserError(f"UDR compares the codes of several models, at least 2; got {len(models)}.")
+        raise ValueError(f"UDR compares the codes of at least 2 models, got {len(models)}")
     codes, informative = [], []
     for loc, kl in models:
         z, cost = code_array(loc), array(kl)
         if cost.shape != (z.shape[1],):
-            raise UserError(f"The KL is {cost.shape}; it must be ({z.shape[1]},), one for each dimension.")
+            raise ValueError(f"the KL must be ({z.shape[1]},), one per dimension, got {cost.shape}")
         keep = cost > threshold
         codes.append(standardised(z[:, keep], z[:, keep]))
         informative.append(int(keep.sum()))
     if len({len(z) for z in codes}) > 1:
-        sizes = ", ".join(str(len(z)) for z in codes)
-        raise UserError(f"UDR needs codes of the same images, but the models have {sizes} of them.")
+        raise ValueError(f"UDR needs codes of the same images, got {', '.join(str(len(z)) for z in codes)}")
     compare = _lasso if similarity == "lasso" else _spearman
     pairwise = np.full((len(codes), len(codes)), np.nan)
     for i, a in enumerate(codes):

@@ -1,6 +1,7 @@
-"""How dependent the dimensions of codes are, seen through their covariance: no factors needed.
+"""How dependent the dimensions of codes are, measured on their covariance: no factors needed.
 
-Source: Locatello et al. (2019), appendix; there of posterior means or samples, 10,000 of them.
+"Challenging Common Assumptions in the Unsupervised Learning of Disentangled Representations" (Locatello et
+al., 2019, appendix), https://arxiv.org/abs/1811.12359; there of 10,000 posterior means or samples.
 """
 
 import math
@@ -8,6 +9,9 @@ import math
 import numpy as np
 
 from vaelab.functional.disentanglement.inputs import Floats, Values, code_array
+
+
+__all__ = ["gaussian_total_correlation", "wasserstein_correlation"]
 
 
 def gaussian_total_correlation(codes: Values) -> float:
