@@ -81,7 +81,7 @@ def holes(runs: Runs, values: Values) -> Any:
     for i, (key, run) in enumerate(runs.items()):
         z = run.codes("test").z
         noise = torch.randn(shown, 2, generator=generator(0, "lecture holes"))
-        drawn = run.model.density().sample(noise)
+        drawn = run.model.prior_density().sample(noise)
         hole = nearest_distance(drawn, z) > distance_threshold(z)
         plane = axes[0, i]
         plane.scatter(*drawn[~hole].T, s=3, color=BLUE, alpha=0.5, linewidths=0, label="draw near a code")

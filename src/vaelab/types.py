@@ -3,8 +3,8 @@
 Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +19,36 @@ class Batch(NamedTuple):
     y: Tensor | None = None  # (B,)  class labels
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
     position: Tensor | None = None  # (B,)  the image's place in its split
+
+
+class RunContext(NamedTuple):
+    """What only the run knows: the facts about its data that no config file holds, and the latent dimension.
+
+    :func:`vaelab.training.assembly.build` passes it on: every part, whatever its kind, gets those fields that
+    its signature names and its YAML node does not set. A part that needs the number of training images writes
+    ``def __init__(self, ..., dataset_size: int)`` and nothing else.
+    """
+
+    image_shape: tuple[int, ...]  # (C, H, W)
+    latent_dim: int  # D
+    dataset_size: int  # training images
+    num_classes: int | None = None  # the labels are 0, ..., num_classes - 1; None without labels
+    value_range: tuple[float, float] = (0.0, 1.0)  # the least and the largest value of the images
+    levels: int | None = None  # L if every value is one of 0, 1/(L-1), ..., 1 (functional.images.grey_levels)
+    mean_image: Tensor | None = None  # (C, H, W)  of training images; None for a model read from a checkpoint
+
+    def plain(self) -> dict[str, Any]:
+        """Everything but the mean image, as plain types: a checkpoint holds this."""
+        fields = {name: value for name, value in self._asdict().items() if name != "mean_image"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The context that :meth:`plain` describes."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        return cls(**fields)
 
 
 class Noise(NamedTuple):

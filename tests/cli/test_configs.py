@@ -17,6 +17,7 @@ from vaelab.cli.paths import conf_dir
 from vaelab.models.schedules import set_total_steps
 from vaelab.training.assembly import build, build_autoencoder, build_data, build_metrics
 from vaelab.training.fit import build_callbacks, build_optimizer
+from vaelab.types import RunContext
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -102,7 +103,6 @@ KEYS = {
 }
 AS_PUBLISHED = [(1, 64, 64), (3, 64, 64)]
 SHAPES = {"burgess_conv": AS_PUBLISHED, "locatello_conv": AS_PUBLISHED}
-KNOWN = {"dataset_size": 100, "num_classes": 4}  # of a run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -198,7 +198,7 @@ PARTS += [(model, "mlp", likelihood) for model in PLAIN for likelihood in sorted
 def test_every_part_goes_with_the_others(model, network, likelihood):
     cfg = composed(f"model={model}", f"network={network}", f"likelihood={likelihood}")
     for shape in SHAPES.get(network, [(1, 8, 8), (3, 13, 9)]):
-        autoencoder = build_autoencoder(cfg, shape, KNOWN)
+        autoencoder = build_autoencoder(cfg, RunContext(shape, cfg.model.latent_dim, 100, num_classes=4))
         set_total_steps(autoencoder, 10)
         x, y = torch.rand(4, *shape), torch.arange(4)
         output = autoencoder(x, autoencoder.draw_noise(4, torch.Generator()), y=y)
@@ -222,7 +222,7 @@ def test_every_optimizer_steps(optimizer):
 @pytest.mark.parametrize("metrics", [option.name for option in OPTIONS if option.parts[0] == "metrics"])
 def test_every_set_of_metrics_is_made(metrics):
     cfg = composed(f"metrics={metrics}")
-    assert set(build_metrics(cfg).keys()) == set(cfg.metrics)
+    assert set(build_metrics(cfg, RunContext((1, 8, 8), 3, 100)).keys()) == set(cfg.metrics)
 
 
 @pytest.mark.parametrize("callbacks", sorted(CONTRACT["callbacks"]))
@@ -272,7 +272,7 @@ def test_every_sweep_is_a_grid_of_existing_keys(option):
     for key, values in cfg.hydra.sweeper.params.items():
         assert OmegaConf.select(cfg, key) is not None, key
         assert len(str(values).split(",")) > 1
-    autoencoder = build_autoencoder(cfg, (1, 8, 8))
+    autoencoder = build_autoencoder(cfg, RunContext((1, 8, 8), cfg.model.latent_dim, 100))
     assert autoencoder.latent_dim == cfg.model.latent_dim
 
 

@@ -234,7 +234,7 @@ def integrated(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> Tensor
     """log p(x) by the sum of p(z) p(x|z) over a grid, (N,): of smooth densities exact to many digits."""
     line = torch.linspace(-7, 7, 141, dtype=torch.float64)
     z = torch.cartesian_prod(line, line)[:, None, :]
-    log_p = model.prior.given(model.posterior, model._posterior_of).log_prob(z)
+    log_p = model.prior.bind(model.posterior, model.posterior_parameters).log_prob(z)
     assert log_p.exp().sum().item() * 0.01 == pytest.approx(1, abs=2e-3)
     return (log_p + model.log_likelihood(x, z.expand(-1, len(x), -1), y)).logsumexp(0) + math.log(0.01)
 

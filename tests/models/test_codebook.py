@@ -95,7 +95,7 @@ def test_the_rate_is_the_log_of_the_number_of_code_combinations():
 
 def test_prior_samples_are_uniform_independent_codes():
     posterior, n = Codebook(4, 3, 2), 30_000
-    prior = UniformCodes().given(posterior, posterior)
+    prior = UniformCodes().bind(posterior, posterior)
     z = prior.sample(torch.randn(n, 4, generator=random()))
     codes = {tuple(code): k for k, code in enumerate(posterior.codebook.tolist())}
     pairs = Counter((codes[tuple(row[:2])], codes[tuple(row[2:])]) for row in z.tolist())
@@ -109,7 +109,7 @@ def test_samples_are_decoded_from_codes():
     assert "prior.codebook" not in whole.state_dict()
     q = whole.posterior(torch.zeros(1, D))
     assert set(q._fields) >= {"loc", "scale", "encoded", "codes"}
-    decoded = whole.decode(whole.prior.given(whole.posterior, whole.encode).sample(torch.zeros(1, D)))
+    decoded = whole.decode(whole.prior.bind(whole.posterior, whole.encode).sample(torch.zeros(1, D)))
     middle = whole.posterior.codebook[K // 2].detach().repeat(1, PLACES)  # Phi(0) = 1/2
     torch.testing.assert_close(decoded, whole.decode(middle))
 

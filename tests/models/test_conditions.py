@@ -21,7 +21,8 @@ from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import StandardNormal
-from vaelab.training.assembly import build, build_data, mean_image, what_is_known
+from vaelab.training.assembly import build, build_data, run_context
+from vaelab.types import RunContext
 
 K, D, SHAPE = 3, 2, (1, 8, 8)
 Y = torch.tensor([0, 2, 1, 1, 0])
@@ -163,14 +164,15 @@ def test_a_conditional_vae_draws_the_digit_that_it_is_told_to(tmp_path):
     assert sum(got["test/kl_per_dim"]) == pytest.approx(got["test/rate"], rel=1e-5)
 
 
-def test_what_a_part_asks_for_by_name_it_is_told():
+def test_a_part_gets_what_its_signature_names_of_the_context():
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", ["model=conditional_vae", "prior=vamp", "model.latent_dim=2"])
     data = build_data(cfg)
-    assert what_is_known(data) == {"dataset_size": len(data.train), "num_classes": 10}
-    mean = mean_image(data)
-    torch.testing.assert_close(mean, data.train.x[:1000].mean(0))
-    told = {"mean_image": mean, "image_shape": (1, 8, 8), "num_classes": 10, "dataset_size": 3}
-    prior = build("prior", cfg.prior, told)
-    assert (prior.pseudo_inputs.mean(0) - mean).abs().max() < 0.08  # noise 0.1 over the root of 50
-    assert build("model.condition", cfg.model.condition, told).channels == 10
+    context = run_context(cfg, data)
+    assert context[:-1] == ((1, 8, 8), 2, len(data.train), 10, (0.0, 1.0), None)
+    torch.testing.assert_close(context.mean_image, data.train.x[:1000].mean(0))
+    prior = build("prior", cfg.prior, context)
+    # noise 0.1 over the root of 50
+    assert (prior.pseudo_inputs.mean(0) - context.mean_image).abs().max() < 0.08
+    assert build("model.condition", cfg.model.condition, context).channels == 10
+    assert RunContext.from_plain(context.plain()) == context._replace(mean_image=None)

@@ -122,7 +122,7 @@ def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
     prior = VampPrior((1, 4, 4), components=5)
     model = model_with(prior).double()
     z = torch.randn(3, 4, 2, generator=random(), dtype=torch.float64)
-    found = prior.given(model.posterior, model._posterior_of).log_prob(z)
+    found = prior.bind(model.posterior, model.posterior_parameters).log_prob(z)
     for s in range(3):
         for b in range(4):
             total = 0.0
@@ -137,8 +137,8 @@ def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
 def test_vampprior_samples_from_its_components():
     prior = VampPrior((1, 4, 4), components=2, start=torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)]))
     model = model_with(prior).double()
-    q = model._posterior_of(prior.images())
-    z = prior.given(model.posterior, model._posterior_of).sample(
+    q = model.posterior_parameters(prior.images())
+    z = prior.bind(model.posterior, model.posterior_parameters).sample(
         torch.randn(N, 2, generator=random(), dtype=torch.float64)
     )
     mean, square = q.loc.mean(0), (q.loc.square() + q.scale.square()).mean(0)

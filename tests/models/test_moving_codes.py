@@ -132,7 +132,7 @@ def test_the_rate_is_the_sum_over_places_of_minus_log_p():
 
 def test_its_probabilities_sum_to_one_and_none_is_zero():
     whole = fitted()
-    prior = whole.prior.given(whole.posterior, whole.encode)
+    prior = whole.prior.bind(whole.posterior, whole.encode)
     every = torch.cartesian_prod(*[torch.arange(K)] * PLACES)  # (125, 3)
     log_p = prior.log_prob(whole.posterior.codebook[every].flatten(-2))
     assert log_p.logsumexp(0).item() == pytest.approx(0, abs=1e-5)
@@ -141,7 +141,7 @@ def test_its_probabilities_sum_to_one_and_none_is_zero():
 
 def test_its_samples_have_its_frequencies_at_each_place_independently():
     whole, n = fitted(), 20_000
-    prior = whole.prior.given(whole.posterior, whole.encode)
+    prior = whole.prior.bind(whole.posterior, whole.encode)
     z = prior.sample(torch.randn(n, D, generator=random()))
     codes = Counter(map(tuple, whole.posterior.nearest(z).tolist()))
     every = torch.cartesian_prod(*[torch.arange(K)] * PLACES)

@@ -15,7 +15,7 @@ from builders import trainer
 from cli_runner import Result, trained
 from vaelab.errors import UserError
 from vaelab.runs.record import write_record
-from vaelab.training.assembly import build_data, build_metrics
+from vaelab.training.assembly import build_data, build_metrics, run_context
 from vaelab.training.module import LitAutoencoder
 
 
@@ -38,8 +38,10 @@ def test_the_loaded_weights_are_those_of_the_record(tmp_path, model):
         tmp_path, f"model={model}", "data.train_size=8", "optimizer.lr=0.05", "trainer.max_epochs=8"
     )
     cfg = OmegaConf.create(run.record["config"])
-    lit = LitAutoencoder(vaelab.load(str(run.folder)), lambda _: None, build_metrics(cfg))
-    trainer(tmp_path).test(lit, datamodule=build_data(cfg), verbose=False)
+    data = build_data(cfg)
+    metrics = build_metrics(cfg, run_context(cfg, data))
+    lit = LitAutoencoder(vaelab.load(str(run.folder)), lambda _: None, metrics)
+    trainer(tmp_path).test(lit, datamodule=data, verbose=False)
     for name in ("distortion", "rate", "elbo", "mse"):
         expected, got = run.record["metrics"][f"test/{name}"], lit.results["test"][name].item()
         assert got == pytest.approx(math.nan if expected is None else expected, rel=1e-6, nan_ok=True)
@@ -54,7 +56,7 @@ def test_other_weights_of_the_run_can_be_asked_for(vae_run: Result):
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_checkpoints_hold_plain_types_alone(vae_run: Result, name: str):
     checkpoint = torch.load(vae_run.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    assert checkpoint["vaelab"]["image_shape"] == [1, 8, 8]
+    assert checkpoint["vaelab"]["context"]["image_shape"] == [1, 8, 8]
     assert checkpoint["vaelab"]["config"] == vae_run.record["config"]
 
 

@@ -49,7 +49,7 @@ class Density:
         density = fit_density(trained, self.components, self.seed)
         ours = density.log_prob(z)
         with torch.no_grad():
-            prior = run.model.density()
+            prior = run.model.prior_density()
             theirs = torch.cat([prior.log_prob(part.to(run.device)).cpu() for part in z.split(500)]).double()
         metrics = (
             mean_and_error("expost_log_density", ours)

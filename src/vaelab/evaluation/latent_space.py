@@ -29,7 +29,7 @@ class LatentSpace:
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         model, codes = run.model, run.codes("test", self.images)
-        prior = model.density()
+        prior = model.prior_density()
         z_prior = prior.sample(
             normal_rows(0, len(codes.z), model.latent_dim, SEED, "evaluation/prior").to(run.device)
         ).cpu()

@@ -116,11 +116,11 @@ def importance_estimate(
     """
     refuse(why_no_importance_bound(model))
     chunk = chunk or max(1, CHUNK // (batch * math.prod(x.shape[1:])))
-    prior, posterior = model.density(), model.posterior
+    prior, posterior = model.prior_density(), model.posterior
     found = []
     for first in progress(range(0, len(x), batch), "importance bound"):
         part = part_of(model, x, y, first, batch)
-        q = model._posterior_of(part.x, part.y)
+        q = model.posterior_parameters(part.x, part.y)
         log_w = torch.empty(samples, len(part.x), dtype=torch.float64)
         for start in range(0, samples, chunk):
             rows = range(start, min(start + chunk, samples))
@@ -282,7 +282,7 @@ def _annealed(
 @torch.no_grad()
 def _path(model: Autoencoder, part: Part, start: str) -> tuple[Path, Callable[[Tensor], Tensor]]:
     """The path of densities, and how noise (M, B, D) becomes samples of its beginning."""
-    prior, posterior = model.density(), model.posterior
+    prior, posterior = model.prior_density(), model.posterior
 
     def log_likelihood(z: Tensor) -> Tensor:
         return model.log_likelihood(part.x, z, part.y)
@@ -295,7 +295,7 @@ def _path(model: Autoencoder, part: Part, start: str) -> tuple[Path, Callable[[T
 
         return Path(prior.log_prob, log_likelihood), from_prior
 
-    q = model._posterior_of(part.x, part.y)
+    q = model.posterior_parameters(part.x, part.y)
 
     def log_q(z: Tensor) -> Tensor:
         return posterior.log_prob(q, z)
@@ -329,7 +329,7 @@ def simulate(
     else:
         labels = y.to(like.device)[torch.arange(number, device=like.device) % len(y)]
     noise = normal_rows(0, number, model.latent_dim, seed, "simulated z").to(like)
-    z = model.density().sample(noise)
+    z = model.prior_density().sample(noise)
     pixels = normal_rows(0, number, math.prod(image_shape), seed, "simulated x").to(like)
-    decoded = model._decode(z, labels)
+    decoded = model.likelihood_parameters(z, labels)
     return Simulated(model.likelihood.sample(decoded, pixels.reshape(number, *image_shape)), z, labels)

@@ -96,10 +96,10 @@ class Autoencoder(nn.Module):
         higher one, which the likelihood then has too.
         """
         seen = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
-        q = self._posterior_of(seen, y)
-        prior = self.density()
+        q = self.posterior_parameters(seen, y)
+        prior = self.prior_density()
         z = self.posterior.sample(q, noise.posterior)
-        decoded = self._decode(z, y)
+        decoded = self.likelihood_parameters(z, y)
         kl = self.posterior.kl(q, prior)
         held = detached(q) if self.objective.detached_log_q else q
         log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
@@ -122,23 +122,23 @@ class Autoencoder(nn.Module):
         """What the encoder sees of x: x itself without a corruption, or without noise for it."""
         return x if self.corruption is None or not noise.numel() else self.corruption(x, noise)
 
-    def _posterior_of(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """Images (B, C, H, W) in floats -> the parameters of q(z|x)."""
+    def posterior_parameters(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Images (B, C, H, W) in floats -> the parameters of q(z|x), with gradients."""
         return self.posterior(self.encoder(self.condition.image(x, y)))
 
-    def density(self) -> Prior:
+    def prior_density(self) -> Prior:
         """p(z) as a density: a prior may depend on the encoder or the codebook."""
-        return self.prior.given(self.posterior, self._posterior_of)
+        return self.prior.bind(self.posterior, self.posterior_parameters)
 
-    def _decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(..., D) -> the likelihood's parameters, (..., C', H, W)."""
+    def likelihood_parameters(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z (..., D) -> the parameters of p(x|z), (..., C', H, W), with gradients."""
         told = self.condition.latent(z, y)
         decoded = self.decoder(told.reshape(-1, told.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(x|z) in nats, for z of any origin: x (B, C, H, W) float, z (S, B, D) -> (S, B)."""
-        return self.likelihood.log_prob(x, self._decode(z, y).to(x.dtype))
+        return self.likelihood.log_prob(x, self.likelihood_parameters(z, y).to(x.dtype))
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
@@ -147,13 +147,13 @@ class Autoencoder(nn.Module):
         A conditional model needs the labels y (B,), here and in what follows. What these functions take may
         have any precision; what they give has the model's, but 32 bits at the least.
         """
-        q = self._posterior_of(to_float(x).to(self.dtype), y)
+        q = self.posterior_parameters(to_float(x).to(self.dtype), y)
         return q._make(map(at_least_single, q))
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        return self.likelihood.mean(at_least_single(self._decode(z.to(self.dtype), y)))
+        return self.likelihood.mean(at_least_single(self.likelihood_parameters(z.to(self.dtype), y)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
@@ -163,7 +163,7 @@ class Autoencoder(nn.Module):
         device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            z = self.density().sample(noise.to(device, self.dtype))
+            z = self.prior_density().sample(noise.to(device, self.dtype))
             return self.decode(z, self.condition.in_turn(n, device))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Priors p(z): a density, a divergence from a posterior, a sample from given noise.
 
 A prior that depends on the rest of the model (VampPrior on the encoder, uniform codes on the codebook) turns
-into a density of its own once a forward pass: :meth:`Prior.given`.
+into a density of its own once a forward pass: :meth:`Prior.bind`.
 """
 
 import math
@@ -22,9 +22,9 @@ class Prior(nn.Module):
 
     discrete = False  # a distribution over codes, not over vectors
     factorised = False  # the rate is a sum over dimensions: :meth:`kl` knows them
-    encodes = False  # needs the encoder: :meth:`given` calls it
+    encodes = False  # needs the encoder: :meth:`bind` calls it
 
-    def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> "Prior":
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> "Prior":
         """This prior's density beside this posterior; ``encode``: images -> parameters of q(z|x)."""
         return self
 
@@ -140,7 +140,7 @@ class VampPrior(Prior):
     The pseudo-inputs are images: parameters, clamped to the data's range [``low``, ``high``] as in the
     paper's code. They start as the training images' mean (grey where it is not known) plus normal noise of
     standard deviation ``noise`` (a share of the range), or as ``start`` (K, C, H, W). It holds no encoder:
-    :meth:`given` brings it in, and the KL's gradient reaches the encoder through the pseudo-inputs too.
+    :meth:`bind` brings it in, and the KL's gradient reaches the encoder through the pseudo-inputs too.
     """
 
     encodes = True
@@ -169,7 +169,7 @@ class VampPrior(Prior):
         """The pseudo-inputs (K, C, H, W), in the data's range."""
         return self.pseudo_inputs.clamp(self.low, self.high)
 
-    def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
         k = len(self.pseudo_inputs)
         return Mixture(posterior, encode(self.images()), self.pseudo_inputs.new_full((k,), -math.log(k)))
 
@@ -214,7 +214,7 @@ class UniformCodes(Prior):
 
     discrete = True
 
-    def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
         codes = len(posterior.codebook)
         return Codes(posterior, posterior.codebook.new_full((posterior.places, codes), -math.log(codes)))
 
@@ -254,7 +254,7 @@ class FittedCodes(Prior):
         number(self, "smoothing", smoothing)
         self.register_buffer("frequencies", torch.full((latent_dim // code_dim, codes), 1 / codes))
 
-    def given(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
         share = (1 - self.smoothing) * self.frequencies + self.smoothing / self.frequencies.shape[-1]
         return Codes(posterior, share.log())
 

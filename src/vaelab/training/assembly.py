@@ -1,60 +1,139 @@
 """From config to objects: each part is named by a ``_target_`` and gets what only the run knows."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
-from inspect import signature
+from importlib import import_module
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.cli.hints import explain
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError, did_you_mean
+from vaelab.errors import UserError, did_you_mean, nearest
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
 from vaelab.models.objectives import Objective
+from vaelab.types import RunContext
+
+__all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "run_context"]
 
 
-def build(key: str, node: DictConfig, known: Mapping[str, Any] | None = None, /, **runtime: Any) -> Any:
-    """The object that ``node`` describes, with ``runtime`` as further arguments.
+def build(
+    key: str,
+    node: Mapping[str, Any] | DictConfig,
+    context: RunContext | None = None,
+    offered: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Any:
+    """The object that the config node ``node`` at ``key`` describes.
 
-    Of what is ``known`` of the run it gets what its signature names and ``node`` does not set.
+    The object named by ``_target_`` is called with the node's other keys, nodes among them built first, and
 
-    A node's mistake (an argument that does not exist, a value that its class refuses) is a UserError that
-    names ``key``.
+    - with ``arguments``, all of them;
+    - with those fields of ``context`` and items of ``offered`` that its signature names and the node does not
+      set. This holds alike for every kind of part.
+
+    Raises:
+        UserError: names the key that is wrong: a target that does not exist, an argument that the target does
+            not have, or a value that it refuses by a ValueError.
     """
-    factory: Callable[..., Any] | None = None
+    settings = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
+    assert isinstance(settings, dict)
+    return _build(key, settings, {**(context._asdict() if context else {}), **(offered or {})}, arguments)
+
+
+def _build(
+    key: str, settings: Mapping[Any, Any], offered: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Any:
+    target, values = _prepare(key, settings, offered)
     try:
-        factory = instantiate(node, _convert_="all", _partial_=True)
-        assert factory is not None
-        known = known or {}
-        asked = known.keys() & set(_settings(factory)) - {*node} if known else set()
-        return factory(**{name: known[name] for name in asked}, **runtime)
+        return target(**{**values, **arguments})
     except UserError:
         raise
-    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
-        unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unexpected:
-            hint = did_you_mean(unexpected.group(1), _settings(factory))
-            raise UserError(f"There is no key '{key}.{unexpected.group(1)}'. {hint}") from error
-        raise UserError(f"{key}: {explain(error)}") from error
-    except Exception as error:  # Hydra's own wrapping of errors in nested nodes
-        raise UserError(explain(error)) from error
+    except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # a message that begins with an argument's name becomes one that begins with its key
+        joint = "." if reason.split(maxsplit=1)[0] in _parameters(target)[0] else ": "
+        raise UserError(f"{key}{joint}{reason}") from error
 
 
-def _settings(factory: Callable[..., Any] | None) -> list[str]:
-    """What the part of a node can be told: the named arguments of its class or function."""
-    if factory is None:
-        return []
-    target = factory.func if isinstance(factory, partial) else factory
-    return [name for name in signature(target).parameters if name != "self"]
+def _prepare(
+    key: str, settings: Mapping[Any, Any], offered: Mapping[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What ``_target_`` names, and the arguments that it gets from the node and from what is offered."""
+    target = _find(key, str(settings.get("_target_")))
+    names, takes_any = _parameters(target)
+    given = {str(name): value for name, value in settings.items() if name not in ("_target_", "_partial_")}
+    for name in given:
+        if name not in names and not takes_any:
+            raise UserError(f"There is no key '{key}.{name}'. {did_you_mean(name, names)}")
+    built = {name: _build_value(f"{key}.{name}", value, offered) for name, value in given.items()}
+    return target, {name: offered[name] for name in names if name in offered} | built
+
+
+def _build_value(key: str, value: Any, offered: Mapping[str, Any]) -> Any:
+    """A value of a node: nodes with a ``_target_`` are built wherever they stand in it."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        if value.get("_partial_"):
+            target, values = _prepare(key, value, offered)
+            return partial(target, **values)
+        return _build(key, value, offered, {})
+    if isinstance(value, Mapping):
+        return {name: _build_value(f"{key}.{name}", part, offered) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_build_value(f"{key}[{place}]", part, offered) for place, part in enumerate(value)]
+    return value
+
+
+def _find(key: str, target: str) -> Callable[..., Any]:
+    """The class or function with the dotted name ``target``."""
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:length])
+        try:
+            found: Any = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+                continue  # there is no such module; its parent may have the name as an attribute
+            raise UserError(f"{key}: {target} can't be imported: {error}.") from error
+        for part in parts[length:]:
+            found = getattr(found, part, None)
+        if callable(found):
+            return found
+        break
+    raise UserError(f"{key}._target_={target}: {_why_not_found(target)}")
+
+
+def _why_not_found(target: str) -> str:
+    if not target.startswith("vaelab."):
+        return "there is no such class or function."
+    name = target.rpartition(".")[2]
+    faces = {
+        public: f"vaelab.{room}.{public}"
+        for room in ("data", "metrics", "models", "training")
+        for public in import_module(f"vaelab.{room}").__all__
+    }
+    guess = nearest(name, faces)
+    hint = f" Did you mean {faces[guess]!r}?" if guess else ""
+    return (
+        f"this vaelab has no such name.{hint} If a run was recorded with it by an older vaelab, "
+        "train the run again or use that version."
+    )
+
+
+def _parameters(target: Callable[..., Any]) -> tuple[list[str], bool]:
+    """The names of the arguments that ``target`` takes, and whether it takes any other."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:  # written in C, without a signature
+        return [], True
+    named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    return named, len(named) < len(parameters)
 
 
 def build_data(cfg: DictConfig) -> DataModule:
@@ -71,56 +150,66 @@ def build_data(cfg: DictConfig) -> DataModule:
     )
 
 
-def build_autoencoder(
-    cfg: DictConfig, image_shape: Sequence[int], known: Mapping[str, Any] | None = None
-) -> Autoencoder:
-    """The model of ``cfg.model`` with its network, prior and likelihood, for images of ``image_shape``.
-
-    ``known``: what a part may ask for by name beside ``image_shape``, ``latent_dim`` and, for a term, the
-    ``decoder``, which only the run knows: see :func:`what_is_known`.
-    """
-    known = {"image_shape": tuple(image_shape), "latent_dim": cfg.model.latent_dim, **(known or {})}
-    posterior = build("model.posterior", cfg.model.posterior)
-    likelihood = build("likelihood", cfg.likelihood)
-    own = cfg.model.get("condition")
-    condition = Unconditional() if own is None else build("model.condition", own, known)
-    encoder, decoder = build(
-        "network",
-        cfg.network,
-        image_shape=(image_shape[0] + condition.channels, *image_shape[1:]),
-        latent_dim=cfg.model.latent_dim + condition.features,
-        encoder_outputs=posterior.parameter_count,
-        decoder_channels=image_shape[0] * likelihood.parameters_per_channel,
-    )
-    known["decoder"] = decoder
-    terms = {
-        name: None if node is None else build(f"model.objective.{name}", node, known)
-        for name, node in cfg.model.objective.items()
-    }
-    prior = build("prior", cfg.prior, known)
-    samples = cfg.model.get("samples", 1)
-    own = cfg.model.get("corruption")
-    corruption = None if own is None else build("model.corruption", own)
-    return Autoencoder(
-        encoder, decoder, posterior, prior, likelihood, Objective(terms), condition, corruption, samples
-    )
-
-
-def what_is_known(data: DataModule) -> dict[str, Any]:
-    """What only the run knows and a part may ask for by name: plain numbers, kept in checkpoints.
-
-    ``dataset_size``: training images. ``num_classes``: of the labels, None without labels.
-    """
+def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
+    """What only the run knows, for the data of this run."""
     labels = [part.y for part in (data.train, data.val, data.test) if part is not None]
-    return {"dataset_size": len(data.train), "num_classes": class_count(*labels)}
+    return RunContext(
+        image_shape=tuple(data.image_shape),
+        latent_dim=cfg.model.latent_dim,
+        dataset_size=len(data.train),
+        num_classes=class_count(*labels),
+        value_range=data.value_range,
+        levels=data.levels,
+        mean_image=_mean_image(data),
+    )
 
 
-def mean_image(data: DataModule, images: int = 1000) -> Tensor:
+def _mean_image(data: DataModule, images: int = 1000) -> Tensor:
     """The mean of the first training images, (C, H, W)."""
     return to_float(data.train.x[torch.arange(min(images, len(data.train)))]).mean(0)
 
 
-def build_metrics(cfg: DictConfig) -> MetricCollection:
+def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
+    """The model of ``cfg.model`` with its network, prior and likelihood."""
+    model = cfg.model
+
+    def part(key: str, node: DictConfig | None, **offered: Any) -> Any:
+        return None if node is None else build(key, node, context, offered)
+
+    posterior = part("model.posterior", model.posterior)
+    likelihood = part("likelihood", cfg.likelihood)
+    condition = part("model.condition", model.get("condition")) or Unconditional()
+    channels, *size = context.image_shape
+    encoder, decoder = build(
+        "network",
+        cfg.network,
+        context._replace(
+            image_shape=(channels + condition.channels, *size),
+            latent_dim=context.latent_dim + condition.features,
+        ),
+        encoder_outputs=posterior.parameter_count,
+        decoder_channels=channels * likelihood.parameters_per_channel,
+    )
+    terms = {
+        name: part(f"model.objective.{name}", node, decoder=decoder) for name, node in model.objective.items()
+    }
+    prior = part("prior", cfg.prior)
+    corruption = part("model.corruption", model.get("corruption"))
+    return Autoencoder(
+        encoder,
+        decoder,
+        posterior,
+        prior,
+        likelihood,
+        Objective(terms),
+        condition,
+        corruption,
+        model.get("samples", 1),
+    )
+
+
+def build_metrics(cfg: DictConfig, context: RunContext) -> MetricCollection:
     """The metrics of ``cfg.metrics`` under their names."""
-    metrics = {name: build(f"metrics.{name}", node) for name, node in cfg.metrics.items() if node is not None}
+    chosen = {name: node for name, node in cfg.metrics.items() if node is not None}
+    metrics = {name: build(f"metrics.{name}", node, context) for name, node in chosen.items()}
     return MetricCollection(metrics, compute_groups=False)

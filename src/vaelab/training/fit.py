@@ -23,8 +23,7 @@ from vaelab.training.assembly import (
     build_autoencoder,
     build_data,
     build_metrics,
-    mean_image,
-    what_is_known,
+    run_context,
 )
 from vaelab.training.callbacks import Clock, LastCheckpoint, StopAfterSteps, progress
 from vaelab.training.callbacks.history import scalars
@@ -134,20 +133,19 @@ def build_lit(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
 
     Its first weights are drawn from torch's random numbers.
     """
-    known = what_is_known(data)
-    model = build_autoencoder(cfg, data.image_shape, {**known, "mean_image": mean_image(data)})
+    context = run_context(cfg, data)
+    model = build_autoencoder(cfg, context)
     model.likelihood.check(*data.value_range, levels=data.levels)
     check_precision(str(cfg.trainer.get("precision")), model)
     factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
         model,
         optimizer=build_optimizer(cfg),
-        metrics=build_metrics(cfg),
+        metrics=build_metrics(cfg, context),
         seed=cfg.seed,
         checkpoint_extra={
             "config": OmegaConf.to_container(cfg),
-            "image_shape": list(data.image_shape),
-            "known": known,
+            "context": context.plain(),
         },
         lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )

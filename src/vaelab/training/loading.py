@@ -9,6 +9,7 @@ from vaelab.errors import UserError
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.record import FILE_NAME, read_record
 from vaelab.training.assembly import build_autoencoder
+from vaelab.types import RunContext
 
 
 def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Autoencoder:
@@ -39,7 +40,9 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Au
         extra, state = checkpoint["vaelab"], checkpoint["state_dict"]
     except Exception as error:  # torch raises whatever damaged bytes lead it to
         raise UserError(f"{file} is not a readable checkpoint of a run ({type(error).__name__}).") from error
-    model = build_autoencoder(OmegaConf.create(extra["config"]), extra["image_shape"], extra.get("known"))
+    if "context" not in extra:
+        raise UserError(f"{file} was written by an older vaelab. Train the run again, or use that version.")
+    model = build_autoencoder(OmegaConf.create(extra["config"]), RunContext.from_plain(extra["context"]))
     prefix = "model."
     model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return model.to(device).eval()
