@@ -18,7 +18,7 @@ import torch
 
 import vaelab
 from vaelab.cli.sweep import sweep_records
-from vaelab.figures.drawing import new_figure
+from vaelab.figures.style import new_figure
 from vaelab.functional.images import to_float
 from vaelab.reports import compare_sweep
 from vaelab.training.assembly import build_data

@@ -9,16 +9,8 @@ from PIL import Image
 
 from builders import random
 from vaelab.figures.attributes import Attribute
-from vaelab.figures.drawing import (
-    animation,
-    beside,
-    figure_image,
-    image_grid,
-    kl_bars,
-    kl_heatmap,
-    latent_map,
-    with_labels,
-)
+from vaelab.figures.grids import animation, beside, image_grid, with_labels
+from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap, latent_map
 from vaelab.functional.projection import Plane
 from vaelab.reports.sheets import grid_rows
 
@@ -250,7 +242,7 @@ def test_a_figure_becomes_a_picture_of_its_size():
 def test_pyplot_is_not_imported():
     code = """
 import sys, torch
-from vaelab.figures.drawing import figure_image, kl_bars, kl_heatmap
+from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
 figure_image(kl_bars(torch.rand(3)))
 figure_image(kl_heatmap(torch.rand(2, 3), [0, 1]))
 print("matplotlib.pyplot" in sys.modules, "matplotlib.figure" in sys.modules)

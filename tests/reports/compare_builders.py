@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaelab.figures.drawing import beside
+from vaelab.figures.grids import beside
 from vaelab.runs.record import SCHEMA
 
 
@@ -60,7 +60,7 @@ def make_record(
 
 
 def grid(rows: int, columns: int, shade: int, size: int = 12, gap: int = 2) -> Image.Image:
-    """An image grid as vaelab.figures.drawing.image_grid draws it."""
+    """An image grid as vaelab.figures.grids.image_grid draws it."""
     pixels = np.full((rows * (size + gap) + gap, columns * (size + gap) + gap), 128, dtype=np.uint8)
     random = np.random.default_rng(0)
     for row in range(rows):

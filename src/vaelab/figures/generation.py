@@ -1,6 +1,6 @@
 """What a model can show: samples, reconstructions, traversals, interpolations, arithmetic, as image tensors.
 
-Every function returns images (rows, columns, C, H, W), ready for :func:`vaelab.figures.drawing.image_grid`. They
+Every function returns images (rows, columns, C, H, W), ready for :func:`vaelab.figures.grids.image_grid`. They
 depend on the model and the given images alone, so that the same picture of two runs compares the models.
 """
 

@@ -4,13 +4,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from vaelab.figures import generation
-from vaelab.figures.attributes import attributes
-from vaelab.figures.drawing import figure_image, image_grid, latent_map
-from vaelab.functional.projection import check_projection, project
+from vaelab.figures import pictures
+from vaelab.functional.projection import check_projection
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
-from vaelab.models.priors import StandardNormal
 from vaelab.training.callbacks.publish import is_due, publish
 
 
@@ -48,12 +45,7 @@ class LatentMap(pl.Callback):
         codes = codes_of(model, data.held_out, self.images)
         if not len(codes.loc):
             return
-        plane = project(codes.loc, self.projection)
-        circles = plane.latent and isinstance(model.prior, StandardNormal)
-        known = attributes(codes.y, codes.factors, data.factor_names)
-        figure = latent_map(plane, known, circles)
-        publish(trainer, "latents/map", figure_image(figure))
-        if plane.latent and not model.posterior.discrete:
-            y = None if codes.y is None else codes.y[0].to(lit.device)
-            images = generation.manifold(model, codes, y=y)
-            publish(trainer, "latents/manifold", image_grid(images, *data.value_range))
+        picture = pictures.codes_map(model, codes, data.factor_names, self.projection)
+        publish(trainer, "latents/map", picture)
+        if (plane := pictures.manifold(model, codes, data.value_range)) is not None:
+            publish(trainer, "latents/manifold", plane)

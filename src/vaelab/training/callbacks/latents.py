@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from vaelab.figures.drawing import figure_image, kl_bars, kl_heatmap
+from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
 from vaelab.training.callbacks.publish import publish
 
 

@@ -7,10 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from vaelab.figures import generation
-from vaelab.figures.drawing import animation, beside, image_grid, with_labels
+from vaelab.figures import pictures
 from vaelab.functional.images import to_float
-from vaelab.functional.mixtures import fit_density
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
 from vaelab.training.callbacks.publish import is_due, publish, publish_animation
@@ -62,19 +60,10 @@ class Samples(pl.Callback):
         if not trainer.is_global_zero:
             return
         model: Autoencoder = lit.model
-        low, high = trainer.datamodule.value_range  # type: ignore[attr-defined]
         x, y = self._held_out(trainer, lit)
-        shown, labels = x[: self.images], None if y is None else y[: self.images]
-        pictures = {
-            "prior": generation.prior_samples(model),
-            "reconstructions": generation.reconstructions(model, shown, labels),
-            "traversals": generation.traversals(model, x, y=y),
-            "interpolations": generation.interpolations(model, shown, y=labels),
-            "interpolations_spherical": generation.interpolations(model, shown, y=labels, spherical=True),
-        }
-        for name, images in pictures.items():
-            if len(images):  # a lone image has no other to go to
-                publish(trainer, f"samples/{name}", image_grid(images, low, high))
+        limits = trainer.datamodule.value_range  # type: ignore[attr-defined]
+        for name, picture in pictures.sample_grids(model, x, y, limits, self.images).items():
+            publish(trainer, f"samples/{name}", picture)
 
     def draw_once(self, trainer: pl.Trainer, lit: Any) -> None:
         """The pictures of the final weights."""
@@ -84,36 +73,20 @@ class Samples(pl.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         limits = data.value_range
         x, y = self._held_out(trainer, lit)
-        frames, dimensions = generation.moving_traversals(model, x, y=y)
-        labels = [f"dim {d}" for d in dimensions.tolist()]
-        drawn = [with_labels(image_grid(frame, *limits), labels) for frame in frames]
-        publish_animation(trainer, "samples/traversals", animation(drawn))
-
+        publish_animation(trainer, "samples/traversals", pictures.moving_traversals(model, x, y, limits))
         held_out = codes_of(model, data.held_out, MEAN_IMAGES)
-        moved = generation.arithmetic(model, held_out, data.factor_names)
+        moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
         if moved is not None:
-            caption = f"{moved.attribute}: z + t (mean of b - mean of a)"
-            grid = image_grid(moved.images, *limits)
-            publish(trainer, "samples/arithmetic", with_labels(grid, moved.moves, caption))
-        self._draw_density(trainer, model)
-
-    def _draw_density(self, trainer: pl.Trainer, model: Autoencoder) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
+            publish(trainer, "samples/arithmetic", moved)
         if not self.density_images:
             return
         if model.latent_dim > MOST_DIMENSIONS:
             log.info("samples/density is left out: more than %d latent dimensions.", MOST_DIMENSIONS)
             return
         codes = codes_of(model, data.train, self.density_images)
-        if len(codes.z) < 2:
-            return
-        density = fit_density(codes.z, self.density_components)
-        parts = {
-            "from the prior": generation.prior_samples(model),
-            "from the fitted density": generation.density_samples(model, density),
-        }
-        grids = [(label, image_grid(images, *data.value_range)) for label, images in parts.items()]
-        publish(trainer, "samples/density", beside(grids))
+        drawn = pictures.mixture_samples(model, codes, limits, self.density_components)
+        if drawn is not None:
+            publish(trainer, "samples/density", drawn)
 
     def _held_out(self, trainer: pl.Trainer, lit: Any) -> tuple[Tensor, Tensor | None]:
         """The first held-out images and their labels, on the model's device."""

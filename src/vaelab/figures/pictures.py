@@ -1,0 +1,96 @@
+"""The pictures of a run: a model with images or codes in, finished pictures out.
+
+A callback fetches the model and the codes, calls one of these functions and publishes what it returns.
+"""
+
+from collections.abc import Sequence
+
+from PIL import Image
+from torch import Tensor
+
+from vaelab.figures import generation
+from vaelab.figures.attributes import attributes
+from vaelab.figures.grids import animation, beside, image_grid, with_labels
+from vaelab.figures.plots import figure_image, latent_map
+from vaelab.functional.mixtures import fit_density
+from vaelab.functional.projection import project
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.latent_codes import Codes
+from vaelab.models.priors import StandardNormal
+
+__all__ = ["arithmetic", "codes_map", "manifold", "mixture_samples", "moving_traversals", "sample_grids"]
+
+Range = tuple[float, float]  # the pixel values that are drawn black and white
+
+
+def sample_grids(
+    model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range, shown: int = 32
+) -> dict[str, Image.Image]:
+    """What the model makes of z ~ p(z) and of held-out images x (N, C, H, W), by name.
+
+    ``prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight lines between codes) and
+    ``interpolations_spherical``. The range of a traversal is taken from all of x, the other pictures show the
+    first ``shown`` images; a single image has no interpolations. y (N,): labels of a conditional model.
+    """
+    first, labels = x[:shown], None if y is None else y[:shown]
+    images = {
+        "prior": generation.prior_samples(model),
+        "reconstructions": generation.reconstructions(model, first, labels),
+        "traversals": generation.traversals(model, x, y=y),
+        "interpolations": generation.interpolations(model, first, y=labels),
+        "interpolations_spherical": generation.interpolations(model, first, y=labels, spherical=True),
+    }
+    return {name: image_grid(grid, *value_range) for name, grid in images.items() if len(grid)}
+
+
+def moving_traversals(model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range) -> bytes:
+    """An endless GIF of the traversals of the first images, a row per dimension, back and forth."""
+    frames, dimensions = generation.moving_traversals(model, x, y=y)
+    labels = [f"dim {d}" for d in dimensions.tolist()]
+    return animation([with_labels(image_grid(frame, *value_range), labels) for frame in frames])
+
+
+def arithmetic(
+    model: Autoencoder, codes: Codes, factor_names: Sequence[str], value_range: Range
+) -> Image.Image | None:
+    """From one class to the next along the difference of their mean codes; None without two classes."""
+    shown = generation.arithmetic(model, codes, factor_names)
+    if shown is None:
+        return None
+    caption = f"{shown.attribute}: z + t (mean of b - mean of a)"
+    return with_labels(image_grid(shown.images, *value_range), shown.moves, caption)
+
+
+def mixture_samples(
+    model: Autoencoder, codes: Codes, value_range: Range, components: int = 10
+) -> Image.Image | None:
+    """Samples of the prior beside samples of a mixture fitted to training codes; None below 2 codes."""
+    if len(codes.z) < 2:
+        return None
+    images = {
+        "from the prior": generation.prior_samples(model),
+        "from the fitted density": generation.density_samples(model, fit_density(codes.z, components)),
+    }
+    return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
+
+
+def codes_map(
+    model: Autoencoder, codes: Codes, factor_names: Sequence[str] = (), projection: str = "pca"
+) -> Image.Image:
+    """Posterior means in the plane, or projected to one, coloured by label and factors.
+
+    Circles mark 1 and 2 standard deviations of the prior where the plane is the latent space and the prior
+    is N(0, I).
+    """
+    plane = project(codes.loc, projection)
+    circles = plane.latent and isinstance(model.prior, StandardNormal)
+    known = attributes(codes.y, codes.factors, factor_names)
+    return figure_image(latent_map(plane, known, circles))
+
+
+def manifold(model: Autoencoder, codes: Codes, value_range: Range) -> Image.Image | None:
+    """Decoded images over a grid of z in a latent plane; None for other dimensions and for a codebook."""
+    if codes.loc.shape[1] != 2 or model.posterior.discrete:
+        return None
+    y = None if codes.y is None else codes.y[0].to(model.device)
+    return image_grid(generation.manifold(model, codes, y=y), *value_range)

@@ -1,0 +1,119 @@
+"""Plots of latent codes and of the KL: tensors in, matplotlib figures out, outside of pyplot."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaelab.figures.attributes import Attribute, text
+from vaelab.figures.style import INK, SERIES, dress, new_figure
+from vaelab.functional.projection import Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure_image", "kl_bars", "kl_heatmap", "latent_map"]
+
+MOST_PANELS = 6  # of a map: one for each attribute
+
+
+def figure_image(figure: "Figure") -> Image.Image:
+    """The figure as an RGB picture."""
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")  # type: ignore[attr-defined]
+
+
+def kl_bars(kl: Tensor, title: str = "") -> "Figure":
+    """Bars of the KL per dimension (D,) in nats, sorted; each is labelled with its dimension's number."""
+    order = kl.argsort(descending=True)
+    figure = new_figure(max(4.0, 0.28 * len(kl) + 1.5), 3.0)
+    axes = figure.subplots()
+    axes.bar(range(len(kl)), kl[order].tolist(), color=SERIES[0])
+    title = title or f"rate {kl.sum():.2f} nats"
+    dress(axes, xlabel="latent dimension, sorted", ylabel="KL (nats)", title=title)
+    axes.set_xticks(range(len(kl)), [str(int(d)) for d in order], fontsize=7)
+    return figure
+
+
+def kl_heatmap(kl: Tensor, epochs: list[int]) -> "Figure":
+    """Heat map of the KL per dimension over training, (T, D) in nats.
+
+    A column is an epoch and a row is a dimension; rows are sorted by the last epoch, the largest on top.
+    """
+    order = kl[-1].argsort(descending=True)
+    figure = new_figure(6.0, max(2.5, 0.16 * kl.shape[1] + 1.2))
+    axes = figure.subplots()
+    mesh = axes.pcolormesh(
+        np.arange(len(epochs) + 1), np.arange(kl.shape[1] + 1), kl[:, order].T.numpy(), cmap="viridis", vmin=0
+    )
+    dress(axes, xlabel="epoch", ylabel="latent dimension")
+    axes.set_yticks(np.arange(kl.shape[1]) + 0.5, [str(int(d)) for d in order], fontsize=6)
+    ticks = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), 8)).round().astype(int))
+    axes.set_xticks(ticks + 0.5, [str(epochs[t]) for t in ticks])
+    axes.invert_yaxis()
+    figure.colorbar(mesh, ax=axes, label="KL (nats)")
+    return figure
+
+
+def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool = False) -> "Figure":
+    """Scatter plot of codes, one panel per attribute, coloured by it; one panel in one colour without any.
+
+    Classes get a legend, quantities a colour bar. ``circles`` marks 1 and 2 standard deviations of the prior
+    N(0, I).
+    """
+    shown: list[Attribute | None] = [*attributes[:MOST_PANELS]] or [None]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = new_figure(5.6 * columns, 4.4 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels[len(shown) :]:
+        axes.remove()
+    for axes, attribute in zip(panels, shown, strict=False):
+        _scatter(axes, plane, attribute)
+        if circles:
+            _circles(axes)
+        if plane.latent:  # both axes in the same unit
+            axes.set_aspect("equal", adjustable="datalim")
+        dress(axes, xlabel=plane.x, ylabel=plane.y)
+    return figure
+
+
+def _scatter(axes: "Axes", plane: Plane, attribute: Attribute | None) -> None:
+    across, up = plane.points.numpy().T
+    style: dict[str, Any] = {"s": 14, "linewidths": 0, "alpha": 0.8}
+    if attribute is None:
+        axes.scatter(across, up, color=SERIES[0], **style)
+        return
+    axes.set_title(attribute.name)
+    order = np.random.default_rng(0).permutation(len(up))  # otherwise the last class hides the others
+    across, up = across[order], up[order]
+    classes = attribute.classes
+    if classes is None:
+        drawn = axes.scatter(across, up, c=attribute.values.numpy()[order], cmap="viridis", **style)
+        axes.figure.colorbar(drawn, ax=axes)
+        return
+    from matplotlib import colormaps
+
+    colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+    number = torch.searchsorted(classes, attribute.values).numpy()
+    axes.scatter(across, up, c=colours(number[order]), **style)
+    for k, value in enumerate(classes):
+        axes.scatter([], [], color=colours(k), label=text(value), s=30)
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8, handletextpad=0.1,
+        ncols=1 + (len(classes) > 10),
+    )  # fmt: skip
+
+
+def _circles(axes: "Axes") -> None:
+    angle = np.linspace(0, 2 * np.pi, 181)
+    for radius in (1, 2):
+        axes.plot(radius * np.cos(angle), radius * np.sin(angle), color=INK, lw=0.8, ls=(0, (4, 3)))
+        axes.annotate(
+            f"{radius}σ", (0, radius), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8,
+            color=INK,
+        )  # fmt: skip
