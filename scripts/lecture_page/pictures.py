@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.noise_test import code_noise
+from vaelab.evaluation.noise_gap import code_noise
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.figures.generation import traversals
 from vaelab.figures.style import INK, MARKERS, MUTED, SERIES, dress, new_figure

@@ -111,7 +111,7 @@ QUESTIONS = (
               for width in WIDTHS),
             *(("2", f"{width}/gradient_difference") for width in WIDTHS),
         ),
-        evaluation="gradient",
+        evaluation="gradient_variance",
     ),
     Question(
         "smooth",
@@ -155,6 +155,6 @@ QUESTIONS = (
             ("20/mse", "1/mse", "0.01/mse"),
             *(("0.1", f"{beta}/mig") for beta in ("0.01", "1", "20")),
         ),
-        evaluation="structure",
+        evaluation="factors",
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.errors import UserError
-from vaelab.evaluation.disentanglement import Disentanglement, udr_of_runs
+from vaelab.evaluation.disentanglement_scores import DisentanglementScores, udr_of_runs
 from vaelab.evaluation.trained_run import Codes, NotApplicable
 from vaelab.functional.disentanglement import mig, scores, udr
 
@@ -43,7 +43,7 @@ def planted(number: int = 240, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_the_numbers_are_those_of_the_functions():
     loc, scale, factors = planted()
-    found = Disentanglement(images=10_000)(FakeRun(loc, scale, factors))
+    found = DisentanglementScores(images=10_000)(FakeRun(loc, scale, factors))
     assert found["metrics"] == pytest.approx(scores(loc, factors[:, [0, 2]], scale), nan_ok=True)
     assert found["metrics"]["mig"] > 0.8
     protocol = found["protocol"]
@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_functions():
 
 def test_a_choice_of_images_and_metrics():
     loc, scale, factors = planted()
-    found = Disentanglement(images=120, metrics=["mig"])(FakeRun(loc, scale, factors))
+    found = DisentanglementScores(images=120, metrics=["mig"])(FakeRun(loc, scale, factors))
     assert found["metrics"] == {"mig": mig(loc[:120], factors[:120, [0, 2]]).score}
     assert found["protocol"]["images"] == 120
     assert "sap" not in found["protocol"]
@@ -67,7 +67,7 @@ def test_continuous_factors_are_cut_into_bins():
     loc, scale, factors = planted()
     mixed = factors.double()
     mixed[:, 1] = torch.linspace(0, 1, 240)
-    found = Disentanglement(metrics=["mig"], factor_bins=5)(FakeRun(loc, scale, mixed))
+    found = DisentanglementScores(metrics=["mig"], factor_bins=5)(FakeRun(loc, scale, mixed))
     assert found["protocol"]["factors_in_5_bins"] == ["colour"]
     mixed[:, 1] = (mixed[:, 1] * 5).floor().clamp(max=4)
     assert found["metrics"]["mig"] == pytest.approx(mig(loc, mixed).score)
@@ -75,7 +75,7 @@ def test_continuous_factors_are_cut_into_bins():
 
 def test_a_deterministic_run_has_all_but_chens_gap():
     loc, scale, factors = planted()
-    found = Disentanglement(metrics=["mig", "mig_chen"])(FakeRun(loc, 0 * scale, factors))["metrics"]
+    found = DisentanglementScores(metrics=["mig", "mig_chen"])(FakeRun(loc, 0 * scale, factors))["metrics"]
     assert np.isnan(found["mig_chen"])
     assert found["mig"] == mig(loc, factors[:, [0, 2]]).score
 
@@ -90,14 +90,14 @@ def test_a_deterministic_run_has_all_but_chens_gap():
 )
 def test_it_may_make_no_sense(change, words):
     with pytest.raises(NotApplicable, match=words):
-        Disentanglement()(FakeRun(*change(*planted())))
+        DisentanglementScores()(FakeRun(*change(*planted())))
 
 
 def test_settings_are_checked():
     with pytest.raises(UserError, match="at least 2 images"):
-        Disentanglement(images=0)
+        DisentanglementScores(images=0)
     with pytest.raises(ValueError, match="must be among"):
-        Disentanglement(metrics=["beauty"])
+        DisentanglementScores(metrics=["beauty"])
 
 
 def test_udr_of_runs_takes_the_kl_of_their_posteriors():

@@ -122,7 +122,7 @@ def test_one_that_fails_does_not_take_the_others_with_it(run_folder, own):
 
 def test_the_latent_space_of_a_run(run_folder):
     """With as many images as the test split has, what every run reports, but for other noise."""
-    others = ("quality", "probes", "importance", "disentanglement")
+    others = ("sample_quality", "probes", "importance_nll", "disentanglement_scores")
     left_out = [f"eval.{name}=null" for name in others]
     code, out, _ = evaluate(run_folder, "eval=default", "eval.latent_space.images=360", *left_out)
     assert code == 0, out

@@ -8,8 +8,8 @@ from planted_run import FakeRun, codes, model_with
 from torch import nn
 
 from builders import random
-from vaelab.evaluation.expost import Density, ExPostQuality
-from vaelab.evaluation.features import FeatureNetwork
+from vaelab.evaluation.expost import ExPostGain, ExPostSampleQuality
+from vaelab.evaluation.feature_networks import FeatureNetwork
 from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.posteriors import Codebook
 from vaelab.models.priors import UniformCodes
@@ -29,7 +29,7 @@ def run(n: int = 20_000) -> FakeRun:
 
 def test_the_gain_is_the_divergence_of_the_codes_from_the_prior():
     """Of codes from N(m, C): KL(N(m, C) || N(0, I)) = 1/2 (tr C + |m|^2 - 2 - log det C)."""
-    found = Density(components=1, train_images=20_000, images=20_000)(run())
+    found = ExPostGain(components=1, train_images=20_000, images=20_000)(run())
     metrics, protocol = found["metrics"], found["protocol"]
     covariance = TRIL @ TRIL.T
     expected = 0.5 * (covariance.trace() + MEAN.square().sum() - 2 - covariance.logdet()).item()
@@ -45,7 +45,7 @@ def test_the_gain_is_the_divergence_of_the_codes_from_the_prior():
 
 
 def test_a_mixture_too_rich_for_its_codes_shows():
-    metrics = Density(components=20, train_images=60, images=1000)(run())["metrics"]
+    metrics = ExPostGain(components=20, train_images=60, images=1000)(run())["metrics"]
     assert metrics["expost_log_density_train"] > metrics["expost_log_density"] + 0.3
 
 
@@ -53,7 +53,7 @@ def test_codes_of_a_codebook_have_no_density():
     fake = run(50)
     fake.model.posterior, fake.model.prior = Codebook(2, codes=4, code_dim=1), UniformCodes()
     with pytest.raises(NotApplicable, match="no density"):
-        Density()(fake)
+        ExPostGain()(fake)
 
 
 class Images(FakeRun):
@@ -69,7 +69,7 @@ def test_samples_of_the_density_are_like_what_is_decoded_from_codes():
     """With pixels as features and a decoder that copies z: both sides are samples of one Gaussian."""
     splits = {"train": codes(correlated(4000, 1)), "test": codes(correlated(2000, 2))}
     pixels = FeatureNetwork("pixels", lambda x: x.flatten(1))
-    found = ExPostQuality(components=1, features=pixels)(Images(model_with(nn.Identity(), 2), splits))
+    found = ExPostSampleQuality(components=1, features=pixels)(Images(model_with(nn.Identity(), 2), splits))
     assert set(found["metrics"]) == {
         *(f"{name}_expost" for name in ("fid", "kid", "precision", "recall", "density", "coverage")),
         "kid_expost_se",

@@ -8,13 +8,13 @@ import types
 import pytest
 import torch
 from torch import nn
-from vaelab.evaluation import features
 
 from builders import random
 from quality_runs import corners, run_of
 from vaelab.data.images import ImageSet
 from vaelab.errors import UserError
-from vaelab.evaluation.features import (
+from vaelab.evaluation import feature_networks as features
+from vaelab.evaluation.feature_networks import (
     ConvFeatures,
     feature_network,
     inception,
@@ -100,7 +100,7 @@ def test_without_labels_features_are_random(tmp_path):
 
 def test_random_features_are_the_same_in_every_process():
     code = (
-        "import torch; from vaelab.evaluation.features import random_features; torch.manual_seed(7);"
+        "import torch; from vaelab.evaluation.feature_networks import random_features; torch.manual_seed(7);"
         "x = torch.linspace(0, 1, 128).view(2, 1, 8, 8);"
         "print(random_features((1, 8, 8))(x).sum(1).tolist())"
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from builders import ae
 from vaelab.errors import UserError
 from vaelab.evaluation.gradient_variance import GradientVariance
-from vaelab.evaluation.noise_test import NoiseTest
+from vaelab.evaluation.noise_gap import NoiseGap
 from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.functional.randomness import generator
 from vaelab.models.latent_codes import Codes
@@ -36,7 +36,7 @@ def test_noise_costs_half_its_variance():
     run = ImageRun(2000, torch.tensor([0.3, -0.5, 0.0, 1.0]))
     spread = run.loc.var(0, correction=0) + SCALE**2  # of the aggregate posterior
     for size in (0.5, 1.0):
-        found = NoiseTest(images=2000, size=size)(run)["metrics"]
+        found = NoiseGap(images=2000, size=size)(run)["metrics"]
         exact = size**2 / 2 * spread.sum().item()
         assert abs(found["noise_gap"] - exact) < 4 * found["noise_gap_se"]
         assert found["noise_gap_se"] < 0.03 * exact
@@ -45,7 +45,7 @@ def test_noise_costs_half_its_variance():
 def test_noise_costs_nothing_where_the_decoder_ignores_z():
     ignoring = nn.Linear(4, 4)
     nn.init.zeros_(ignoring.weight)
-    found = NoiseTest()(ImageRun(50, torch.zeros(4), model_with(ignoring)))
+    found = NoiseGap()(ImageRun(50, torch.zeros(4), model_with(ignoring)))
     assert found["metrics"]["noise_gap"] == 0
     assert found["protocol"]["images"] == 50
 
@@ -79,4 +79,4 @@ def test_gradients_refuse_too_few(setting):
 @pytest.mark.parametrize("setting", [{"images": 1}, {"draws": 0}, {"size": 0.0}])
 def test_noise_refuses_too_little(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
-        NoiseTest(**setting)
+        NoiseGap(**setting)

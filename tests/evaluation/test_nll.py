@@ -9,8 +9,8 @@ from torch import Tensor
 
 from builders import ae, random, vae
 from vaelab.errors import UserError
-from vaelab.evaluation.likelihood import AIS, ImportanceNLL
 from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
+from vaelab.evaluation.nll import AIS, ImportanceNLL
 from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Gaussian

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vaelab.evaluation import features
 
 from builders import ae, random, vae
 from cli_runner import Result
 from quality_runs import corners, linear_vae, run_of
 from vaelab.data.images import ImageSet
 from vaelab.errors import UserError
-from vaelab.evaluation.features import FeatureNetwork
+from vaelab.evaluation import feature_networks as features
+from vaelab.evaluation.feature_networks import FeatureNetwork
 from vaelab.evaluation.sample_quality import Probes, SampleQuality, decoded, prior_images, quality_of
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 

@@ -9,27 +9,27 @@ An evaluation is built from plain settings (``conf/eval/``) and called with a
 One that makes no sense for a run raises :class:`~vaelab.evaluation.trained_run.NotApplicable` with the reason.
 """
 
-from vaelab.evaluation.disentanglement import Disentanglement
-from vaelab.evaluation.expost import Density, ExPostQuality
+from vaelab.evaluation.disentanglement_scores import DisentanglementScores
+from vaelab.evaluation.expost import ExPostGain, ExPostSampleQuality
 from vaelab.evaluation.gradient_variance import GradientVariance
 from vaelab.evaluation.latent_space import LatentSpace
-from vaelab.evaluation.likelihood import AIS, ImportanceNLL
-from vaelab.evaluation.noise_test import NoiseTest
-from vaelab.evaluation.path_length import Interpolation
+from vaelab.evaluation.nll import AIS, ImportanceNLL
+from vaelab.evaluation.noise_gap import NoiseGap
+from vaelab.evaluation.path_length import PathLength
 from vaelab.evaluation.sample_quality import Probes, SampleQuality
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 __all__ = [
     "AIS",
-    "Density",
-    "Disentanglement",
-    "ExPostQuality",
+    "DisentanglementScores",
+    "ExPostGain",
+    "ExPostSampleQuality",
     "GradientVariance",
     "ImportanceNLL",
-    "Interpolation",
     "LatentSpace",
-    "NoiseTest",
+    "NoiseGap",
     "NotApplicable",
+    "PathLength",
     "Probes",
     "SampleQuality",
     "TrainedRun",

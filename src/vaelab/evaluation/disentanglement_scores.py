@@ -10,7 +10,7 @@ from vaelab.functional.distributions import gaussian_kl
 from vaelab.models.latent_codes import Codes
 
 
-class Disentanglement:
+class DisentanglementScores:
     """Disentanglement metrics of a run's posterior means on its test images (:mod:`vaelab.functional.disentanglement`).
 
     Factors that all images share are left out, continuous ones are cut into bins; the protocol says which.

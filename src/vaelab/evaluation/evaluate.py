@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import UserError
-from vaelab.evaluation.disentanglement import udr_of_runs
+from vaelab.evaluation.disentanglement_scores import udr_of_runs
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 from vaelab.reports import compare_sweep
 from vaelab.reports.records import as_run

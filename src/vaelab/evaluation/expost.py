@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from vaelab.evaluation.features import FeatureNetwork, feature_network
+from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
 from vaelab.evaluation.path_length import mean_and_error
 from vaelab.evaluation.sample_quality import quality_of
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
@@ -12,7 +12,7 @@ from vaelab.figures.generation import density_images
 from vaelab.functional.mixtures import fit_density
 
 
-class Density:
+class ExPostGain:
     """A Gaussian mixture fitted to training codes z ~ q(z|x), judged on held-out codes.
 
     Metrics in nats an image, means over held-out z ~ q(z|x), the first three with their standard errors:
@@ -70,7 +70,7 @@ class Density:
         }
 
 
-class ExPostQuality:
+class ExPostSampleQuality:
     """The quality of images E[x|z] with z from the ex-post density, not from the prior.
 
     :class:`~vaelab.evaluation.sample_quality.SampleQuality`'s numbers of prior samples, of as many as there
@@ -81,7 +81,7 @@ class ExPostQuality:
     Args:
         components: of the mixture.
         train_images, images: at most so many, to fit it to and to judge it on.
-        features, weights: the feature network (:func:`~vaelab.evaluation.features.feature_network`).
+        features, weights: the feature network (:func:`~vaelab.evaluation.feature_networks.feature_network`).
     """
 
     def __init__(

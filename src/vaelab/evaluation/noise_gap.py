@@ -18,7 +18,7 @@ def code_noise(codes: Codes, size: float, draws: int) -> Tensor:
     return size * spread * noise.view(number, draws, -1)
 
 
-class NoiseTest:
+class NoiseGap:
     """By how many nats per image the distortion rises when noise is added to the codes of test images.
 
     ``noise_gap``: mean of -log p(x|mu + size s eps) + log p(x|mu), with mu the posterior mean, eps ~ N(0, I)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.features import feature_network
+from vaelab.evaluation.feature_networks import feature_network
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.functional.interpolation import (
     detour,
@@ -22,7 +22,7 @@ PATHS = {"linear": False, "spherical": True}  # is it spherical?
 MEASURES = ("path_length", "detour", "longest_step")
 
 
-class Interpolation:
+class PathLength:
     """Perceptual path length and longest step between the posterior means of held-out pairs (x_2i, x_2i+1).
 
     Metrics, for straight ("linear") and spherical paths, each with its standard error over the pairs:
@@ -39,7 +39,7 @@ class Interpolation:
         pairs: at most so many.
         steps: of each path for ``detour`` and ``longest_step``.
         features: what distances are measured in: "pixels", a kind of feature network
-            (:func:`~vaelab.evaluation.features.feature_network`), or images -> features.
+            (:func:`~vaelab.evaluation.feature_networks.feature_network`), or images -> features.
         epsilon: the step of the path length; None: by the precision.
     """
 

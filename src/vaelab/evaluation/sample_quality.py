@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaelab.errors import UserError
-from vaelab.evaluation.features import FeatureNetwork, feature_network, train_images
+from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network, train_images
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 from vaelab.functional.frechet import SUBSET, frechet_distance, kernel_distance
 from vaelab.functional.precision_recall import Support, expected_coverage, support
@@ -81,7 +81,7 @@ class SampleQuality:
     Args:
         images: N at most.
         draws: sets of prior samples; with one there is no standard error.
-        features: the kind of feature network (:func:`~vaelab.evaluation.features.feature_network`), or one.
+        features: the kind of feature network (:func:`~vaelab.evaluation.feature_networks.feature_network`), or one.
         weights: InceptionV3's, for features="inception".
         seed: of the prior's noise.
     """

@@ -15,7 +15,7 @@ class Disentanglement(Metric):
     """Disentanglement metrics of the posterior means of the first images (see :mod:`vaelab.functional.disentanglement`).
 
     By default those that take a fraction of a second; the others, of ``METRICS``, are for after the training
-    (:class:`vaelab.evaluation.disentanglement.Disentanglement`). All are NaN where the data have no factors,
+    (:class:`vaelab.evaluation.DisentanglementScores`). All are NaN where the data have no factors,
     fewer than two dimensions or factors that vary, or codes that are not finite.
 
     Args:
