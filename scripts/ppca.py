@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 
-from vaelab.cli.sweep import sweep_records
-from vaelab.cli.tables import text_table
+from vaelab.runs.find import sweep_records
+from vaelab.runs.tables import text_table
 from vaelab.functional.closed_forms import gaussian_images, linear_beta_vae
 
 EIGENVALUES = [6.0, 3.0, 1.8, 1.0, 0.35, 0.17, 0.08, 0.02, 0.02, 0.02, 0.02, 0.02]

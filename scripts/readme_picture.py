@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 import vaelab
-from vaelab.cli.sweep import sweep_records
 from vaelab.figures.style import new_figure
 from vaelab.functional.images import to_float
 from vaelab.reports import compare_sweep
+from vaelab.runs.find import sweep_records
 from vaelab.training.assembly import build_data
 
 DEMO, COMPARE = Path("docs/images/demo.png"), Path("docs/images/compare.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lecture_page.questions import QUESTIONS, Question
-from vaelab.cli.sweep import sweep_records
+from vaelab.runs.find import sweep_records
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.functional.holes import matched_hole_rate
 from vaelab.runs.record import finite

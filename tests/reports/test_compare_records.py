@@ -1,13 +1,12 @@
 """Reading: any state, any schema, and what can't be read is named."""
 
 import json
-import os
 
 import pytest
 from compare_builders import make_record
 
 from vaelab.errors import UserError
-from vaelab.reports.records import locate, newest_sweep, read_history, read_runs
+from vaelab.reports.records import read_history, read_runs
 
 
 def test_a_sweep_and_a_run_of_it_are_read_once(sweep):
@@ -90,21 +89,6 @@ def test_one_of_several_folders_without_records_is_named(sweep, tmp_path):
     reading = read_runs([tmp_path / "empty", sweep(make_record(1))])
     assert [run.beta for run in reading.runs] == [1.0]
     assert reading.problems == [f"{tmp_path / 'empty'}: holds no record of a run"]
-
-
-def test_a_sweep_is_found_by_its_name_and_a_typo_is_answered(sweep, tmp_path):
-    folder = sweep(make_record(1), name="sweeps/digits-beta")
-    assert locate("digits-beta", tmp_path) == folder
-    with pytest.raises(UserError, match="Did you mean 'digits-beta'"):
-        locate("digits-bta", tmp_path)
-
-
-def test_the_newest_sweep_is_the_one_written_to_last(sweep, tmp_path):
-    older, newer = sweep(make_record(1), name="sweeps/z"), sweep(make_record(1), name="sweeps/a")
-    os.utime(older / "00" / "results.json", (1, 1))
-    assert newest_sweep(tmp_path) == newer
-    with pytest.raises(UserError, match="There is no sweep"):
-        newest_sweep(tmp_path / "nowhere")
 
 
 def test_histories_have_blanks_and_may_be_missing_or_broken(sweep):

@@ -236,7 +236,7 @@ def run_command(monkeypatch, capsys, *arguments):
 def test_the_command_takes_the_newest_sweep(sweep, tmp_path, monkeypatch, capsys):
     folder = sweep(*beta_sweep(), name="outputs/sweeps/mine")
     code, out, _ = run_command(
-        monkeypatch, capsys, "--outputs", tmp_path / "outputs", "--no-fold", "--split", "val"
+        monkeypatch, capsys, f"paths.outputs={tmp_path / 'outputs'}", "--no-fold", "--split", "val"
     )
     assert code == 0
     assert "numbers are of validation images" in out
@@ -254,7 +254,7 @@ def test_mistakes_are_two_lines_and_exit_code_2(sweep, tmp_path, monkeypatch, ca
         [broken],
         ["mine", "--out", tmp_path / "file"],
     ):
-        code, out, err = run_command(monkeypatch, capsys, *arguments, "--outputs", tmp_path)
+        code, out, err = run_command(monkeypatch, capsys, *arguments, f"paths.outputs={tmp_path}")
         assert (code, out) == (2, "")
         assert err.startswith("vaelab-compare: ")
         assert len(err.splitlines()) <= 2

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +22,7 @@ from support import fake_slurm
 from support.probe import sessions
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
-from vaelab.runs.launchers import check_launcher, set_threads
+from vaelab.runs.launchers import check_launcher, reserved_cores
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
@@ -219,33 +218,16 @@ def test_a_job_whose_time_was_over_for_the_last_time_is_interrupted_and_goes_on(
     assert (note["status"], note["from"]) == ("finished", "checkpoint")
 
 
-# threads
-
-
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize(
-    ("mode", "launcher", "threads", "expected"),
+    ("mode", "launcher", "cores"),
     [
-        ("MULTIRUN", {}, None, 3),  # torch's own
-        ("MULTIRUN", {"n_jobs": 2}, None, 3),  # joblib has seen to it by a variable
-        ("MULTIRUN", {"cpus_per_task": None}, None, 3),
-        ("MULTIRUN", {"cpus_per_task": 2}, None, 2),
-        ("MULTIRUN", {"cpus_per_task": 8}, None, 3),  # not more than torch takes by itself
-        ("RUN", {"cpus_per_task": 2}, None, 3),  # launchers are for sweeps
-        ("MULTIRUN", {"cpus_per_task": 2}, 5, 5),
-        ("RUN", {}, 5, 5),
+        ("MULTIRUN", {}, None),
+        ("MULTIRUN", {"n_jobs": 2}, None),  # joblib limits its workers by a variable
+        ("MULTIRUN", {"cpus_per_task": None}, None),
+        ("MULTIRUN", {"cpus_per_task": 2}, 2),
+        ("RUN", {"cpus_per_task": 2}, None),  # launchers are for sweeps
     ],
 )
-def test_a_jobs_threads(mode, launcher, threads, expected):
-    node = {"mode": RunMode[mode], "launcher": launcher}
-    HydraConfig.instance().cfg = OmegaConf.create({"hydra": node})
-    set_threads(threads)
-    assert torch.get_num_threads() == expected
+def test_the_cores_that_a_launcher_reserves(mode, launcher, cores):
+    node = OmegaConf.create({"mode": RunMode[mode], "launcher": launcher})
+    assert reserved_cores(node) == cores

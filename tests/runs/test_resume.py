@@ -16,8 +16,6 @@ from vaelab.runs.record import write_record
 from vaelab.runs.resume import (
     LAST,
     check_sweep,
-    comparable,
-    differences,
     earlier_record,
     next_step,
     remember_sweep,
@@ -64,36 +62,6 @@ def one(once) -> Path:
 
 def finished(config=None, **more):
     return {"schema": 1, "status": "finished", "config": config or {"model": {"beta": 1}}, **more}
-
-
-# what is compared
-
-
-def test_what_does_not_bear_on_the_result_is_not_compared():
-    config = {
-        "model": {"beta": 1},
-        "paths": {"outputs": "a"},
-        "logger": {"mode": "offline"},
-        "sweep": {"name": "x"},
-        "name": "n",
-        "trainer": {"enable_progress_bar": False, "max_epochs": 3},
-        "callbacks": {"last": {"every_minutes": 1}, "best": None},
-        "hydra": {"mode": "MULTIRUN"},
-    }
-    assert comparable(config) == {"model.beta": 1, "trainer.max_epochs": 3, "callbacks.best": None}
-
-
-def test_differences_are_named_with_both_values():
-    before, now = {"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": 4, "new": [5]}
-    assert list(differences(before, now)) == [
-        "b: 2 before, 4 now",
-        "gone: 3 before, not there now",
-        "new: not there before, [5] now",
-    ]
-
-
-def test_a_number_is_the_same_number_in_json():
-    assert not list(differences(comparable({"x": 1.0, "y": (1, 2)}), comparable({"x": 1, "y": [1, 2]})))
 
 
 # one run

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from vaelab.cli.status import duration, main, report
+from vaelab.cli.status import duration, main
+from vaelab.cli.status import report as report_and_counts
 from vaelab.runs.lock import beat, claim
 from vaelab.runs.record import SCHEMA, write_record
-from vaelab.runs.status import newest_sweep, planned, read_progress, sweep_jobs, true_status
+from vaelab.runs.status import planned, read_progress, sweep_jobs, true_status
+from vaelab.runs.tables import as_text
 
 PLAN = """
 hydra:
@@ -33,6 +35,11 @@ def sweep(tmp_path):
     folder.mkdir(parents=True)
     (folder / "multirun.yaml").write_text(PLAN)
     return folder
+
+
+def report(folder):
+    content, counts = report_and_counts(folder)
+    return as_text(content), counts
 
 
 def states(folder):
@@ -225,18 +232,6 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_newest_sweep_is_the_one_written_to_last(sweep, tmp_path):
-    outputs = tmp_path / "outputs"
-    other = outputs / "sweeps" / "other"
-    write_record(other / "00-x", record("running"))
-    os.utime(sweep / "multirun.yaml", (2, 2))
-    os.utime(other / "00-x" / "results.json", (1, 1))
-    assert newest_sweep(outputs) == sweep
-    beat(other / "00-x", epoch=1)
-    assert newest_sweep(outputs) == other
-    assert newest_sweep(tmp_path) is None
-
-
 def run_command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["vaelab-status", *map(str, arguments)])
     code = 0
@@ -251,7 +246,7 @@ def test_the_command_takes_the_newest_sweep_a_name_or_a_folder(sweep, tmp_path, 
     outputs = tmp_path / "outputs"
     write_record(sweep / "00-seed0-beta1", record("finished"))
     for where in ([], ["mine"], [sweep], [sweep / "multirun.yaml"]):
-        code, out, _ = run_command(monkeypatch, capsys, *where, "--outputs", outputs)
+        code, out, _ = run_command(monkeypatch, capsys, *where, f"paths.outputs={outputs}")
         assert code == 0
         assert out.startswith(f"{sweep}\n")
         assert "6 jobs: 1 finished, 5 waiting." in out
@@ -262,8 +257,8 @@ def test_the_command_takes_the_newest_sweep_a_name_or_a_folder(sweep, tmp_path, 
 def test_a_mistake_is_told_in_two_lines_at_most_with_exit_code_2(sweep, tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
     for arguments, text in (
-        (["mime", "--outputs", tmp_path / "outputs"], "Did you mean 'mine'?"),
-        (["--outputs", tmp_path / "nowhere"], "There is no sweep in"),
+        (["mime", f"paths.outputs={tmp_path / 'outputs'}"], "Did you mean 'mine'?"),
+        ([f"paths.outputs={tmp_path / 'nowhere'}"], "There is no sweep in"),
         ([tmp_path / "empty"], "holds no run and no sweep"),
     ):
         code, out, err = run_command(monkeypatch, capsys, *arguments)
@@ -330,8 +325,8 @@ def test_a_reader_that_leaves_is_no_traceback(sweep, module):
 def test_the_command_is_light(sweep):
     write_record(sweep / "00-seed0-beta1", record("running"))
     code = (
-        "import sys; from pathlib import Path; from vaelab.cli.status import find, report\n"
-        "print(report(find(sys.argv[1], Path('outputs'))))\n"
+        "import sys; from vaelab.cli.status import arguments, run\n"
+        "run(arguments(sys.argv[1:]))\n"
         "heavy = 'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'numpy', 'PIL', 'plotly'\n"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from vaelab.reports.records import locate, newest_sweep
-from vaelab.reports.report import compare
+from vaelab.cli.errors import present_errors
+from vaelab.cli.paths import split_outputs
+from vaelab.runs.find import find_all
 
 PROGRAM = "vaelab-compare"
 
@@ -16,10 +17,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         epilog="Writes <sweep>/report/; for several arguments ./report. Reads the runs' own files alone.",
     )
     parser.add_argument(
-        "runs",
+        "words",
         nargs="*",
-        metavar="RUN_OR_SWEEP",
-        help="folders or names of sweeps and runs; none: the newest sweep",
+        metavar="RUN_OR_SWEEP | paths.outputs=FOLDER",
+        help="folders or names of sweeps and runs (none: the newest sweep), and where outputs lie",
     )
     parser.add_argument(
         "--no-fold", dest="fold", action="store_false", help="one row a run, seeds not averaged"
@@ -27,23 +28,19 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--split", choices=["test", "val"], default="test", help="whose numbers (default: test)"
     )
-    parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="where sweeps lie (default: outputs)"
-    )
     parser.add_argument("--out", type=Path, help="the report's folder")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
-    paths = [locate(name, args.outputs) for name in args.runs] or [newest_sweep(args.outputs)]
-    print(compare(paths, args.out, args.split, args.fold))
+    from vaelab.reports.report import compare
+
+    print(compare(find_all(*split_outputs(args.words)), args.out, args.split, args.fold))
 
 
 def main() -> None:
     """The command."""
     args = arguments()
-    from vaelab.cli.train import present_errors
-
     present_errors(PROGRAM, lambda: run(args))
 
 

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     """The command."""
     args = arguments()
-    from vaelab.cli.train import present_errors
+    from vaelab.cli.errors import present_errors
 
     present_errors(PROGRAM, lambda: run(args))
 

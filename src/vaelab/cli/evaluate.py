@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.checks import flag, integer, number, one_of, refuse, resolved, text
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
+from vaelab.runs.find import find_all, record_folders
 
 PROGRAM = "vaelab-evaluate"
 CONTRACT = {
@@ -63,10 +64,7 @@ def run(args: argparse.Namespace) -> None:
     settings = [word for word in args.words if "=" in word]
     names = [word for word in args.words if "=" not in word]
     cfg = composed(settings, args.config_dir)
-    from vaelab.reports.records import locate, newest_sweep, record_folders
-
-    outputs = Path(cfg.paths.outputs)
-    paths = [locate(name, outputs) for name in names] or [newest_sweep(outputs)]
+    paths = find_all(names, Path(cfg.paths.outputs))
     folders = {folder.resolve(): folder for path in paths for folder in record_folders(path)}
     if not folders:
         raise UserError(f"{paths[0]} holds no record of a run. Give a run's folder or a sweep's.")
@@ -79,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 def main() -> None:
     """The command."""
     args = arguments()
-    from vaelab.cli.train import present_errors
+    from vaelab.cli.errors import present_errors
 
     present_errors(PROGRAM, lambda: run(args), root="evaluate")
 

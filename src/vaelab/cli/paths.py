@@ -1,6 +1,11 @@
-"""Where vaelab's own files lie."""
+"""Where vaelab's own files lie, and where a command's outputs do."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+__all__ = ["conf_dir", "split_outputs"]
+
+OUTPUTS = "paths.outputs="
 
 
 def conf_dir() -> Path:
@@ -9,6 +14,15 @@ def conf_dir() -> Path:
     for folder in (here / "conf", here.parents[1] / "conf"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise FileNotFoundError(
-        f"vaelab's configs lie neither in {here / 'conf'} nor in {here.parents[1] / 'conf'}"
-    )
+    raise FileNotFoundError(f"There are no configs in {here / 'conf'}, nor in {here.parents[1] / 'conf'}.")
+
+
+def split_outputs(words: Sequence[str]) -> tuple[list[str], Path]:
+    """The words of a command line without ``paths.outputs=FOLDER``, and that folder, by default ``outputs``.
+
+    >>> split_outputs(["demo", "paths.outputs=elsewhere"])
+    (['demo'], PosixPath('elsewhere'))
+    """
+    names = [word for word in words if not word.startswith(OUTPUTS)]
+    folders = ["outputs", *(word.removeprefix(OUTPUTS) for word in words if word.startswith(OUTPUTS))]
+    return names, Path(folders[-1])

@@ -24,7 +24,7 @@ from vaelab.cli.hints import explain
 from vaelab.cli.sweep import single_summary
 from vaelab.errors import INTERRUPTED, STOPS, UserError
 from vaelab.runs.files import remove_temporary
-from vaelab.runs.launchers import is_out_of_time
+from vaelab.runs.launchers import is_out_of_time, reserved_cores
 from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import beat, claim, read_beat
 from vaelab.runs.naming import run_name, swept_overrides
@@ -101,6 +101,7 @@ def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
             checkpoint=checkpoint,
             before=before,
             tell=tell,
+            reserved=reserved_cores(hydra),
         )
         record["status"] = FINISHED
     except Exception as error:

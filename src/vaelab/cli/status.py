@@ -3,15 +3,20 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from vaelab.cli.pipes import reader_may_leave
-from vaelab.errors import INTERRUPTED, MISTAKE, UserError
-from vaelab.runs.status import LOG, Job, counts, newest_sweep, no_sweep, sweep_jobs
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from vaelab.cli.errors import present_errors
+from vaelab.cli.paths import split_outputs
+from vaelab.errors import INTERRUPTED, UserError
+from vaelab.runs.find import find_all
+from vaelab.runs.status import LOG, Job, counts, sweep_jobs
+from vaelab.runs.tables import as_text, table
 
 PROGRAM = "vaelab-status"
-CLEAR = "\x1b[H\x1b[2J"  # the cursor home, the screen empty
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,7 +25,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description="Show how far the jobs of a sweep are: finished, running, interrupted, failed, waiting.",
     )
     parser.add_argument(
-        "sweep", nargs="?", help="folder or name of a sweep, or a run's folder; none: the newest sweep"
+        "words",
+        nargs="*",
+        metavar="SWEEP | paths.outputs=FOLDER",
+        help="folder or name of a sweep, or a run's folder (none: the newest sweep), and where outputs lie",
     )
     parser.add_argument(
         "--watch",
@@ -30,10 +38,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="SECONDS",
         help="show it again every so many seconds (2), until nothing runs or waits; Ctrl-C ends it",
     )
-    parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="where sweeps lie (default: outputs)"
-    )
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def seconds(text: str) -> float:
@@ -48,34 +53,17 @@ def seconds(text: str) -> float:
     return value
 
 
-def find(name: str | None, outputs: Path) -> Path:
-    """The folder to look at. Raises UserError if there is none of the name, or none at all."""
-    if name is None:
-        newest = newest_sweep(outputs)
-        if newest is None:
-            raise no_sweep(outputs)
-        return newest
-    from vaelab.reports.records import locate
-
-    folder = locate(name, outputs)
-    return folder if folder.is_dir() else folder.parent  # of a run's or a sweep's own file
-
-
-def report(folder: Path) -> tuple[str, dict[str, int]]:
+def report(folder: Path, summary_first: bool = False) -> tuple[Group, dict[str, int]]:
     """What to print about the sweep or run in ``folder``, and how many jobs are in which state."""
     jobs = sweep_jobs(folder)
     if not jobs:
         raise UserError(f"{folder} holds no run and no sweep. Give a folder such as outputs/sweeps/<sweep>.")
     found = counts(jobs)
-    return "\n".join([str(folder), "", *table(jobs), "", summary(found)]), found
-
-
-def table(jobs: Sequence[Job]) -> list[str]:
-    """One line a job below a header: name, state, epochs, and what else there is to say."""
-    rows = [["job", "state", "epoch", ""], *([job.name, job.state, epochs(job), remark(job)] for job in jobs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    rows.insert(1, [*("-" * width for width in widths), ""])
-    return ["  ".join([*map(str.ljust, row, widths), row[3]]).rstrip() for row in rows]
+    rows = [[job.name, job.state, epochs(job), remark(job)] for job in jobs]
+    parts: list[RenderableType] = [table(["job", "state", "epoch", ""], rows), Text(f"\n{summary(found)}")]
+    if summary_first:
+        parts = [Text(f"{summary(found)}\n"), parts[0]]
+    return Group(Text(f"{folder}\n"), *parts), found
 
 
 def epochs(job: Job) -> str:
@@ -89,7 +77,7 @@ def epochs(job: Job) -> str:
 
 
 def remark(job: Job) -> str:
-    """What is to be known of the job, beside its state and its epochs."""
+    """What there is to say of the job beside its state and its epochs."""
     progress = job.progress
     if job.state == "finished":
         return "" if job.seconds is None else f"in {duration(job.seconds)}"
@@ -111,14 +99,18 @@ def remark(job: Job) -> str:
 
 
 def reason(job: Job) -> str:
-    """The end of the error's text, in one line; a sentence or two of ours as a whole."""
+    """The last line of the error's text; a text of one or two lines as a whole, in one line."""
     lines = [line.strip() for line in (job.error or "").splitlines() if line.strip()]
     text = " ".join(lines if len(lines) <= 2 else lines[-1:]) or "no reason given"
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def duration(value: float) -> str:
-    """``8 s``, ``3 min``, ``2 h 05 min``"""
+    """Seconds as text.
+
+    >>> duration(8), duration(200), duration(7500)
+    ('8 s', '3 min', '2 h 05 min')
+    """
     if value < 99.5:
         return f"{value:.0f} s"
     minutes = round(value / 60)
@@ -136,41 +128,39 @@ def summary(found: dict[str, int]) -> str:
 
 
 def watch(folder: Path, every: float) -> None:
-    """Show the report again and again until nothing runs or waits."""
-    screen = sys.stdout.isatty()
-    while True:
-        text, found = report(folder)
-        print(f"{CLEAR}{text}" if screen else f"{text}\n", flush=True)
-        if not {"running", "waiting"} & found.keys():
-            return
-        time.sleep(every)
+    """Show the report every so many seconds until nothing runs or waits; on a terminal always in place."""
+    terminal = sys.stdout.isatty()
+    with Live(console=Console(quiet=not terminal), auto_refresh=False) as live:
+        while True:
+            content, found = report(folder, summary_first=terminal)  # a screen may not hold all jobs
+            if terminal:
+                live.update(content, refresh=True)
+            else:
+                print(f"{as_text(content)}\n", flush=True)
+            if not {"running", "waiting"} & found.keys():
+                return
+            time.sleep(every)
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = find(args.sweep, args.outputs)
+    names, outputs = split_outputs(args.words)
+    if len(names) > 1:
+        raise UserError(f"{PROGRAM} shows one sweep, got {', '.join(names)}.")
+    [folder] = find_all(names, outputs)
+    folder = folder if folder.is_dir() else folder.parent  # the name of a file of the sweep or run
+    if args.watch is None:
+        print(as_text(report(folder)[0]))
+        return
     try:
-        if args.watch is None:
-            print(report(folder)[0])
-        else:
-            watch(folder, args.watch)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}") from error
+        watch(folder, args.watch)
+    except KeyboardInterrupt:  # the way to end it
+        raise SystemExit(INTERRUPTED) from None
 
 
 def main() -> None:
     """The command. A user's mistake is a line or two and exit code 2, Ctrl-C exit code 130."""
     args = arguments()
-    try:
-        with reader_may_leave():
-            run(args)
-    except UserError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        print()
-        sys.exit(INTERRUPTED)
+    present_errors(PROGRAM, lambda: run(args))
 
 
 if __name__ == "__main__":

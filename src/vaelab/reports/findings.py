@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from vaelab.reports.records import Run, natural
+from vaelab.reports.records import Run
 from vaelab.reports.table import Row, Table, canonical, show, show_stat
+from vaelab.runs.comparable import bears_on_result
+from vaelab.runs.find import natural
 from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PARTIAL
-from vaelab.runs.status import MULTIRUN, read_progress
+from vaelab.runs.naming import MULTIRUN
+from vaelab.runs.status import read_progress
 
 MOST_SERIES = 6  # sentences about more than these are no help
-NOT_COMPARED = ("name", "group", "sweep", "paths", "logger")
 
 
 def findings(table: Table) -> list[str]:
@@ -222,7 +224,8 @@ def condition(row: Row) -> str:
 
 
 def refers(key: str) -> bool:
-    return key.startswith("data.") and key not in ("data.batch_size", "data.train_size")
+    sizes = ("data.batch_size", "data.train_size")
+    return key.startswith("data.") and key not in sizes and bears_on_result(key)
 
 
 def measured(table: Table, rows: Sequence[Row], metric: str) -> list[tuple[Row, float]]:
@@ -253,7 +256,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     keys = dict.fromkeys(key for setting in settings for key in setting)
     entries: dict[str, list[str]] = {}
     for key in keys:
-        if any(key == name or key.startswith(f"{name}.") for name in NOT_COMPARED):
+        if not bears_on_result(key):
             continue
         values = [setting.get(key) for setting in settings]
         if len(set(map(canonical, values))) > 1:

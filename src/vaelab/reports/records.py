@@ -1,17 +1,17 @@
 """Finding and reading records: any schema, any state; what can't be read is named and left out."""
 
 import csv
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaelab.errors import UserError, nearest
+from vaelab.errors import UserError
+from vaelab.runs.find import natural, record_folders
 from vaelab.runs.health import Verdict, verdict
+from vaelab.runs.naming import MULTIRUN
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
-from vaelab.runs.status import MULTIRUN, no_sweep, sweep_jobs, true_status
-from vaelab.runs.status import newest_sweep as sweep_written_last
+from vaelab.runs.status import sweep_jobs, true_status
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,6 @@ def read_runs(paths: Sequence[Path]) -> Reading:
     return Reading(list(runs.values()), list(dict.fromkeys(problems)))
 
 
-def record_folders(path: Path) -> list[Path]:
-    """``path`` itself if it is a run, else the runs below it (a sweep), else those below its sweeps."""
-    if path.name == FILE_NAME:
-        return [path.parent]
-    if (path / FILE_NAME).is_file():
-        return [path]
-    found = list(path.glob(f"*/{FILE_NAME}")) or list(path.glob(f"*/*/{FILE_NAME}"))
-    return sorted((file.parent for file in found), key=natural)
-
-
 def folders_without_record(path: Path) -> list[Path]:
     """Jobs of a sweep that were stopped before they could write a record."""
     return sorted(
@@ -183,31 +173,6 @@ def _parsed(text: Any) -> float | None:
         return finite(float(text))
     except (TypeError, ValueError):
         return None
-
-
-def locate(argument: str, outputs: Path) -> Path:
-    """A path, or the name of a sweep below ``<outputs>/sweeps`` or of a run below ``<outputs>/runs``."""
-    places = [Path(argument), outputs / "sweeps" / argument, outputs / "runs" / argument]
-    for path in places:
-        if path.exists():
-            return path
-    names = [folder.name for kind in ("sweeps", "runs") for folder in (outputs / kind).glob("*")]
-    guess = nearest(Path(argument).name, names)
-    hint = f" Did you mean {guess!r}?" if guess else ""
-    raise UserError(f"{argument}: there is no such folder, and no sweep of this name in {outputs}.{hint}")
-
-
-def newest_sweep(outputs: Path) -> Path:
-    """The sweep whose last record was written last."""
-    newest = sweep_written_last(outputs, [f"*/{FILE_NAME}"])
-    if newest is None:
-        raise no_sweep(outputs)
-    return newest
-
-
-def natural(text: Path | str) -> list[Any]:
-    """A sort key that puts ``9-a`` before ``10-a``, and 0.5 before 2 before 16."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(text))]
 
 
 def one_line(error: BaseException) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.cli.tables import text_table
 from vaelab.reports.records import Run
 from vaelab.reports.statistics import Stat, fold
+from vaelab.runs.comparable import bears_on_result
 from vaelab.runs.record import finite
+from vaelab.runs.tables import text_table
 
 BETA = "model.beta"
 SEED = "seed"
@@ -43,8 +44,6 @@ HEALTH = (
     "aggregate_images",
 )
 EVALUATED = "eval"  # what vaelab-evaluate has added
-# What two runs may differ in and still be two seeds of one configuration.
-INCIDENTAL = (SEED, "name", "group", "paths", "sweep", "logger", "callbacks", "trainer.enable_progress_bar")
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,8 @@ def value_of(run: Run, key: str) -> Any:
 
 
 def incidental(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in INCIDENTAL)
+    """Whether two runs may differ in this key and still be two seeds of one configuration."""
+    return key == SEED or not bears_on_result(key)
 
 
 def canonical(value: Any) -> str:
@@ -323,8 +323,7 @@ def details(table: Table) -> list[tuple[str, str, list[str], str]]:
 
 def as_text(table: Table) -> str:
     """The table for a terminal."""
-    header, rows = cells_as_text(table)
-    return "\n".join(line.rstrip() for line in text_table(header, rows).splitlines())
+    return text_table(*cells_as_text(table))
 
 
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

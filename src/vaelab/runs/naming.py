@@ -1,49 +1,61 @@
-"""What runs and sweeps are called, and which of their settings vary. Light: the command line imports this."""
+"""The names of runs and sweeps, and which of their settings vary."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.runs.comparable import bears_on_result
+
+__all__ = [
+    "MULTIRUN",
+    "job_folder",
+    "planned_jobs",
+    "register_resolvers",
+    "run_name",
+    "sweep_name",
+    "sweep_settings",
+    "swept_name",
+    "swept_overrides",
+    "varying",
+]
+
 LONGEST = 120  # characters of a name; file systems allow 255 bytes
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the sweep's folder before the first job
-
-# Top-level keys that say where a run is written and how it is followed, not what it computes.
-BESIDE_THE_POINT = ("paths", "sweep", "logger", "name", "group", "threads")
 
 
 def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dict[str, Override]:
     """A sweep's settings by key, from the command line's overrides and the sweep file's ``params``."""
     lines = [*(f"{key}={value}" for key, value in (params or {}).items()), *task]
-    # a key that stands twice counts as the command line, the later one, has it
+    # of a key that is given twice, the later setting wins: the command line's
     return {o.key_or_group: o for o in OverridesParser.create().parse_overrides(lines)}
 
 
 def varying(settings: Mapping[str, Override]) -> list[str]:
-    """The keys and groups of a sweep's settings that vary, in their order."""
+    """The keys and groups that vary in a sweep, in their order."""
     return [key for key, o in settings.items() if o.is_sweep_override()]
 
 
 def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     """The settings that vary in this sweep, and their values in this job: ``{"model.beta": "4"}``.
 
-    Hydra hands a job all of its overrides without saying which of them vary; ``multirun.yaml`` says it.
+    Hydra gives a job all of its overrides and does not say which of them vary; ``multirun.yaml`` does.
     """
     if hydra.mode != RunMode.MULTIRUN:
         return {}
     job = {key: o.get_value_string() for key, o in sweep_settings(hydra.overrides.task, None).items()}
     multirun = Path(hydra.sweep.dir) / MULTIRUN
-    if not multirun.is_file():  # another sweeper than Hydra's own: what differs between jobs is among these
+    if not multirun.is_file():  # another sweeper than Hydra's basic one: it gives a job what varies alone
         return job
     task = OmegaConf.load(multirun).hydra.overrides.task
     varies = varying(sweep_settings(task, hydra.sweeper.get("params")))
@@ -51,32 +63,41 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
 
 
 def planned_jobs(multirun: Path) -> list[str]:
-    """The swept names of a sweep's jobs in their order, as its ``multirun.yaml`` has them.
+    """The names (:func:`swept_name`) of a sweep's jobs, in their order, from its ``multirun.yaml``.
 
-    Raises OSError, ValueError or yaml.YAMLError if the file can't be read.
+    Hydra's basic sweeper makes a job for each combination of the values, and so does this.
+
+    Raises:
+        OSError, ValueError, yaml.YAMLError: the file can't be read.
     """
     hydra = OmegaConf.load(multirun).hydra
     settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
-    varies = varying(settings)
-    parser = OverridesParser.create()
-    names = []
-    for job in BasicSweeper.split_arguments(list(settings.values()), max_batch_size=None)[0]:
-        values = {o.key_or_group: o.get_value_string() for o in parser.parse_overrides(list(job))}
-        names.append(swept_name({key: value for key, value in values.items() if key in varies}))
-    return names
+    keys = varying(settings)
+    values = [
+        [
+            sweep_settings([f"{settings[key].get_key_element()}={text}"], None)[key].get_value_string()
+            for text in settings[key].sweep_string_iterator()
+        ]
+        for key in keys
+    ]
+    return [swept_name(dict(zip(keys, job, strict=True))) for job in itertools.product(*values)]
 
 
 def swept_name(swept: Mapping[str, str]) -> str:
-    """``{"model.beta": "4", "seed": "1"}`` -> ``beta4-seed1``, safe as a file name."""
+    """A file name of what is swept and its values.
+
+    >>> swept_name({"model.beta": "4", "seed": "1"})
+    'beta4-seed1'
+    """
     labels = short_labels(swept)
     name = "-".join(_file_name(f"{labels[key]}{value}").strip("_") for key, value in swept.items())
     if len(name) <= LONGEST:
         return name
-    return f"{name[: LONGEST - 7]}-{_digest(dict(swept))}"
+    return f"{name[: LONGEST - 7]}-{_digest(sorted(swept.items()))}"
 
 
 def short_labels(keys: Iterable[str]) -> dict[str, str]:
-    """Each key's last part, or the whole key where two would be called the same."""
+    """Each key's last part, or the whole key where two keys end alike."""
     keys = list(keys)
     last = [key.rsplit(".", 1)[-1] for key in keys]
     return {key: key if last.count(part) > 1 else part for key, part in zip(keys, last, strict=True)}
@@ -85,8 +106,8 @@ def short_labels(keys: Iterable[str]) -> dict[str, str]:
 def run_name(hydra: DictConfig) -> str:
     """Variant, data set and the swept values: ``beta_vae-digits-beta4-seed1``.
 
-    A run that W&B's agent started (WANDB_SWEEP_ID) is alone, and nothing tells which of its settings the W&B
-    Sweep varies: all of them are named, but those BESIDE_THE_POINT.
+    A run that W&B's agent started (WANDB_SWEEP_ID) is a single run for Hydra, and nothing says which of its
+    settings the W&B Sweep varies: its name has all settings that bear on the result.
     """
     choices = hydra.runtime.choices
     values = swept_overrides(hydra)
@@ -95,67 +116,70 @@ def run_name(hydra: DictConfig) -> str:
         values = {
             key: o.get_value_string()
             for key, o in given.items()
-            if key.split(".")[0] not in BESIDE_THE_POINT and not o.is_delete()
+            if bears_on_result(key) and not o.is_delete()
         }
     rest = {k: v for k, v in values.items() if k not in ("model", "data")}
     return "-".join(filter(None, [choices["model"], choices["data"], swept_name(rest)]))[:LONGEST]
 
 
 def job_folder(hydra: DictConfig) -> str:
-    """A job's folder in its sweep: its number, then what is swept: ``03-beta4-seed1``.
+    """A job's folder in its sweep, its number and what is swept: ``03-beta4-seed1``.
 
-    A job that has a folder keeps it, though its number changed because the sweep has grown.
+    A job that has a folder keeps it when the sweep grows and the job's number changes.
     """
     name = swept_name(swept_overrides(hydra))
     number = f"{int(hydra.job.num):02d}"
     if not name:
         return number
-    folders = Path(hydra.sweep.dir)
-    there = sorted(p.name for p in folders.glob("*") if re.fullmatch(rf"\d+-{re.escape(name)}", p.name))
-    return there[0] if there else f"{number}-{name}"
+    folders = Path(hydra.sweep.dir).glob("*")
+    existing = sorted(path.name for path in folders if re.fullmatch(rf"\d+-{re.escape(name)}", path.name))
+    return existing[0] if existing else f"{number}-{name}"
 
 
 def sweep_name(
     outputs: str, name: str | None, resume: bool, task: list[str], sweeper: Any, choices: Mapping[str, str]
 ) -> str:
-    """The folder of a sweep: ``name``, or else one that the same command always has.
+    """The name of a sweep's folder: ``name``, or one derived from the command.
 
-    ``beta_vae-digits-beta-seed-1f3a9c``: variant, data set, what is swept, and a digest of all settings but
-    those BESIDE_THE_POINT. If ``resume`` is false, a folder that is not there yet: the name, then name-2, ...
+    ``beta_vae-digits-beta-seed-1f3a9c`` is variant, data set, the names of what is swept, and a digest of
+    these names and of the fixed settings that bear on the result. The swept values are not in it, so that a
+    command with more of them continues the same sweep.
+
+    If ``resume`` is false, the first of name, name-2, name-3, ... that does not exist yet.
     """
     if name is None:
         settings = sweep_settings(task, sweeper.get("params") if sweeper else None)
-        settings = {k: o for k, o in settings.items() if k.split(".")[0] not in BESIDE_THE_POINT}
         swept = varying(settings)
-        fixed = [choices[group] for group in ("model", "data") if group not in swept]
-        text = {key: str(o.input_line).partition("=")[2] for key, o in settings.items()}
-        labels = short_labels(swept).values()
-        name = "-".join([*fixed, *labels])[: LONGEST - 7] + f"-{_digest(text)}"
-        name = _file_name(name)
+        fixed = {
+            key: str(o.input_line).partition("=")[2]
+            for key, o in settings.items()
+            if key not in swept and bears_on_result(key)
+        }
+        parts = [choices[group] for group in ("model", "data") if group not in swept]
+        parts += short_labels(swept).values()
+        digest = _digest([swept, sorted(fixed.items())])
+        name = _file_name("-".join(parts)[: LONGEST - 7] + f"-{digest}")
     if resume:
         return name
-    number, fresh = 1, name
-    while (Path(outputs) / "sweeps" / fresh).exists():
-        number += 1
-        fresh = f"{name}-{number}"
-    return fresh
+    numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(fresh for fresh in numbered if not (Path(outputs) / "sweeps" / fresh).exists())
+
+
+def register_resolvers() -> None:
+    """Make ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` known to OmegaConf."""
+    OmegaConf.register_new_resolver("vaelab.name", _with_hydra(run_name), replace=True)
+    OmegaConf.register_new_resolver("vaelab.job", _with_hydra(job_folder), replace=True)
+    # cached, and Hydra gives the cache to every job: all jobs have the sweep's folder
+    OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)
+
+
+def _with_hydra(function: Callable[[Any], str]) -> Callable[[], str]:
+    return lambda: function(HydraConfig.get())
 
 
 def _file_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII)
 
 
-def _digest(value: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(value.items())).encode()).hexdigest()[:6]
-
-
-def register_resolvers() -> None:
-    """Make ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` known to OmegaConf."""
-
-    def resolver(function: Any) -> Any:
-        return lambda: function(HydraConfig.get())
-
-    OmegaConf.register_new_resolver("vaelab.name", resolver(run_name), replace=True)
-    OmegaConf.register_new_resolver("vaelab.job", resolver(job_folder), replace=True)
-    # cached, and Hydra hands the cache on to every job: so all jobs have the sweep's folder
-    OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:6]

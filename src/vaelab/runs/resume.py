@@ -1,16 +1,17 @@
 """The same command again: which runs are finished, which go on, and which must not be touched. Light."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from vaelab.errors import UserError
+from vaelab.runs.comparable import comparable, differences
 from vaelab.runs.files import replacing
-from vaelab.runs.naming import BESIDE_THE_POINT, sweep_settings, varying
-from vaelab.runs.record import FILE_NAME, flatten, plain, read_record
+from vaelab.runs.naming import sweep_settings, varying
+from vaelab.runs.record import FILE_NAME, read_record
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +19,6 @@ LAST = "checkpoints/last.ckpt"  # what an interrupted run goes on from, below it
 FINISHED = "finished"
 SWEEP = "sweep.yaml"  # in a sweep's folder: the config that its jobs have in common
 SHOWN = 8  # differences that an error lists
-
-# How a run is shown while it lasts; its result is the same.
-DISPLAY = ("trainer.enable_progress_bar", "callbacks.last")
 
 
 def earlier_record(folder: Path) -> dict[str, Any] | None:
@@ -111,24 +109,6 @@ def swept_keys(config: Any) -> list[str]:
     In their order, since the jobs' folders are named in that order.
     """
     return varying(sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params")))
-
-
-def comparable(config: Any) -> dict[str, Any]:
-    """The config as flat keys, without what does not bear on the result."""
-    flat = flatten(plain(config))
-    beside = (*BESIDE_THE_POINT, "hydra", *DISPLAY)
-    return {k: v for k, v in flat.items() if not any(k == b or k.startswith(f"{b}.") for b in beside)}
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """``trainer.max_epochs: 10 before, 20 now`` for each key in which two flat configs differ."""
-    for key in sorted({**before, **now}):
-        if key not in before:
-            yield f"{key}: not there before, {now[key]} now"
-        elif key not in now:
-            yield f"{key}: {before[key]} before, not there now"
-        elif before[key] != now[key]:
-            yield f"{key}: {before[key]} before, {now[key]} now"
 
 
 def changed(what: str, different: list[str]) -> str:

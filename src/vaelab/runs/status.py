@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,7 @@ from typing import Any
 import yaml
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.errors import UserError
 from vaelab.runs import record as results
-from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import is_alive, read_beat
 from vaelab.runs.naming import MULTIRUN, planned_jobs
 
@@ -78,6 +76,14 @@ def planned(folder: Path) -> list[str]:
         return []  # another sweeper's, another Hydra's, or not a sweep of Hydra's: what is there is shown
 
 
+def unfinished_jobs(folder: Path, records: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The names of a sweep's jobs that have not finished, given the records of :func:`find.sweep_records`."""
+    finished = {record["folder"].name for record in records if record["status"] == "finished"}
+    unfinished = {record["folder"].name for record in records} - finished
+    done = {name.partition("-")[2] for name in finished}
+    return unfinished | {name for name in planned(folder) if name and name not in done}
+
+
 def is_run(folder: Path) -> bool:
     """Whether the folder is a run's: it has a record, or Hydra has begun it."""
     return (folder / results.FILE_NAME).is_file() or (folder / ".hydra").is_dir()
@@ -123,38 +129,10 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
     return Progress(int(epoch or 0), int(most) if most and most > 0 else None, age, left)
 
 
-SIGNS = (MULTIRUN, f"*/{results.FILE_NAME}", f"*/{BEAT}")
-
-
-def newest_sweep(outputs: Path, signs: Sequence[str] = SIGNS) -> Path | None:
-    """The sweep below ``<outputs>/sweeps`` in which any of the files ``signs`` was written last, or None."""
-    newest: dict[Path, float] = {}
-    for sign in signs:
-        for file in (outputs / "sweeps").glob(f"*/{sign}"):
-            sweep = file.parents[sign.count("/")]
-            newest[sweep] = max(newest.get(sweep, 0.0), _changed(file))
-    return max(newest, key=lambda sweep: newest[sweep], default=None)
-
-
-def no_sweep(outputs: Path) -> UserError:
-    """The error where one is asked for and there is none."""
-    return UserError(
-        f"There is no sweep in {outputs / 'sweeps'}. Make one with vaelab-train -m model.beta=1,2,4, "
-        "or name a folder."
-    )
-
-
 def counts(jobs: Sequence[Job]) -> dict[str, int]:
     """How many jobs are in each state that any is in."""
     numbers = {state: sum(job.state == state for job in jobs) for state in STATES}
     return {state: number for state, number in numbers.items() if number}
-
-
-def _changed(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:  # replaced at this moment
-        return 0.0
 
 
 def _number(name: str) -> tuple[float, str]:

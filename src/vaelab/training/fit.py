@@ -17,7 +17,6 @@ from vaelab.data.datamodule import DataModule
 from vaelab.errors import INTERRUPTED, TERMINATED, UserError
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.health import verdict
-from vaelab.runs.launchers import set_threads
 from vaelab.training.assembly import (
     build,
     build_autoencoder,
@@ -30,6 +29,7 @@ from vaelab.training.callbacks.history import scalars
 from vaelab.training.checkpoints import WholeCheckpoints
 from vaelab.training.loggers import running_logger, write_summary
 from vaelab.training.module import LitAutoencoder, total_steps
+from vaelab.training.threads import set_threads
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def train_and_measure(
     checkpoint: Path | None = None,
     before: Mapping[str, Any] | None = None,
     tell: Callable[..., object] | None = None,
+    reserved: int | None = None,
 ) -> None:
     """Run the experiment that ``record["config"]`` describes; fill in the record and ``save`` it on the way.
 
@@ -69,9 +70,10 @@ def train_and_measure(
         checkpoint: what to go on from; None to start.
         before: the times of the sessions before (see :class:`~vaelab.training.callbacks.Clock`).
         tell: is told now and then how far the training is.
+        reserved: the cores that a launcher keeps for this run.
     """
     cfg: DictConfig = OmegaConf.create(record["config"])
-    set_threads(cfg.threads)
+    set_threads(cfg.threads, reserved)
     data = build_data(cfg)
     if cfg.seed is not None:
         pl.seed_everything(cfg.seed, verbose=False)

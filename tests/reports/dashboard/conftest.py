@@ -9,8 +9,8 @@ from dashboard_runs import Logged
 from cli_runner import small
 from support.wandb_files import read_runs
 from support.wandb_home import wandb_home
-from vaelab.cli.sweep import sweep_records
 from vaelab.reports.dashboard.sweep_run import log_sweep
+from vaelab.runs.find import sweep_records
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it declares its models in pydantic's old way

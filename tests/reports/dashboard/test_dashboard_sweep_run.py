@@ -14,12 +14,12 @@ from cli_runner import small
 from support.wandb_files import media_paths, read_run, read_runs
 from support.wandb_home import wandb_home
 from support.wandb_stub import WandbStub
-from vaelab.cli.sweep import sweep_records
 from vaelab.reports import findings as words
 from vaelab.reports.dashboard.panels import COMPARISON_PICTURES, COMPARISON_TABLE
 from vaelab.reports.dashboard.sweep_run import log_sweep, typed
 from vaelab.reports.records import read_runs as read_records
 from vaelab.reports.table import build_table
+from vaelab.runs.find import sweep_records
 
 
 def test_it_lies_beside_the_jobs(logged: Logged):
