@@ -168,14 +168,26 @@ def test_the_same_command_has_the_same_name():
     one = name("model.beta=1,2", "seed=0,1", "trainer.max_epochs=3")
     assert one.startswith("vae-digits-beta-seed-")
     assert one == name("trainer.max_epochs=3", "model.beta=1,2", "seed=0,1")
-    assert one == name("model.beta=1,2", "seed=0,1", "trainer.max_epochs=3", "paths.outputs=x", "logger=csv")
+    beside = ("paths.outputs=x", "paths.data=y", "logger=csv", "threads=2", "callbacks.samples=null")
+    assert one == name("model.beta=1,2", "seed=0,1", "trainer.max_epochs=3", *beside)
+
+
+def test_a_command_with_more_values_has_the_same_name():
+    assert name("model.beta=1,2,4", "seed=range(0,5)") == name("model.beta=1,2", "seed=0,1")
 
 
 @pytest.mark.parametrize(
-    "other", ["trainer.max_epochs=4", "model.beta=1,2,4", "+model.extra=1", "data=sprites"]
+    "other", ["trainer.max_epochs=4", "trainer.max_epochs=3,4", "+model.extra=1", "data=sprites", "seed=0,1"]
 )
-def test_another_command_has_another_name(other):
+def test_another_fixed_setting_or_another_swept_key_has_another_name(other):
     assert name("model.beta=1,2", other) != name("model.beta=1,2")
+    assert name("model.beta=1,2", "trainer.max_epochs=5", other) != name(
+        "model.beta=1,2", "trainer.max_epochs=5"
+    )
+
+
+def test_keys_in_another_order_have_another_name_since_folders_are_named_by_it():
+    assert name("model.beta=1,2", "seed=0,1") != name("seed=0,1", "model.beta=1,2")
 
 
 def test_a_file_counts_as_the_command_line_does():
@@ -247,10 +259,10 @@ def test_a_changed_config_under_the_same_name_is_an_error(tmp_path, once):
 
 @pytest.mark.usefixtures("plain_table")
 def test_a_sweep_may_grow(tmp_path, once):
-    first = once(*MINE)
+    first = once(*SWEEP)
     before = stamps(first.sweep)
     assert before.keys() == {"00-beta1", "01-beta2"}
-    grown = run(tmp_path, "-m", "model.beta=1,4,2", *MINE[2:])
+    grown = run(tmp_path, "-m", "model.beta=1,4,2", *SWEEP[2:])
     assert grown.code == 0
     now = stamps(grown.sweep)
     assert now.keys() == {"00-beta1", "01-beta2", "01-beta4"}
