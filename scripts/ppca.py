@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 
+from vaelab.functional.closed_forms import gaussian_images, linear_beta_vae
 from vaelab.runs.find import sweep_records
 from vaelab.runs.tables import text_table
-from vaelab.functional.closed_forms import gaussian_images, linear_beta_vae
 
 EIGENVALUES = [6.0, 3.0, 1.8, 1.0, 0.35, 0.17, 0.08, 0.02, 0.02, 0.02, 0.02, 0.02]
 FOLDER = Path("outputs/ppca")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lecture_page.questions import QUESTIONS, Question
-from vaelab.runs.find import sweep_records
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.functional.holes import matched_hole_rate
+from vaelab.runs.find import sweep_records
 from vaelab.runs.record import finite
 
 Numbers = dict[str, dict[str, dict[str, Any]]]  # question -> run -> metric
