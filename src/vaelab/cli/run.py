@@ -28,7 +28,7 @@ from vaelab.runs.launchers import is_out_of_time, reserved_cores
 from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import beat, claim, read_beat
 from vaelab.runs.naming import run_name, swept_overrides
-from vaelab.runs.record import HISTORY_FILES, SCHEMA, write_record
+from vaelab.runs.record import HISTORY_FILES, SCHEMA, kl_weight, write_record
 from vaelab.runs.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def new_record(cfg: DictConfig, hydra: Any) -> dict[str, Any]:
         "variant": hydra.runtime.choices["model"],
         "dataset": hydra.runtime.choices["data"],
         "seed": _select(cfg, "seed"),
-        "beta": _select(cfg, "model.beta"),
+        "beta": kl_weight(cfg),
         "latent_dim": _select(cfg, "model.latent_dim"),
         # a group's value is the option's name; a key's is its value, with its type
         "swept": {key: _select(cfg, key, default=text) for key, text in swept.items()},

@@ -1,16 +1,31 @@
-"""The record of a run, ``results.json``: complete without W&B, written atomically, read by everything."""
+"""The record of a run, ``results.json``: complete without W&B, and never seen half written."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from vaelab.runs.files import replacing
+
+__all__ = [
+    "FILE_NAME",
+    "HISTORY_FILES",
+    "SCHEMA",
+    "finite",
+    "flatten",
+    "kl_weight",
+    "plain",
+    "read_record",
+    "write_record",
+]
 
 SCHEMA = 1
 FILE_NAME = "results.json"
-# beside the record: a row an epoch; the second is Lightning's CSVLogger's, of the same form
 HISTORY_FILES = ("history.csv", "metrics.csv")
+"""A row an epoch, in the run's folder: ours, and Lightning's CSVLogger's of the same form."""
 
 
 def plain(value: Any) -> Any:
@@ -44,6 +59,35 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def kl_weight(cfg: DictConfig) -> float | None:
+    """The beta of a run: the weight of its KL, in nats of loss per nat of rate.
+
+    None unless ``model.beta`` is a number, the weight of the objective's :class:`vaelab.models.KL` throughout
+    the training, and nothing else: not the weight of the total correlation (beta-TC-VAE), the end of a
+    schedule (annealed VAE), or a part of another weight too (InfoVAE).
+
+    Args:
+        cfg: the composed config, its interpolations not resolved.
+    """
+    try:
+        beta: Any = OmegaConf.select(cfg, "model.beta")
+        if finite(beta) is None:
+            return None
+        # what another beta changes in the objective is what model.beta means to this variant
+        one, other = _objective(cfg), _objective(OmegaConf.merge(cfg, {"model": {"beta": beta + 1}}))
+    except OmegaConfBaseException:  # the checks that follow say what is wrong
+        return None
+    changed = {key: (value, other.get(key)) for key, value in one.items() if value != other.get(key)}
+    kl = [key.removesuffix("._target_") for key, value in one.items() if value == "vaelab.models.KL"]
+    return beta if len(kl) == 1 and changed == {f"{kl[0]}.weight": (beta, beta + 1)} else None
+
+
+def _objective(cfg: Any) -> dict[str, Any]:
+    """The objective's settings, resolved and flat."""
+    objective: Any = OmegaConf.to_container(cfg.model.objective, resolve=True)
+    return flatten(objective)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
