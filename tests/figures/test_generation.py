@@ -11,7 +11,7 @@ from builders import Planted, ae, images, random, vae
 from vaelab.data.images import ImageSet
 from vaelab.figures import generation
 from vaelab.functional.interpolation import slerp
-from vaelab.functional.mixtures import ExPostDensity
+from vaelab.functional.mixtures import GaussianMixture
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import LabelCondition
 from vaelab.models.latent_codes import Codes, codes_of
@@ -281,8 +281,8 @@ def test_without_a_trained_standard_normal_it_lies_on_the_codes(part):
 # the ex-post density
 
 
-def density(d: int) -> ExPostDensity:
-    return ExPostDensity(torch.ones(1), torch.full((1, d), 2.0), 0.1 * torch.eye(d)[None])
+def density(d: int) -> GaussianMixture:
+    return GaussianMixture(torch.ones(1), torch.full((1, d), 2.0), 0.1 * torch.eye(d)[None])
 
 
 def test_images_of_the_density_are_its_decoded_samples(monkeypatch):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from builders import random
+from support.chance import SIGMAS
 from vaelab.functional.annealed_importance import (
     TARGET,
     Path,
@@ -129,13 +130,13 @@ def test_the_energy_error_falls_with_the_square_of_the_step():
 
 
 def moments_agree(z: Tensor, target: MultivariateNormal) -> None:
-    """The chains z (M, 1, D) against the target's mean and covariance, within five of its standard errors."""
+    """The chains z (M, 1, D) have the target's mean and covariance, within SIGMAS standard errors."""
     number, covariance = len(z), target.covariance_matrix[0]
     variance = covariance.diagonal()
     delta = z[:, 0] - target.mean[0]
-    assert (delta.mean(0).abs() < 5 * (variance / number).sqrt()).all()
+    assert (delta.mean(0).abs() < SIGMAS * (variance / number).sqrt()).all()
     error = ((variance[:, None] * variance + covariance.square()) / number).sqrt()
-    assert ((delta.T @ delta / number - covariance).abs() < 5 * error).all()
+    assert ((delta.T @ delta / number - covariance).abs() < SIGMAS * error).all()
 
 
 @pytest.mark.parametrize("b", [0.3, 1.0])
@@ -155,16 +156,6 @@ def test_hmc_leaves_a_gaussian_invariant_and_leads_to_it(b, exact):
         shares.append(acceptance.mean().item())
     assert 0.4 < sum(shares) / len(shares) < 0.85
     moments_agree(point.z, target)
-
-
-def test_a_transition_keeps_each_chains_own_values():
-    x, _ = images(4)
-    path = gaussian_path(x)
-    point, _ = hmc(
-        path, 0.5, evaluate(path, starts(30, 4)), torch.full((4,), 0.6).double(), noise_at(30, 4)(0), 5
-    )
-    for kept, fresh in zip(point, evaluate(path, point.z), strict=True):
-        torch.testing.assert_close(kept, fresh)
 
 
 def test_a_trajectory_out_of_range_is_refused():
@@ -197,13 +188,6 @@ def test_step_sizes_reach_the_target_and_follow_the_scale():
     assert acceptance.mean(0).tolist() == pytest.approx([TARGET] * 3, abs=0.08)
 
 
-def test_step_sizes_are_those_of_the_temperatures_between():
-    x, _ = images(6)
-    temperatures = sigmoid_temperatures(7)
-    assert adapted_step_sizes(gaussian_path(x), starts(2, 6), temperatures, noise_at(2, 6)).shape == (6, 6)
-    assert adapted_step_sizes(gaussian_path(x), starts(2, 6), [0.0, 1.0], noise_at(2, 6)).shape == (0, 6)
-
-
 # annealing
 
 
@@ -222,7 +206,7 @@ def test_between_the_bounds_lies_the_evidence():
     down = -importance_bound(annealed(x, z.expand(12, -1, -1), temperatures[::-1], seed=9))
     for slack in (exact - up, down - exact):
         assert abs(slack.mean()) < 0.02
-        assert slack.mean() > -4 * slack.std() / 150**0.5
+        assert slack.mean() > -SIGMAS * slack.std() / 150**0.5
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8])
@@ -232,35 +216,13 @@ def test_the_weights_are_unbiased(steps):
     exact, chains = evidence(x), 40_000
     temperatures = linear_temperatures(steps)
     w = (annealed(x, starts(chains, 1), temperatures) - exact).exp()
-    assert abs(w.mean() - 1) < min(4 * w.std() / chains**0.5, 0.1)
+    assert abs(w.mean() - 1) < min(SIGMAS * w.std() / chains**0.5, 0.1)
     posterior = tempered(x, 1.0)
     z = posterior.mean + starts(chains, 1, seed=11) @ torch.linalg.cholesky(posterior.covariance_matrix).mT
     # the ratio is bounded, but 1/ratio of the first step is not: its mean needs more than one
     w = (annealed(x, z, temperatures[::-1]) + exact).exp()
     if steps > 1:
-        assert abs(w.mean() - 1) < min(4 * w.std() / chains**0.5, 0.1)
-
-
-def test_few_steps_leave_a_gap_and_more_close_it():
-    x, z = images(200)
-    exact = evidence(x)
-    below, above = [], []
-    for steps in (2, 8, 40):
-        temperatures = sigmoid_temperatures(steps)
-        below.append((exact - importance_bound(annealed(x, starts(2, 200), temperatures))).mean().item())
-        down = -importance_bound(annealed(x, z.expand(2, -1, -1), temperatures[::-1]))
-        above.append((down - exact).mean().item())
-    for gaps in (below, above):
-        assert gaps == sorted(gaps, reverse=True)
-        assert gaps[0] > 0.5
-        assert 0 < gaps[-1] < 0.25
-
-
-def test_log_weights_are_double_whatever_the_densities():
-    path = Path(lambda z: -0.5 * z.square().sum(-1), lambda z: -z.square().sum(-1))
-    found = anneal(path, torch.zeros(2, 3, D), [0.0, 1.0], torch.empty(0, 3), noise_at(2, 3))
-    assert found.log_w.dtype == torch.float64
-    assert found.acceptance.shape == (0, 3)
+        assert abs(w.mean() - 1) < min(SIGMAS * w.std() / chains**0.5, 0.1)
 
 
 # temperatures

@@ -36,7 +36,7 @@ def test_with_its_own_noise_it_is_scikit_learns_probabilistic_pca(latent_dim):
 
 @pytest.mark.parametrize("beta", [0.2, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("latent_dim", [3, 8])
-def test_no_other_linear_model_does_better(beta, latent_dim):
+def test_no_other_linear_model_has_a_lower_objective(beta, latent_dim):
     # In the principal basis: gain a_i, decoder b_i and posterior deviation s_i for each direction i.
     sigma2, variances = 0.25, np.array(EIGENVALUES[:latent_dim])
     rest = sum(EIGENVALUES[latent_dim:])
@@ -82,20 +82,8 @@ def test_the_rate_is_the_sum_of_its_dimensions_from_the_largest():
     assert exact.kl_per_dim[0] == pytest.approx(0.5 * np.log(6.0 / 0.25))
 
 
-def test_nothing_is_sent_where_nothing_is_worth_it():
-    exact = linear_beta_vae([0.1, 0.2], sigma=1.0, beta=1.0, latent_dim=2)
-    assert (exact.rate, exact.active_units, exact.kl_per_dim) == (0, 0, [])
-    assert exact.distortion == pytest.approx(np.log(2 * np.pi) + 0.15)
-
-
 def test_gaussian_images_have_exactly_their_covariance():
     x = gaussian_images(EIGENVALUES, 1000).astype(float)
     assert x.shape == (1000, 8)
     assert np.abs(x.mean(0)).max() < 1e-6
     assert np.linalg.eigvalsh(x.T @ x / 1000)[::-1] == pytest.approx(EIGENVALUES, rel=1e-5)
-
-
-def test_gaussian_images_of_other_seeds_are_others_of_the_same_covariance():
-    one, other = (gaussian_images(EIGENVALUES, 300, seed=seed).astype(float) for seed in (0, 1))
-    assert np.abs(one - other).max() > 1
-    assert one.T @ one / 300 == pytest.approx(other.T @ other / 300, abs=1e-5)

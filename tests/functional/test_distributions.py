@@ -40,18 +40,6 @@ def test_gaussian_kl_is_that_of_torch():
     torch.testing.assert_close(gaussian_kl(loc, log_var), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("loc", "log_var"), [(1.2, -0.7), (-0.4, 0.9), (0.0, -3.0)])
-def test_gaussian_kl_is_the_mean_log_ratio(loc, log_var):
-    loc, log_var = torch.tensor(loc, dtype=torch.float64), torch.tensor(log_var, dtype=torch.float64)
-    q, p = Normal(loc, (log_var / 2).exp()), Normal(0.0, 1.0)
-    z = loc + (log_var / 2).exp() * torch.randn(200_000, generator=random(), dtype=torch.float64)
-    ratio = q.log_prob(z) - p.log_prob(z)
-    error = ratio.std() / len(z) ** 0.5
-    kl = gaussian_kl(loc, log_var)
-    assert error < 0.01 * kl  # so that five standard errors are at most 5%
-    assert abs(ratio.mean() - kl) < 5 * error
-
-
 @pytest.mark.parametrize("log_var", [-1e-3, -3e-4, 3e-4, 1e-3])
 def test_gaussian_kl_keeps_its_digits_near_collapse(log_var):
     log_var = torch.tensor(log_var)
@@ -61,21 +49,6 @@ def test_gaussian_kl_keeps_its_digits_near_collapse(log_var):
     assert single.dtype == torch.float32
     assert abs(single.double() - exact) < 1e-3 * exact
     assert abs(naive.double() - exact) > 1e-3 * exact  # the test sees what expm1 is for
-
-
-def test_gaussian_kl_is_zero_at_the_prior_alone():
-    loc, log_var = pairs()
-    at_prior = (loc == 0) & (log_var == 0)
-    kl = gaussian_kl(loc, log_var)
-    assert (kl[at_prior] == 0).all()
-    assert (kl[~at_prior] > 0.01).all()
-
-
-def test_gradient_of_gaussian_kl():
-    loc, log_var = (value.requires_grad_() for value in pairs())
-    by_loc, by_log_var = torch.autograd.grad(gaussian_kl(loc, log_var).sum(), [loc, log_var])
-    torch.testing.assert_close(by_loc, loc.detach())
-    torch.testing.assert_close(by_log_var, (log_var.detach().exp() - 1) / 2)
 
 
 def test_bernoulli_cross_entropy_of_binary_pixels_is_minus_the_log_prob():
@@ -93,15 +66,6 @@ def test_bernoulli_cross_entropy_of_grey_pixels():
         expected = -x * np.log(p) - (1 - x) * np.log(1 - p)
         found = bernoulli_cross_entropy(torch.full_like(logits, x), logits).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_a_grey_pixel_costs_its_entropy_at_best():
-    x = torch.tensor(0.3, dtype=torch.float64)
-    entropy = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7))
-    best = bernoulli_cross_entropy(x, torch.logit(x))
-    assert best.item() == pytest.approx(entropy, rel=1e-12)
-    assert bernoulli_cross_entropy(x, torch.logit(x) + 0.1) > best
-    assert bernoulli_cross_entropy(x, torch.logit(x) - 0.1) > best
 
 
 def test_bernoulli_cross_entropy_is_finite_for_extreme_logits():

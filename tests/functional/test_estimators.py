@@ -9,6 +9,7 @@ import torch
 from scipy.stats import multivariate_normal, norm
 from torch import Tensor
 
+from support.chance import SIGMAS
 from vaelab.functional.estimators import (
     importance_bound,
     inverse_multiquadric,
@@ -55,7 +56,7 @@ def test_the_aggregate_posterior_is_the_mixture(monkeypatch):
 
 
 def test_without_a_density_nothing_is_defined():
-    z = torch.randn(4, 3)
+    z = torch.ones(4, 3)
     for value in (log_aggregate_posterior(z, z, 0 * z), mutual_information(z, z, 0 * z)):
         assert value.isnan().all()
 
@@ -68,20 +69,6 @@ def test_the_full_estimates_are_those_of_a_gaussian_aggregate():
     # 4000 samples: a standard error of about 0.015, and as much from a mixture of 4000 for an integral
     assert total_correlation(z, loc, scale, estimator="full").item() == pytest.approx(tc, abs=0.06)
     assert mutual_information(z, loc, scale).item() == pytest.approx(information, abs=0.06)
-
-
-def test_the_parts_of_the_rate_sum_to_it():
-    """R = I_q + TC + sum_d KL(q(z_d) || p(z_d)) (Chen et al., 2018), each part estimated on its own."""
-    z, loc, scale = linear_encoder(2000, seed=1)
-    marginals = sum(
-        (log_aggregate_posterior(z[:, [d]], loc[:, [d]], scale[:, [d]]).numpy() - norm.logpdf(z[:, d])).mean()
-        for d in range(3)
-    )
-    parts = (
-        mutual_information(z, loc, scale) + total_correlation(z, loc, scale, estimator="full")
-    ).item() + marginals
-    rate = 0.5 * (loc.square() + scale.square() - 2 * scale.log() - 1).sum(1).mean().item()
-    assert parts == pytest.approx(rate, abs=0.1)
 
 
 # minibatches
@@ -97,7 +84,7 @@ def test_stratified_weights_are_those_of_the_appendix():
         [one, rest, rest, own],
     ]
     torch.testing.assert_close(stratified_log_weights(4, 10).exp(), torch.tensor(expected))
-    with pytest.raises(ValueError, match="a batch of 5"):
+    with pytest.raises(ValueError, match="batch size 5"):
         stratified_log_weights(5, 4)
 
 
@@ -158,23 +145,10 @@ def test_weighted_sampling_is_offset_and_its_formula():
     assert minibatch_mean("mws") > tc + 5  # (D - 1) log N = 18 at most
 
 
-def test_samples_of_z_are_averaged():
-    z, loc, scale = linear_encoder(8)
-    several = torch.stack([z, z + 0.1, z - 0.2])
-    alone = [total_correlation(one, loc, scale, 50) for one in several]
-    torch.testing.assert_close(total_correlation(several, loc, scale, 50), torch.stack(alone).mean())
-
-
-def test_a_lone_image_has_no_total_correlation():
-    z, loc, scale = (part[:1] for part in linear_encoder(1))
-    value = total_correlation(z, loc, scale, 50)
-    assert value.item() == pytest.approx(0, abs=1e-12)
-
-
 @pytest.mark.parametrize(
     ("options", "words"), [({"estimator": "mss"}, "dataset_size"), ({"estimator": "x"}, "x")]
 )
-def test_what_is_asked_for_must_make_sense(options, words):
+def test_unknown_estimators_and_missing_sizes_are_refused(options, words):
     z, loc, scale = linear_encoder(4)
     size = None if words == "dataset_size" else 10
     with pytest.raises(ValueError, match=words):
@@ -220,7 +194,7 @@ def test_mmd_of_two_gaussians_in_closed_form():
     same = [
         mmd(rng.standard_normal((40, 2)), rng.standard_normal((40, 2)), rbf(1.5)).item() for _ in range(400)
     ]
-    assert abs(np.mean(same)) < 5 * np.std(same) / 20  # unbiased: 0 on average
+    assert abs(np.mean(same)) < SIGMAS * np.std(same) / 20  # unbiased: 0 on average
     assert min(same) < 0
     assert mmd(x[:1], y, rbf(1.0)).isnan()
     assert mmd(x[:1], x[:1], rbf(1.0), biased=True).item() == 0

@@ -9,9 +9,9 @@ from scipy.linalg import sqrtm
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from support.chance import SIGMAS
 from vaelab.functional.frechet import frechet_distance, kernel_distance
 
-RNG = np.random.default_rng(0)
 COVARIANCE = np.array([[1.5, 0.9, 0.0], [0.9, 1.0, -0.3], [0.0, -0.3, 0.8]])
 OTHER = np.array([[0.5, 0.0, 0.2], [0.0, 2.0, 0.5], [0.2, 0.5, 1.0]])
 
@@ -28,15 +28,6 @@ def by_definition(m1: np.ndarray, c1: np.ndarray, m2: np.ndarray, c2: np.ndarray
     return float(((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * sqrtm(c1 @ c2).real))
 
 
-def test_independent_dimensions_have_a_closed_form():
-    m1, m2 = np.array([1.0, -2.0, 0.0]), np.array([0.0, 1.0, 0.5])
-    s1, s2 = np.array([1.0, 0.5, 2.0]), np.array([0.3, 0.5, 3.0])
-    x, y = exactly(m1, np.diag(s1**2)), exactly(m2, np.diag(s2**2), seed=1)
-    closed = ((m1 - m2) ** 2).sum() + ((s1 - s2) ** 2).sum()
-    assert frechet_distance(x, y) == pytest.approx(closed, rel=1e-9)
-    assert frechet_distance(y, x) == pytest.approx(closed, rel=1e-9)
-
-
 def test_it_is_the_formula_with_the_root_of_the_product():
     m1, m2 = np.array([1.0, -2.0, 0.0]), np.zeros(3)
     x, y = exactly(m1, COVARIANCE), exactly(m2, OTHER, seed=1)
@@ -44,8 +35,9 @@ def test_it_is_the_formula_with_the_root_of_the_product():
 
 
 def test_it_is_what_torchmetrics_says():
+    rng = np.random.default_rng(0)
     x = torch.tensor(exactly(np.ones(3), COVARIANCE, 40))
-    y = torch.tensor(RNG.gamma(2.0, size=(40, 3)))
+    y = torch.tensor(rng.gamma(2.0, size=(40, 3)))
     identity = nn.Identity()
     identity.num_features = 3
     reference = FrechetInceptionDistance(feature=identity, normalize=True)
@@ -54,21 +46,10 @@ def test_it_is_what_torchmetrics_says():
     assert frechet_distance(x, y) == pytest.approx(float(reference.compute()), rel=1e-9)
 
 
-def test_samples_of_known_gaussians_come_near():
-    rng = np.random.default_rng(1)
-    m2 = np.array([0.5, 0.0, -0.5])
-    x = rng.multivariate_normal(np.zeros(3), COVARIANCE, 20_000)
-    y = rng.multivariate_normal(m2, OTHER, 20_000)
-    assert frechet_distance(x, y) == pytest.approx(
-        by_definition(np.zeros(3), COVARIANCE, m2, OTHER), rel=0.05
-    )
-
-
 @pytest.mark.parametrize("number", [10, 300])
 def test_a_set_is_at_no_distance_of_itself(number):
-    x = 5 + RNG.standard_normal((number, 64)) * np.geomspace(
-        1e-3, 10, 64
-    )  # fewer images than features, and more
+    """With fewer images than features, and with more."""
+    x = 5 + np.random.default_rng(0).standard_normal((number, 64)) * np.geomspace(1e-3, 10, 64)
     assert frechet_distance(x, x[::-1].copy()) == pytest.approx(0, abs=1e-10)
 
 
@@ -104,14 +85,19 @@ def double_sum(x: np.ndarray, y: np.ndarray) -> float:
     return within / (number * (number - 1)) - 2 * between / number**2
 
 
+def shifted(number: int) -> np.ndarray:
+    """(2, N, 4): the second set's mean is 1."""
+    return np.random.default_rng(0).standard_normal((2, number, 4)) + np.array([0, 1])[:, None, None]
+
+
 def test_the_kernel_distance_is_the_double_sum():
-    x, y = RNG.standard_normal((7, 4)), 1 + RNG.standard_normal((7, 4))
+    x, y = shifted(7)
     assert kernel_distance(x, y).value == pytest.approx(double_sum(x, y), rel=1e-12)
     assert math.isnan(kernel_distance(x, y).error)
 
 
 def test_subsets_are_disjoint_and_averaged():
-    x, y = RNG.standard_normal((8, 4)), 1 + RNG.standard_normal((8, 4))
+    x, y = shifted(8)
     parts = [double_sum(x[:4], y[:4]), double_sum(x[4:], y[4:])]
     found = kernel_distance(x, y, subset=4)
     assert found.value == pytest.approx(np.mean(parts))
@@ -130,5 +116,5 @@ def test_the_kernel_distance_is_unbiased():
         x, y = rng.standard_normal((40_000, 1)), shift + rng.standard_normal((40_000, 1))
         found = kernel_distance(x, y, subset=20)
         truth = expected(0, 0) - 2 * expected(0, shift) + expected(shift, shift)
-        assert abs(found.value - truth) < 4 * found.error
+        assert abs(found.value - truth) < SIGMAS * found.error
         assert found.error < 0.2  # with the pairs i = i within a set it would be 2.4 too large

@@ -46,16 +46,6 @@ def test_the_share_of_the_prior_that_no_code_covers():
     assert 0.25 < expected < 0.5
 
 
-def test_codes_elsewhere_leave_nothing_but_holes():
-    assert hole_rate(normal(500, 3, 0) + 20, normal(500, 3, 1)) == 1
-    assert hole_rate(0.01 * normal(500, 5, 0), normal(500, 5, 1)) > 0.99  # an autoencoder with tiny codes
-
-
-def test_a_wider_cloud_without_structure_is_no_hole():
-    """N(0, I) inside of a much wider Gaussian cloud meets codes as close as the cloud's own."""
-    assert hole_rate(5 * normal(2000, 2, 0), normal(2000, 2, 1)) < 0.01
-
-
 def test_where_it_is_undefined():
     z = normal(5, 2, 0)
     assert hole_rate(z[:1], z).isnan()
@@ -81,8 +71,8 @@ def test_the_matched_rate_sees_structure_and_not_scale():
     assert matched_hole_rate(z @ skewed.T + 7).item() == pytest.approx(0.01, abs=0.008)
     angle = 2 * torch.pi * torch.rand(4000, generator=random(1), dtype=torch.float64)
     ring = torch.stack([angle.cos(), angle.sin()], 1)  # its Gaussian: variance 1/2 in each dimension
-    apart = nearest_distance(ring, ring, leave_out_own=True).quantile(0.99).item()
-    assert apart < 0.01
+    gaps = nearest_distance(ring, ring, leave_out_own=True).quantile(0.99).item()
+    assert gaps < 0.01
     assert matched_hole_rate(ring) > 0.97  # |z| within 0.01 of 1 is rare
     for scale in (0.1, 10.0):
         assert matched_hole_rate(scale * ring).item() == pytest.approx(

@@ -8,10 +8,10 @@ import torch
 from scipy.spatial import geometric_slerp
 
 from builders import random
+from support.chance import SIGMAS
 from vaelab.functional.interpolation import (
     detour,
     image_distance,
-    lerp,
     longest_step,
     path,
     path_steps,
@@ -49,12 +49,6 @@ def test_its_ends_are_the_codes_to_the_bit():
     assert torch.equal(slerp(z1, z2, 1.0), z2)
 
 
-def test_the_middle_between_two_axes_is_their_diagonal():
-    z1, z2 = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0])
-    torch.testing.assert_close(slerp(z1, z2, 0.5), torch.tensor([3.0, 3.0]) / math.sqrt(2))
-    torch.testing.assert_close(lerp(z1, z2, 0.5), torch.tensor([1.5, 1.5]))
-
-
 def test_codes_of_one_length_keep_it_and_turn_evenly():
     z1, z2 = on_sphere(10, 6, 2.5), on_sphere(10, 6, 2.5, seed=1)
     points = path(z1, z2, 9, spherical=True)
@@ -62,14 +56,6 @@ def test_codes_of_one_length_keep_it_and_turn_evenly():
     turned = ((points[:, 1:] * points[:, :-1]).sum(-1) / 2.5**2).acos()
     whole = ((z1 * z2).sum(-1) / 2.5**2).acos()
     torch.testing.assert_close(turned, (whole / 8)[:, None].expand(-1, 8))
-
-
-def test_codes_of_unlike_length_follow_the_formula():
-    z1, z2 = torch.tensor([2.0, 0.0]), torch.tensor([1.0, math.sqrt(3)]) * 5  # 60 degrees
-    expected = (math.sin(math.radians(45)) * z1 + math.sin(math.radians(15)) * z2) / math.sin(
-        math.radians(60)
-    )
-    torch.testing.assert_close(slerp(z1, z2, 0.25), expected)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +66,7 @@ def test_codes_of_unlike_length_follow_the_formula():
 def test_where_there_is_no_arc_the_path_is_straight(z2):
     z1, z2 = torch.tensor([1.0, 2.0]), torch.tensor(z2)
     for t in (0.0, 0.3, 1.0):
-        torch.testing.assert_close(slerp(z1, z2, t), lerp(z1, z2, t))
+        torch.testing.assert_close(slerp(z1, z2, t), torch.lerp(z1, z2, t))
 
 
 def test_a_small_angle_is_exact_in_single_precision():
@@ -88,10 +74,6 @@ def test_a_small_angle_is_exact_in_single_precision():
     z1, z2 = torch.tensor([1.0, 0.0]), torch.tensor([math.cos(1e-3), math.sin(1e-3)])
     middle = slerp(z1, z2, 0.5)
     assert middle[1].item() == pytest.approx(math.sin(5e-4), rel=1e-6)
-
-
-def test_one_dimension_has_no_arc():
-    torch.testing.assert_close(slerp(torch.tensor([1.0]), torch.tensor([-3.0]), 0.25), torch.tensor([0.0]))
 
 
 def test_straight_paths_are_straight():
@@ -129,7 +111,7 @@ def test_its_places_are_uniform_on_the_path():
     """g(z) = z^2 from 0 to 1: the squared speed is (2t)^2, with mean 4/3 and variance 64/45."""
     z1, z2 = torch.zeros(20_000, 1, dtype=torch.float64), torch.ones(20_000, 1, dtype=torch.float64)
     found = perceptual_path_length(torch.square, z1, z2)
-    assert abs(found.mean().item() - 4 / 3) < 4 * math.sqrt(64 / 45 / 20_000)
+    assert abs(found.mean().item() - 4 / 3) < SIGMAS * math.sqrt(64 / 45 / 20_000)
     assert found.var().item() == pytest.approx(64 / 45, rel=0.05)
 
 
@@ -138,13 +120,6 @@ def test_single_precision_has_a_longer_step():
     found = perceptual_path_length(lambda z: (z @ w.T).tanh(), z1, z2)
     exact = perceptual_path_length(lambda z: (z @ w.double().T).tanh(), z1.double(), z2.double())
     torch.testing.assert_close(found.double(), exact, rtol=5e-3, atol=0)
-
-
-def test_the_same_seed_chooses_the_same_places():
-    z1, z2 = normal(9, 2), normal(9, 2, seed=1)
-    one, two, other = (perceptual_path_length(torch.square, z1, z2, seed=seed) for seed in (0, 0, 1))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
 
 
 # steps
@@ -164,12 +139,6 @@ def test_an_image_that_jumps_once_has_the_longest_step_there_is():
     assert longest_step(steps).tolist() == [8, 8]
 
 
-def test_steps_of_a_circle_are_chords():
-    z1, z2 = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    steps = path_steps(lambda z: z, z1, z2, steps=3, spherical=True)
-    torch.testing.assert_close(steps, torch.full((1, 3), 4 * math.sin(math.pi / 12)))
-
-
 def test_a_straight_path_has_no_detour_and_a_half_circle_one_of_pi_over_2():
     """The image goes along a half circle of radius 2 while z goes from -1 to 1."""
     z1, z2 = -torch.ones(3, 1, dtype=torch.float64), torch.ones(3, 1, dtype=torch.float64)
@@ -187,9 +156,6 @@ def test_a_straight_path_has_no_detour_and_a_half_circle_one_of_pi_over_2():
     )
 
 
-def test_equal_ends_have_no_detour():
+def test_equal_ends_have_no_detour_and_an_image_that_does_not_move_no_longest_step():
     assert detour(torch.ones(1, 4), torch.zeros(1)).isnan().all()
-
-
-def test_an_image_that_does_not_move_has_no_longest_step():
-    assert longest_step(path_steps(torch.zeros_like, torch.rand(2, 3), torch.rand(2, 3))).isnan().all()
+    assert longest_step(torch.zeros(2, 16)).isnan().all()

@@ -22,13 +22,6 @@ def test_the_global_generator_plays_no_part():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_used_generator_does_not_matter_to_the_next():
-    first = generator(1, "train")
-    expected = torch.rand(4, generator=first).tolist()
-    assert torch.rand(4, generator=first).tolist() != expected
-    assert draw(1, "train") == expected
-
-
 def test_every_part_of_the_key_matters():
     keys = [
         *[(seed, "train") for seed in (0, 1, -1, 2**40)],
@@ -39,14 +32,8 @@ def test_every_part_of_the_key_matters():
     assert len({tuple(draw(*key)) for key in keys}) == len(keys)
 
 
-def test_neighbouring_streams_are_not_correlated():
-    streams = torch.stack([torch.randn(4000, generator=generator(seed, "train")) for seed in range(6)])
-    off_diagonal = torch.corrcoef(streams) - torch.eye(6)
-    assert off_diagonal.abs().max() < 5 / 4000**0.5
-
-
 def test_another_process_draws_the_same():
-    code = "import torch; from vaelab.functional.randomness import generator as g; print(g(7, 'a', 1).initial_seed())"
+    code = "from vaelab.functional.randomness import generator; print(generator(7, 'a', 1).initial_seed())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(found.stdout) == generator(7, "a", 1).initial_seed()
 
@@ -58,4 +45,3 @@ def test_a_row_is_the_same_whichever_rows_are_asked_for():
         assert torch.equal(normal_rows(first, last, 4, 7, "noise", 1), table[first:last])
     assert not torch.equal(table[:BLOCK], table[BLOCK : 2 * BLOCK])
     assert not torch.equal(normal_rows(0, 3 * BLOCK, 4, 7, "noise", 2), table)
-    assert abs(table.mean()) < 5 / table.numel() ** 0.5

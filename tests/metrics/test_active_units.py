@@ -35,22 +35,12 @@ def test_the_variance_survives_a_large_mean():
     assert (naive - torch.from_numpy(expected)).abs().max() > 0.02
 
 
-def test_the_variance_survives_batches_with_means_far_apart():
-    loc = torch.cat([torch.zeros(10, 1), torch.full((30, 1), 8.0)])
-    assert fed(ActiveUnits(1), loc, 10).variance().item() == pytest.approx(64 * 0.25 * 0.75)
-
-
 def test_a_unit_is_active_above_the_threshold():
     signs = torch.tensor([-1.0, 1.0]).repeat(50)[:, None]
     loc = signs * torch.tensor([0.011, 0.009, 0.5, 0.0]).sqrt()  # variances 0.011, 0.009, 0.5, 0
     assert fed(ActiveUnits(4), loc, 10).compute() == 2
     assert fed(ActiveUnits(4, threshold=0.005), loc, 10).compute() == 3
     assert fed(ActiveUnits(4, threshold=0.1), loc, 10).compute() == 1
-
-
-def test_a_threshold_is_not_reached_by_equality():
-    signs = torch.tensor([-1.0, 1.0]).repeat(50)[:, None]
-    assert fed(ActiveUnits(1, threshold=0.25), 0.5 * signs, 100).compute() == 0
 
 
 def test_planted_latents_are_found():

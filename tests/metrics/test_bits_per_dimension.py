@@ -35,15 +35,6 @@ def test_uniform_8_bit_noise_costs_8_bits():
     assert measure(30, distortion=distortion, rate=torch.zeros(30)) == pytest.approx(8, rel=1e-6)
 
 
-def test_the_batches_make_no_difference():
-    assert measure(16, 14) == pytest.approx(measure(30), rel=1e-6)
-    assert measure(1, 28, 1) == pytest.approx(measure(30), rel=1e-6)
-
-
 def test_one_batch_that_is_not_discrete_makes_it_undefined():
     assert math.isnan(measure(30, discrete=(NO,)))
     assert math.isnan(measure(10, 10, 10, discrete=(YES, NO, YES)))
-
-
-def test_without_a_rate_it_is_undefined():
-    assert math.isnan(measure(30, rate=torch.full((30,), math.nan)))

@@ -9,7 +9,7 @@ from vaelab.evaluation.path_length import mean_and_error
 from vaelab.evaluation.sample_quality import quality_of
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 from vaelab.figures.generation import density_images
-from vaelab.functional.mixtures import fit_density
+from vaelab.functional.mixtures import fit_gaussian_mixture
 
 
 class ExPostGain:
@@ -46,7 +46,7 @@ class ExPostGain:
             raise NotApplicable("codes of a codebook have no density")
         trained = run.codes("train", self.train_images).z
         z = run.codes(self.split, self.images).z
-        density = fit_density(trained, self.components, self.seed)
+        density = fit_gaussian_mixture(trained, self.components, self.seed)
         ours = density.log_prob(z)
         with torch.no_grad():
             prior = run.model.prior_density()
@@ -101,7 +101,7 @@ class ExPostSampleQuality:
         if not isinstance(network, FeatureNetwork):
             network = feature_network(run, network, self.weights)
         reference = run.images("test", self.images)
-        density = fit_density(run.codes("train", self.train_images).z, self.components, self.seed)
+        density = fit_gaussian_mixture(run.codes("train", self.train_images).z, self.components, self.seed)
         samples = density_images(run.model, density, len(reference), self.seed)
         return {
             "metrics": {expost(k): v for k, v in quality_of(samples, reference, network).items()},

@@ -17,7 +17,7 @@ from vaelab.evaluation.marginal_likelihood import (
 )
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 from vaelab.functional.annealed_importance import TARGET
-from vaelab.metrics.bits_per_dimension import bits_per_dimension
+from vaelab.functional.measures import bits_per_dimension
 from vaelab.models.autoencoder import Autoencoder
 
 CONVENTION = (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaelab.figures.attributes import Attribute, attributes, groups
 from vaelab.functional.interpolation import path
-from vaelab.functional.mixtures import ExPostDensity
+from vaelab.functional.mixtures import GaussianMixture
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import BATCH, Codes
@@ -27,14 +27,14 @@ def prior_samples(model: Autoencoder, rows: int = 8, columns: int = 8) -> Tensor
 
 
 def density_samples(
-    model: Autoencoder, density: ExPostDensity, rows: int = 8, columns: int = 8, seed: int = 0
+    model: Autoencoder, density: GaussianMixture, rows: int = 8, columns: int = 8, seed: int = 0
 ) -> Tensor:
     """:func:`density_images` as a grid."""
     return density_images(model, density, rows * columns, seed).unflatten(0, (rows, columns))
 
 
 @torch.no_grad()
-def density_images(model: Autoencoder, density: ExPostDensity, n: int, seed: int = 0) -> Tensor:
+def density_images(model: Autoencoder, density: GaussianMixture, n: int, seed: int = 0) -> Tensor:
     """Mean images of z from the ex-post density, (n, C, H, W); a conditional model's labels in turn.
 
     Where codes come from a codebook, the nearest code takes the place of what was drawn.

@@ -12,7 +12,7 @@ from vaelab.figures import generation
 from vaelab.figures.attributes import attributes
 from vaelab.figures.grids import animation, beside, image_grid, with_labels
 from vaelab.figures.plots import figure_image, latent_map
-from vaelab.functional.mixtures import fit_density
+from vaelab.functional.mixtures import fit_gaussian_mixture
 from vaelab.functional.projection import project
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes
@@ -69,7 +69,7 @@ def mixture_samples(
         return None
     images = {
         "from the prior": generation.prior_samples(model),
-        "from the fitted density": generation.density_samples(model, fit_density(codes.z, components)),
+        "from the fitted density": generation.density_samples(model, fit_gaussian_mixture(codes.z, components)),
     }
     return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
 

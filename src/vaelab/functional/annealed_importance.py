@@ -1,10 +1,14 @@
 """Annealed importance sampling with Hamiltonian Monte Carlo: bounds of log Z from below and from above.
 
-For densities f_b(z) = base(z) ratio(z)^b, known point by point, with b from 0 to 1 and base normalised:
-Z = integral of f_1. With base = p(z) and ratio = p(x|z), Z is p(x); nothing here knows of that, nor of a
-network. Sources: Neal (2001, Annealed importance sampling); Neal (2011, MCMC using Hamiltonian dynamics);
-Grosse, Ghahramani & Adams (2015, Sandwiching the marginal likelihood with bidirectional Monte Carlo); Wu,
-Burda, Salakhutdinov & Grosse (2017, On the quantitative analysis of decoder-based generative models).
+For densities f_b(z) = base(z) ratio(z)^b, computed point by point, with b from 0 to 1 and base normalised:
+Z = integral of f_1. With base = p(z) and ratio = p(x|z), Z is p(x).
+
+- "Annealed Importance Sampling" (Neal, 2001), https://arxiv.org/abs/physics/9803008
+- "MCMC using Hamiltonian dynamics" (Neal, 2011), https://arxiv.org/abs/1206.1901
+- "Sandwiching the marginal likelihood using bidirectional Monte Carlo" (Grosse et al., 2015),
+  https://arxiv.org/abs/1511.02543
+- "On the Quantitative Analysis of Decoder-Based Generative Models" (Wu et al., 2017),
+  https://arxiv.org/abs/1611.04273
 
 Shapes: M chains for each of B problems (images), D dimensions, T steps of annealing. In nats.
 """
@@ -15,6 +19,20 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+__all__ = [
+    "TARGET",
+    "Annealed",
+    "Path",
+    "Point",
+    "adapted_step_sizes",
+    "anneal",
+    "evaluate",
+    "hmc",
+    "leapfrog",
+    "linear_temperatures",
+    "sigmoid_temperatures",
+]
 
 LogDensity = Callable[[Tensor], Tensor]  # z (M, B, D) -> (M, B); the chains are independent
 NoiseAt = Callable[[int], Tensor]  # number of the transition -> standard normal (M, B, D + 2)
@@ -32,7 +50,7 @@ class Path(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where the chains are, and all that a transition at any temperature asks there."""
+    """Where the chains are, with the densities and gradients that a transition at any temperature needs."""
 
     z: Tensor  # (M, B, D)
     base: Tensor  # (M, B)
@@ -50,28 +68,29 @@ class Point(NamedTuple):
 
 
 class Annealed(NamedTuple):
-    """What annealing leaves."""
+    """The result of annealing."""
 
     log_w: Tensor  # (M, B)  float64, on the CPU
     acceptance: Tensor  # (T - 1, B)  of each transition, the mean over chains
 
 
 def linear_temperatures(steps: int) -> list[float]:
-    """b_t = t / T, t = 0, ..., T."""
+    """b_t = t / T, t = 0, ..., T.
+
+    >>> linear_temperatures(4)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     return [t / steps for t in range(steps + 1)]
 
 
 def sigmoid_temperatures(steps: int, sharpness: float = 4.0) -> list[float]:
-    """b_t = (s_t - s_0) / (s_T - s_0) with s_t = sigmoid(sharpness (2t/T - 1)): dense near 0 and 1.
-
-    (Grosse et al., 2015; Wu et al., 2017.)
-    """
+    """b_t = (s_t - s_0) / (s_T - s_0) with s_t = sigmoid(sharpness (2t/T - 1)): dense near 0 and 1."""
     raw = [1 / (1 + math.exp(-sharpness * (2 * t / steps - 1))) for t in range(steps + 1)]
     return [(value - raw[0]) / (raw[-1] - raw[0]) for value in raw]
 
 
 def evaluate(path: Path, z: Tensor) -> Point:
-    """The densities and their gradients by z, and by nothing else."""
+    """The densities at z (M, B, D) and their gradients by z; none reaches other parameters."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         base, ratio = path.log_base(z), path.log_ratio(z)
@@ -86,7 +105,7 @@ def leapfrog(
 ) -> tuple[Point, Tensor]:
     """``steps`` leapfrog steps of Hamilton's equations for H = -log f_b(z) + |momentum|^2 / 2.
 
-    Reversible (with the momentum's sign turned it leads back), volume-preserving, and of an error in H of
+    Reversible (with the opposite momentum it returns to the start), volume-preserving; the error in H is of
     order ``step_size``^2. ``step_size`` broadcasts to (M, B, 1). One evaluation of the densities a step.
     """
     momentum = momentum + 0.5 * step_size * point.gradient(b)
@@ -109,17 +128,17 @@ def hmc(
     """
     momentum, choice, jitter = noise[..., :-2], noise[..., -2], noise[..., -1]
     step = (step_size * (1 + JITTER * (2 * torch.special.ndtr(jitter) - 1)))[..., None]
-    proposed, turned = leapfrog(path, b, point, momentum, step, leapfrog_steps)
-    kinetic = 0.5 * (turned.square() - momentum.square()).sum(-1)
+    proposed, new_momentum = leapfrog(path, b, point, momentum, step, leapfrog_steps)
+    kinetic = 0.5 * (new_momentum.square() - momentum.square()).sum(-1)
     log_ratio = proposed.log_density(b) - point.log_density(b) - kinetic
-    # a trajectory that left the numbers is refused
+    # a trajectory that is not finite is rejected
     log_ratio = log_ratio.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
     accepted = torch.special.log_ndtr(choice) < log_ratio
-    kept = [
+    parts = [
         torch.where(accepted if new.ndim == accepted.ndim else accepted[..., None], new, old)
         for new, old in zip(proposed, point, strict=True)
     ]
-    return Point._make(kept), log_ratio.clamp(max=0).exp()
+    return Point._make(parts), log_ratio.clamp(max=0).exp()
 
 
 def adapted_step_sizes(
@@ -133,24 +152,24 @@ def adapted_step_sizes(
     warm_up: int = 30,
     progress: Progress = iter,
 ) -> Tensor:
-    """Step sizes (T - 1, B) for the temperatures between the first and the last, from chains of their own.
+    """Step sizes (T - 1, B) for the temperatures between the first and the last, from pilot chains.
 
     The pilot chains z (P, B, D), samples of base, are annealed once. After each transition the logarithm of a
     problem's step size moves by ``rate`` times (mean acceptance of its chains - TARGET), first ``warm_up``
-    times at the first temperature. A weighted chain must not do that: with transitions that depend on its
-    own past, exp(log_w) is no unbiased estimate of Z any more, and the bounds are none. (Wu et al. adapt the
-    weighted chains themselves.)
+    times at the first temperature. The weighted chains must not be adapted themselves, as Wu et al. do: with
+    transitions that depend on a chain's past, exp(log_w) is no longer an unbiased estimate of Z, and the
+    bounds no longer hold.
     """
     point = evaluate(path, z)
     log_step = torch.full_like(point.base[0], math.log(start))
-    found = []
+    sizes = []
     inner = temperatures[1:-1]
     schedule = inner[:1] * warm_up + inner
     for number in progress(range(len(schedule))):
-        found.append(log_step.exp())
-        point, acceptance = hmc(path, schedule[number], point, found[-1], noise(number), leapfrog_steps)
+        sizes.append(log_step.exp())
+        point, acceptance = hmc(path, schedule[number], point, sizes[-1], noise(number), leapfrog_steps)
         log_step = log_step + rate * (acceptance.mean(0) - TARGET)
-    return torch.stack(found[warm_up:]) if inner else z.new_empty(0, z.shape[1])
+    return torch.stack(sizes[warm_up:]) if inner else z.new_empty(0, z.shape[1])
 
 
 def anneal(

@@ -1,4 +1,4 @@
-"""Solutions that are known exactly: what a trained model is held against."""
+"""Models whose optimum is known exactly, for comparison with a trained one."""
 
 from collections.abc import Sequence
 from math import log, pi
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = ["LinearOptimum", "gaussian_images", "linear_beta_vae"]
 
 
 class LinearOptimum(NamedTuple):
@@ -29,8 +31,14 @@ def linear_beta_vae(
 
     With s = beta sigma^2, the principal direction i is active iff its variance l_i > s; then its posterior
     variance is s / l_i, its KL is 1/2 log(l_i / s) and its expected squared error is s, while an inactive
-    direction has error l_i: reverse water-filling. At beta = 1 it is probabilistic PCA, and the ELBO is
-    the log-likelihood (Tipping & Bishop, 1999; Lucas et al., 2019).
+    direction has error l_i: reverse water-filling. At beta = 1 it is probabilistic PCA, and the ELBO is the
+    log-likelihood.
+
+    "Probabilistic Principal Component Analysis" (Tipping & Bishop, 1999); "Don't Blame the ELBO! A Linear VAE
+    Perspective on Posterior Collapse" (Lucas et al., 2019), https://arxiv.org/abs/1911.02469
+
+    >>> linear_beta_vae([4.0, 1.0, 0.1], sigma=0.5, beta=1.0, latent_dim=2).active_units
+    2
 
     Args:
         eigenvalues: l_i, of the covariance C, all of them; as many as there are pixels.

@@ -8,6 +8,14 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, expm1
 
+__all__ = [
+    "LOG_2PI",
+    "bernoulli_cross_entropy",
+    "gaussian_kl",
+    "normal_log_prob",
+    "standard_normal_log_prob",
+]
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -24,8 +32,13 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
 def gaussian_kl(loc: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(loc, s^2) || N(0, 1)) = 1/2 (loc^2 + s^2 - log s^2 - 1) with s^2 = exp(log_var), elementwise.
 
-    Source: Kingma & Welling (2014), appendix B. ``expm1`` keeps the digits that s^2 - 1 loses near a
-    collapsed posterior, where s^2 is close to 1 and the KL close to 0.
+    ``expm1`` keeps the digits that s^2 - 1 loses near a collapsed posterior, where s^2 is close to 1 and the
+    KL close to 0. "Auto-Encoding Variational Bayes" (Kingma & Welling, 2014, appendix B),
+    https://arxiv.org/abs/1312.6114
+
+    >>> import torch
+    >>> gaussian_kl(torch.tensor([0.0, 1.0]), torch.zeros(2))
+    tensor([0.0000, 0.5000])
     """
     return 0.5 * (loc.square() + expm1(log_var) - log_var)
 

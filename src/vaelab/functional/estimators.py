@@ -1,12 +1,13 @@
 """Estimates from samples: importance bound, aggregate posterior, total correlation, information, MMD.
 
-Plain functions of numpy arrays or tensors; they return tensors, in nats. Terms of the objective and metrics
-call them, and so may you. q(z) = 1/N sum_n q(z|x_n) is the aggregate posterior of N images with diagonal
-Gaussian posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)). Where a scale is 0 there is no density: NaN.
+Functions of numpy arrays or tensors; they return tensors, in nats. q(z) = 1/N sum_n q(z|x_n) is the
+aggregate posterior of N images with diagonal Gaussian posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)). Where
+a scale is 0 there is no density: NaN.
 """
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,9 +15,35 @@ from torch import Tensor
 
 from vaelab.functional.distributions import normal_log_prob, standard_normal_log_prob
 
+__all__ = [
+    "RateSplit",
+    "aggregate_log_densities",
+    "aggregate_posterior",
+    "importance_bound",
+    "inverse_multiquadric",
+    "log_aggregate_posterior",
+    "mmd",
+    "mmd_of_tables",
+    "mutual_information",
+    "pairwise_log_densities",
+    "rbf",
+    "squared_distances",
+    "stratified_log_weights",
+    "total_correlation",
+]
+
 CHUNK = 2**22  # numbers in the largest intermediate table of the chunked functions: 16 MB of float32
 
 Values = Tensor | ArrayLike
+
+
+class RateSplit(NamedTuple):
+    """The mean rate and its parts, each (); the first three sum to mean log q(z|x) - log p(z)."""
+
+    mutual_information: Tensor  # I_q(n; z) = E[log q(z|x) - log q(z)]
+    total_correlation: Tensor  # KL(q(z) || prod_d q(z_d))
+    dimension_wise_kl: Tensor  # sum_d KL(q(z_d) || p(z_d)); holds where p(z) is a product of dimensions
+    aggregate_kl: Tensor  # KL(q(z) || p(z)), the sum of the last two
 
 
 def _tensors(*values: Values) -> list[Tensor]:
@@ -26,8 +53,12 @@ def _tensors(*values: Values) -> list[Tensor]:
 def importance_bound(log_w: Values) -> Tensor:
     """log 1/S sum_s w_s: log_w (S, B) = log p(x, z_s) - log q(z_s|x) -> (B,).
 
-    Its mean is a lower bound of log p(x) that grows with S; with S = 1 it is the ELBO (Burda, Grosse &
-    Salakhutdinov, 2016). Average over images afterwards, never before.
+    Its mean is a lower bound of log p(x) that grows with S; with S = 1 it is the ELBO. Average over images
+    afterwards, never before. "Importance Weighted Autoencoders" (Burda et al., 2016),
+    https://arxiv.org/abs/1509.00519
+
+    >>> importance_bound([[0.0, -3.0], [0.0, -3.0]])
+    tensor([ 0., -3.])
     """
     (log_w,) = _tensors(log_w)
     return log_w.logsumexp(0) - math.log(len(log_w))
@@ -44,8 +75,8 @@ def pairwise_log_densities(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 def log_aggregate_posterior(z: Values, loc: Values, scale: Values) -> Tensor:
     """log q(z) = log 1/N sum_n q(z|x_n), exact: z (..., D), loc and scale (N, D) -> (...).
 
-    In chunks of z, so that memory stays small; M N D operations. For an honest picture of the model's q(z)
-    loc and scale are those of the whole data set.
+    In chunks of z, so that memory stays small; M N D operations. The model's q(z) takes loc and
+    scale of the whole data set.
     """
     return aggregate_log_densities(z, loc, scale)[0]
 
@@ -58,7 +89,7 @@ def aggregate_log_densities(
     Args:
         tril: (N, D, D), the posteriors' Cholesky factors where their dimensions are correlated; ``scale``
             are their marginal standard deviations then.
-        leave_out_own: z is (N, D), and z_n is judged by the posteriors of the other images alone.
+        leave_out_own: z is (N, D), and the mixture at z_n is that of the other N - 1 posteriors.
     """
     z, loc, scale = _tensors(z, loc, scale)
     flat = z.reshape(-1, z.shape[-1])
@@ -67,20 +98,19 @@ def aggregate_log_densities(
     joint, marginals = [], []
     for start in range(0, len(flat), rows):
         part = flat[start : start + rows]
-        own = torch.arange(len(part), device=part.device)
+        row = torch.arange(len(part), device=part.device)
         total, separate = part.new_zeros(len(part), len(loc)), part.new_zeros(len(part))
-        for d in range(
-            z.shape[-1]
-        ):  # one (M, N) table at a time: several times faster than (M, N, D) at once
+        # one (M, N) table at a time is several times faster than (M, N, D) at once
+        for d in range(z.shape[-1]):
             table = normal_log_prob(part[:, d, None], loc[:, d], 2 * scale[:, d].log())
             total += table
             if leave_out_own:
-                table[own, start + own] = -torch.inf
+                table[row, start + row] = -torch.inf
             separate += table.logsumexp(1) - math.log(number)
         if tril is not None:
             total = _correlated_log_densities(part, loc, tril)
         if leave_out_own:
-            total[own, start + own] = -torch.inf
+            total[row, start + row] = -torch.inf
         joint.append(total.logsumexp(1) - math.log(number))
         marginals.append(separate)
     return torch.cat(joint).reshape(z.shape[:-1]), torch.cat(marginals).reshape(z.shape[:-1])
@@ -93,15 +123,42 @@ def _correlated_log_densities(z: Tensor, loc: Tensor, tril: Tensor) -> Tensor:
     return standard_normal_log_prob(white.permute(2, 0, 1)) - log_volume
 
 
+def aggregate_posterior(
+    z: Values,
+    loc: Values,
+    scale: Values,
+    log_q: Values = torch.nan,
+    log_p: Values = torch.nan,
+    tril: Tensor | None = None,
+) -> RateSplit:
+    """The split of the rate at samples z (..., D), under the exact mixture of the N posteriors given.
+
+    "Isolating Sources of Disentanglement in Variational Autoencoders" (Chen et al., 2018, section 3),
+    https://arxiv.org/abs/1802.04942
+
+    Args:
+        loc, scale: (N, D), the posteriors.
+        log_q, log_p: (...), log q(z|x) and log p(z) of the samples; what needs them is NaN without them.
+        tril: (N, D, D), see :func:`aggregate_log_densities`.
+    """
+    joint, marginals = aggregate_log_densities(z, loc, scale, tril)
+    log_q, log_p = (torch.as_tensor(value, device=joint.device) for value in (log_q, log_p))
+    return RateSplit(
+        (log_q - joint).mean(), (joint - marginals).mean(), (marginals - log_p).mean(), (joint - log_p).mean()
+    )
+
+
 def mutual_information(z: Values, loc: Values, scale: Values) -> Tensor:
     """I_q(n; z) = mean_i [log q(z_i|x_i) - log q(z_i)], z_i ~ q(z|x_i): z, loc, scale (N, D) -> ().
 
     It lies in [0, log N] but for the noise of the samples. Of a batch instead of the whole data set it is at
-    most log B (Hoffman & Johnson, 2016; He et al., 2019).
+    most log B. "ELBO surgery: yet another way to carve up the variational evidence lower bound" (Hoffman &
+    Johnson, 2016); "Lagging Inference Networks and Posterior Collapse in Variational Autoencoders" (He et
+    al., 2019), https://arxiv.org/abs/1901.05534
     """
     z, loc, scale = _tensors(z, loc, scale)
-    own = normal_log_prob(z, loc, 2 * scale.log()).sum(-1)
-    return (own - log_aggregate_posterior(z, loc, scale)).mean()
+    log_q = normal_log_prob(z, loc, 2 * scale.log()).sum(-1)
+    return aggregate_posterior(z, loc, scale, log_q).mutual_information
 
 
 def stratified_log_weights(batch: int, dataset_size: int) -> Tensor:
@@ -110,20 +167,22 @@ def stratified_log_weights(batch: int, dataset_size: int) -> Tensor:
     With M = B - 1 other images in the batch, N in all: 1/N for the image's own posterior, (N - M) / (N M)
     for one of the others, 1/M for the rest, so that the expectation of sum_j w_ij q(z_i|x_j) over the choice
     of the others is q(z_i) (Chen et al., 2018, appendix C.2). Here "one of the others" is the next in the
-    batch. The authors' code fills the matrix with a stride of B in place of B + 1, so that the 1/N stand in
-    the first column and not on the diagonal.
+    batch. The authors' code fills the matrix with a stride of B in place of B + 1, so that the 1/N are in the
+    first column and not on the diagonal.
 
     Each row sums to 1. A lone image (B = 1) has the weight 1.
     """
     if not 1 <= batch <= dataset_size:
-        raise ValueError(f"a batch of {batch} images is none of a data set of {dataset_size}")
+        raise ValueError(
+            f"batch size {batch} must be from 1 to the size of the data set ({dataset_size} images)"
+        )
     if batch == 1:
         return torch.zeros(1, 1)
     others = batch - 1
     weights = torch.full((batch, batch), 1 / others)
-    own = torch.arange(batch)
-    weights[own, own] = 1 / dataset_size
-    weights[own, (own + 1) % batch] = (dataset_size - others) / (dataset_size * others)
+    row = torch.arange(batch)
+    weights[row, row] = 1 / dataset_size
+    weights[row, (row + 1) % batch] = (dataset_size - others) / (dataset_size * others)
     return weights.log()
 
 
@@ -136,17 +195,16 @@ def total_correlation(
         z: (B, D) or (S, B, D), samples z_i ~ q(z|x_i).
         loc, scale: (B, D), the posteriors of the same images.
         dataset_size: N, the number of images that the batch is drawn from; "full" does not need it.
-        estimator: how log q(z_i) and log q(z_id) are had (Chen et al., 2018, appendix C):
+        estimator: of log q(z_i) and log q(z_id) (Chen et al., 2018, appendix C):
             "mss", minibatch stratified sampling: unbiased for q(z_i), though not for its log;
             "mws", minibatch weighted sampling, log sum_j q(z_i|x_j) - log(N B): a lower bound of E log q(z)
-            whose offset makes this TC too large by up to (D - 1) log N: good for gradients, not to be read;
-            "full", the exact mixture of the posteriors given, as one wants it over the whole data set
-            (then loc and scale are (N, D), and z may be any number of samples).
+            whose offset makes this TC too large by up to (D - 1) log N: for its gradients, not its value;
+            "full", the exact mixture of the posteriors given (N, D), those of the whole data set; z may be
+            any number of samples.
     """
     z, loc, scale = _tensors(z, loc, scale)
     if estimator == "full":
-        joint, marginals = aggregate_log_densities(z, loc, scale)
-        return (joint - marginals).mean()
+        return aggregate_posterior(z, loc, scale).total_correlation
     if dataset_size is None:
         raise ValueError(f"the estimator {estimator!r} needs dataset_size")
     batch = len(loc)
@@ -174,7 +232,10 @@ def rbf(bandwidth: float | Tensor) -> Kernel:
 
 
 def inverse_multiquadric(c: float | Tensor) -> Kernel:
-    """k(x, y) = c / (c + |x - y|^2); several c (K,) are summed (Tolstikhin et al., 2018, section 4)."""
+    """k(x, y) = c / (c + |x - y|^2); several c (K,) are summed.
+
+    "Wasserstein Auto-Encoders" (Tolstikhin et al., 2018, section 4), https://arxiv.org/abs/1711.01558
+    """
     constants = torch.as_tensor(c).reshape(-1)
 
     def kernel(distances: Tensor) -> Tensor:
@@ -195,8 +256,8 @@ def mmd(x: Values, y: Values, kernel: Kernel, biased: bool = False) -> Tensor:
     """The squared maximum mean discrepancy of two sets of samples: (M, D), (N, D) -> ().
 
     MMD^2 = E k(x, x') - 2 E k(x, y) + E k(y, y'). Unbiased, it leaves out the pairs i = j within a set and
-    may come out below 0 (the U-statistic; Gretton et al., 2012); NaN for a set of one. ``biased``
-    keeps them, and is the squared distance of two means, never below 0 (the V-statistic).
+    may be below 0 (the U-statistic); NaN for a set of one. ``biased`` keeps them, and is the squared distance
+    of two means, never below 0 (the V-statistic). "A Kernel Two-Sample Test" (Gretton et al., JMLR 2012)
     """
     x, y = _tensors(x, y)
     xx, yy, xy = (kernel(squared_distances(a, b)) for a, b in ((x, x), (y, y), (x, y)))
@@ -204,7 +265,7 @@ def mmd(x: Values, y: Values, kernel: Kernel, biased: bool = False) -> Tensor:
 
 
 def mmd_of_tables(xx: Tensor, yy: Tensor, xy: Tensor, biased: bool = False) -> Tensor:
-    """The same from the kernel's values within and between the sets: (M, M), (N, N), (M, N) -> ()."""
+    """:func:`mmd` from the kernel's values within and between the sets: (M, M), (N, N), (M, N) -> ()."""
     return _mean_within(xx, biased) + _mean_within(yy, biased) - 2 * xy.mean()
 
 

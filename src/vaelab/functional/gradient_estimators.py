@@ -1,12 +1,13 @@
-"""Two ways to the gradient of E_q[f(z)] in the parameters of q, and how much each varies. Pure functions.
+"""Two estimators of the gradient of E_q[f(z)] in the parameters of q, and how much each varies.
 
 q = N(mu, sigma^2), diagonal; f any function of z. Both are unbiased:
 
-- reparametrised (Kingma & Welling, 2014): z = mu + sigma eps, so that grad f(z) reaches mu and log sigma. It
-  needs the derivative of f, which tells how f changes with each dimension of z.
-- score function (Glynn, 1990; Williams, 1992: REINFORCE): f(z) grad log q(z). It needs no derivative, so that
-  z may be discrete, but all it learns from a draw is one number, f(z). A baseline, the mean of f at the other
-  draws (Kool et al., 2019), takes away the part of f that is the same for all.
+- reparametrised: z = mu + sigma eps, so that grad f(z) reaches mu and log sigma. It needs the derivative of
+  f. "Auto-Encoding Variational Bayes" (Kingma & Welling, 2014), https://arxiv.org/abs/1312.6114
+- score function: f(z) grad log q(z). It needs no derivative, so that z may be discrete, but a draw gives one
+  number, f(z). "Simple statistical gradient-following algorithms for connectionist reinforcement learning"
+  (Williams, 1992: REINFORCE). A baseline, the mean of f at the other draws, removes the part of f that is the
+  same for all: "Buy 4 REINFORCE Samples, Get a Baseline for Free!" (Kool et al., 2019).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+__all__ = [
+    "Comparison",
+    "Gradient",
+    "compare_estimators",
+    "reparametrised_gradient",
+    "score_function_gradient",
+]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -26,7 +35,7 @@ class Gradient(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What two estimators of the same gradient give from the same draws; each (B,)."""
+    """The variances of two estimators of the same gradient from the same draws; each (B,)."""
 
     reparametrised: Tensor  # the variance of an estimate, summed over the 2 D parameters
     score: Tensor
@@ -74,19 +83,21 @@ def compare_estimators(
         ValueError: fewer than 2 samples or 2 repetitions, or draws that don't fill whole repetitions.
     """
     if samples < 2 or len(noise) % samples or len(noise) < 2 * samples:
-        raise ValueError(f"{len(noise)} draws are not two or more estimates of {samples} (at least 2) each")
-    found: dict[str, list[Tensor]] = {"reparametrised": [], "score": [], "score_baseline": []}
+        raise ValueError(
+            f"{len(noise)} draws must fill two or more estimates of {samples} (at least 2) draws each"
+        )
+    repetitions: dict[str, list[Tensor]] = {"reparametrised": [], "score": [], "score_baseline": []}
     for draws in noise.split(samples):
         for name, gradient in (
             ("reparametrised", reparametrised_gradient(f, loc, scale, draws)),
             ("score", score_function_gradient(f, loc, scale, draws)),
             ("score_baseline", score_function_gradient(f, loc, scale, draws, baseline=True)),
         ):
-            found[name].append(torch.cat(gradient, dim=-1).mean(0))
-    estimates = {name: torch.stack(parts) for name, parts in found.items()}  # each (R, B, 2 D)
-    apart = estimates["score_baseline"] - estimates["reparametrised"]
-    error = apart.var(0) / len(apart)
+            repetitions[name].append(torch.cat(gradient, dim=-1).mean(0))
+    estimates = {name: torch.stack(parts) for name, parts in repetitions.items()}  # each (R, B, 2 D)
+    gap = estimates["score_baseline"] - estimates["reparametrised"]
+    error = gap.var(0) / len(gap)
     return Comparison(
         **{name: value.var(0).sum(-1) for name, value in estimates.items()},
-        difference=(apart.mean(0).square() / error).mean(-1),
+        difference=(gap.mean(0).square() / error).mean(-1),
     )

@@ -1,4 +1,4 @@
-"""Stored images as numbers: their scale, range and grey levels, a chunk at a time. Pure functions."""
+"""Stored images as numbers: their scale, range and grey levels, a chunk at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -6,7 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-CHUNK = 4096  # images handled at once where a whole set is passed through
+__all__ = ["Images", "chunks", "grey_levels", "map_images", "on_grid", "to_float", "value_range"]
+
+CHUNK = 4096  # images handled at once, to bound memory
 
 
 class Images(Protocol):
@@ -30,7 +32,11 @@ class Images(Protocol):
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Stored images as float32: grey levels 0 to 255 become 0 to 1, binary images 0 or 1, floats stay."""
+    """Stored images as float32: grey levels 0 to 255 become 0 to 1, binary images 0 or 1, floats stay.
+
+    >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
     return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
 
@@ -46,7 +52,7 @@ def map_images(x: Images, function: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def value_range(x: Images) -> tuple[float, float]:
-    """The least and the largest value after :func:`to_float`; (0, 1), unseen, for binary images."""
+    """The least and largest value after :func:`to_float`; (0, 1) for binary images, which are not read."""
     if x.dtype == torch.bool:
         return 0.0, 1.0
     limits = torch.stack([torch.stack(to_float(part).aminmax()) for part in chunks(x)])
@@ -61,7 +67,7 @@ def on_grid(x: Tensor, levels: int) -> Tensor:
 
 
 def grey_levels(x: Images) -> int | None:
-    """2 for images of 0 and 1, 256 for those of k/255, None for others; by the dtype where it tells."""
+    """2 for images of 0 and 1, 256 for those of k/255, None for others; bool and uint8 are not read."""
     if x.dtype in (torch.bool, torch.uint8):
         return 2 if x.dtype == torch.bool else 256
     for levels in (2, 256):

@@ -1,49 +1,60 @@
-"""The ex-post density: a Gaussian mixture fitted to a trained model's codes, so that they can be sampled.
+"""A Gaussian mixture fitted to a trained model's codes, so that they can be sampled.
 
-Ghosh, Sajjadi, Vergari, Black & Schölkopf (2020, "From Variational to Deterministic Autoencoders", section 4)
-sample a plain autoencoder this way; a VAE gains by it what its aggregate posterior lacks of the prior.
+A plain autoencoder is sampled this way in "From Variational to Deterministic Autoencoders" (Ghosh et al.,
+2020, section 4), https://arxiv.org/abs/1903.12436. For a VAE it shows how far the prior is from the aggregate
+posterior.
 """
 
 import warnings
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from vaelab.functional.randomness import generator
 
+__all__ = ["GaussianMixture", "fit_gaussian_mixture"]
 
-class ExPostDensity:
+
+class GaussianMixture:
     """q(z) = sum_k w_k N(z; m_k, C_k), in double precision on the CPU.
 
-    Shapes: weights (K,), means (K, D), covariances (K, D, D).
-
-    Attributes:
-        converged: whether the fit had come to rest; True for a density that was not fitted.
+    Args:
+        weights: (K,).
+        means: (K, D).
+        covariances: (K, D, D).
+        converged: whether the fit converged; True for a mixture that was not fitted.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, converged: bool = True) -> None:
-        self.weights, self.means, self.covariances = (part.double() for part in (weights, means, covariances))
+        self.weights = weights.double()
+        self.parts = MultivariateNormal(means.double(), covariances.double())
+        self.distribution = MixtureSameFamily(Categorical(self.weights), self.parts)
         self.converged = converged
-        self._factors = torch.linalg.cholesky(self.covariances)
 
     @property
     def components(self) -> int:
         return len(self.weights)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n samples, (n, D) float32; the same seed gives the same."""
+        """n samples, (n, D) float32; the same seed gives the same samples."""
+        # torch.distributions draw from the global generator alone
         random = generator(seed, "ex-post density")
-        chosen = torch.multinomial(self.weights, n, replacement=True, generator=random)
-        noise = torch.randn(n, self.means.shape[1], generator=random, dtype=torch.float64)
-        return (self.means[chosen] + (self._factors[chosen] @ noise[..., None]).squeeze(-1)).float()
+        part = torch.multinomial(self.weights, n, replacement=True, generator=random)
+        noise = torch.randn(n, self.parts.loc.shape[1], generator=random, dtype=torch.float64)
+        return (self.parts.loc[part] + (self.parts.scale_tril[part] @ noise[..., None]).squeeze(-1)).float()
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z) in nats: (..., D) -> (...), float64."""
-        parts = torch.distributions.MultivariateNormal(self.means, scale_tril=self._factors)
-        return (parts.log_prob(z.cpu().double()[..., None, :]) + self.weights.log()).logsumexp(-1)
+        """log q(z) in nats: (..., D) -> (...), float64.
+
+        >>> standard = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None])
+        >>> round(standard.log_prob(torch.zeros(2)).item(), 4)  # -log 2 pi
+        -1.8379
+        """
+        return self.distribution.log_prob(z.cpu().double())
 
 
-def fit_density(z: Tensor, components: int = 10, seed: int = 0) -> ExPostDensity:
+def fit_gaussian_mixture(z: Tensor, components: int = 10, seed: int = 0) -> GaussianMixture:
     """A mixture of full-covariance Gaussians fitted to codes z (N, D) by scikit-learn's EM, from k-means.
 
     z: samples of q(z|x) of TRAINING images, or a deterministic encoder's codes. Ghosh et al. (2020) use 10
@@ -53,18 +64,15 @@ def fit_density(z: Tensor, components: int = 10, seed: int = 0) -> ExPostDensity
     Raises:
         ValueError: fewer than two codes, or codes that are not finite.
     """
+    from sklearn import mixture
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
 
     n, dimensions = z.shape
-    mixture = GaussianMixture(
-        max(1, min(components, n // (dimensions + 1))), covariance_type="full", random_state=seed
-    )
+    fewer = max(1, min(components, n // (dimensions + 1)))
+    fit = mixture.GaussianMixture(fewer, covariance_type="full", random_state=seed)
     with warnings.catch_warnings():
-        # said by ``converged``; and k-means warns if there are fewer distinct codes than components
+        # ``converged`` says the same; and k-means warns if there are fewer distinct codes than components
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit(z.cpu().double().numpy())
-    weights, means, covariances = (
-        torch.from_numpy(part) for part in (mixture.weights_, mixture.means_, mixture.covariances_)
-    )
-    return ExPostDensity(weights, means, covariances, bool(mixture.converged_))
+        fit.fit(z.cpu().double().numpy())
+    weights, means, covariances = map(torch.from_numpy, (fit.weights_, fit.means_, fit.covariances_))
+    return GaussianMixture(weights, means, covariances, bool(fit.converged_))

@@ -1,7 +1,9 @@
-"""What a simple classifier reads from codes: linear and nearest-neighbour probes."""
+"""How well simple classifiers predict the class from codes: linear and nearest-neighbour probes."""
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+__all__ = ["knn_probe", "linear_probe", "majority"]
 
 NEIGHBOURS = 5
 
@@ -10,8 +12,8 @@ def linear_probe(train: ArrayLike, y: ArrayLike, test: ArrayLike, y_test: ArrayL
     """Accuracy on test codes of a multinomial logistic regression fitted to the training codes.
 
     Codes (N, D) and (M, D), classes (N,) and (M,). Codes are standardised by the training codes' mean and
-    standard deviation; scikit-learn's L2 penalty of strength 1. With one class in training that class is the
-    answer.
+    standard deviation; scikit-learn's L2 penalty of strength 1. A single class in training is the
+    prediction.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -29,8 +31,8 @@ def knn_probe(
 ) -> float:
     """Accuracy on test codes of the vote of the k nearest training codes, by Euclidean distance.
 
-    Codes (N, D) and (M, D) as they are, since the model's own scales say what is near: standardised, the
-    noise of unused dimensions would count as much as a used one. Fewer than k training codes: all vote.
+    Codes (N, D) and (M, D) as they are, since the model's scales define what is near: standardised, the
+    noise of unused dimensions would count as much as used ones. Fewer than k training codes: all vote.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -40,6 +42,6 @@ def knn_probe(
 
 
 def majority(y: ArrayLike, y_test: ArrayLike) -> float:
-    """Accuracy on the test classes of always answering the commonest training class: what no code gives."""
+    """Accuracy of always predicting the commonest training class: a probe without any code."""
     values, counts = np.unique(np.asarray(y), return_counts=True)
     return float((np.asarray(y_test) == values[counts.argmax()]).mean())

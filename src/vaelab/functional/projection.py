@@ -3,10 +3,11 @@
 import importlib.util
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.errors import UserError
+__all__ = ["Plane", "check_projection", "principal_components", "project"]
 
 METHODS = ("pca", "umap")
 FEWEST_NEIGHBOURS = 10  # codes; UMAP has nothing to learn from fewer
@@ -22,28 +23,31 @@ class Plane(NamedTuple):
 
 
 def check_projection(method: str) -> None:
-    """A UserError if there is no such method, or if it needs a package that is not installed."""
+    """A ValueError if the method does not exist, or needs a package that is not installed."""
     if method not in METHODS:
-        raise UserError(
-            f"callbacks.latent_map.projection={method} does not fit: it must be one of {', '.join(METHODS)}."
-        )
+        raise ValueError(f"projection must be one of {', '.join(METHODS)}, got {method!r}")
     if method == "umap" and importlib.util.find_spec("umap") is None:
-        raise UserError(
-            "callbacks.latent_map.projection=umap needs the package umap-learn, which is not installed: "
-            "pip install umap-learn, or use projection=pca."
+        raise ValueError(
+            "projection=umap needs the package umap-learn, which is not installed: "
+            "pip install umap-learn, or use projection=pca"
         )
 
 
 def project(codes: Tensor, method: str = "pca") -> Plane:
-    """Codes (N, D) -> points (N, 2), N > 0.
+    """Codes (N, D) -> points (N, 2), N > 0, float64 on the CPU.
 
-    Two dimensions are the plane themselves. One dimension is drawn against its empirical distribution
-    function. More are projected, by ``method``: "pca" (their principal components, with the share of the
-    codes' variance that each explains) or "umap" (McInnes, Healy & Melville, 2018; with a fixed seed; of
-    fewer than FEWEST_NEIGHBOURS codes the principal components, as the axes then say).
+    - D = 2: the codes are the points.
+    - D = 1: the codes against their empirical distribution function.
+    - D > 2, "pca": :func:`principal_components`, with the share of the variance that each explains.
+    - D > 2, "umap": "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction" (McInnes et
+      al., 2018), https://arxiv.org/abs/1802.03426, with a fixed seed. Fewer than FEWEST_NEIGHBOURS codes are
+      projected by "pca" instead, and the axes say so.
+
+    Raises:
+        ValueError: see :func:`check_projection`.
     """
     check_projection(method)
-    codes = codes.double()
+    codes = codes.detach().cpu().double()
     dimensions = codes.shape[1]
     if dimensions == 2:
         return Plane(codes, "z₀", "z₁", latent=True)
@@ -58,23 +62,25 @@ def project(codes: Tensor, method: str = "pca") -> Plane:
 
 
 def principal_components(codes: Tensor) -> tuple[Tensor, list[float]]:
-    """The first two: (N, D), D > 1 -> scores (N, 2), and the share of the variance that each explains.
+    """The first two: (N, D), D > 1, on the CPU -> scores (N, 2), and the share of the variance of each.
 
-    The sign of a component is such that its largest loading is positive. 0 where there is no variance.
+    The sign of a component is such that its largest loading is positive, so that the same codes give the same
+    picture. Codes that coincide have the scores and shares 0.
     """
-    centred = codes - codes.mean(0)
-    _, deviations, axes = torch.linalg.svd(centred, full_matrices=False)
-    axes, deviations = axes[:2], deviations[:2]
-    if len(axes) < 2:  # a single image
-        axes, deviations = axes.expand(2, -1), deviations.expand(2)
-    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    total = centred.square().sum().clamp(min=torch.finfo(codes.dtype).tiny)
-    return centred @ (axes * largest.sign()).T, (deviations.square() / total).tolist()
+    from sklearn.decomposition import PCA
+
+    if (codes == codes[0]).all():
+        return torch.zeros(len(codes), 2, dtype=codes.dtype), [0.0, 0.0]
+    pca = PCA(2, svd_solver="full")
+    scores = pca.fit_transform(codes.numpy())
+    largest = np.abs(pca.components_).argmax(1)
+    signs = np.sign(pca.components_[[0, 1], largest])  # which sign PCA takes depends on its version
+    return torch.from_numpy(scores * signs), pca.explained_variance_ratio_.tolist()
 
 
 def _umap(codes: Tensor) -> Tensor:
     import umap  # not among the dependencies
 
-    neighbours = min(15, len(codes) - 1)  # 15 is UMAP's own choice
+    neighbours = min(15, len(codes) - 1)  # 15 is UMAP's default
     method = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=0, n_jobs=1)
     return torch.as_tensor(method.fit_transform(codes.float().numpy())).double()

@@ -9,6 +9,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+__all__ = ["generator", "normal_rows"]
+
 BLOCK = 64  # rows of noise drawn at once by normal_rows
 
 
@@ -28,7 +30,7 @@ def generator(seed: int, stream: str, *counters: int, device: torch.device | str
 def normal_rows(first: int, last: int, width: int, seed: int, stream: str, *counters: int) -> Tensor:
     """Rows ``first`` to ``last - 1`` of an endless table of standard normal noise, (last - first, width).
 
-    Row n is the same whichever rows are asked for with it: noise that belongs to image n, at any batch size.
+    Row n is the same whichever rows are requested with it: noise that belongs to image n, at any batch size.
 
     >>> bool((normal_rows(60, 70, 3, 0, "demo")[5] == normal_rows(65, 66, 3, 0, "demo")[0]).all())
     True

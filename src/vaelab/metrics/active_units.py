@@ -1,39 +1,20 @@
 """Active units: how many latent dimensions respond to the image."""
 
-from typing import NamedTuple
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-
-class Moments(NamedTuple):
-    """What a set of vectors leaves behind: how many, their mean, the sum of squared deviations from it."""
-
-    number: Tensor  # ()
-    mean: Tensor  # (D,)
-    squares: Tensor  # (D,)
-
-
-def moments(values: Tensor) -> Moments:
-    """The moments of (B, D) values over B."""
-    mean = values.mean(0)
-    return Moments(values.new_tensor(float(len(values))), mean, (values - mean).square().sum(0))
-
-
-def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of the union (Chan, Golub & LeVeque, 1983): no cancellation, however large the mean."""
-    number = a.number + b.number
-    share = b.number / number.clamp(min=1)
-    delta = b.mean - a.mean
-    return Moments(number, a.mean + share * delta, a.squares + b.squares + a.number * share * delta.square())
+from vaelab.functional.measures import RunningMoments, active_units, merge, moments
 
 
 class ActiveUnits(Metric):
-    """The number of dimensions d with Var_x(E_q[z_d|x]) > threshold (Burda et al., 2016; 0.01 there).
+    """The number of dimensions d with Var_x(E_q[z_d|x]) > threshold.
 
     The variance is that of the posterior mean over the images of the split (divided by N). It can disagree
-    with a threshold on the KL: a dimension whose mean never moves but whose scale is not 1 pays KL.
+    with a threshold on the KL: a dimension whose mean is constant but whose scale is not 1 pays KL.
+    See :func:`~vaelab.functional.measures.active_units`.
     """
 
     full_state_update = True  # forward(): torchmetrics can't merge states without a reduction
@@ -51,18 +32,15 @@ class ActiveUnits(Metric):
 
     def update(self, loc: Tensor) -> None:
         """loc (B, D), the posterior means."""
-        self.count, self.mean, self.squares = merge(
-            Moments(self.count, self.mean, self.squares), moments(loc)
-        )
+        before = RunningMoments(self.count, self.mean, self.squares)
+        self.count, self.mean, self.squares = merge(before, moments(loc))
 
     def variance(self) -> Tensor:
         """Var_x(E_q[z_d|x]), (D,)."""
+        states = (self.count, self.mean, self.squares)
         if self.mean.ndim == 1:
-            return self.squares / self.count
-        total, *others = map(Moments._make, zip(self.count, self.mean, self.squares, strict=True))
-        for other in others:
-            total = merge(total, other)
-        return total.squares / total.number
+            return RunningMoments(*states).variance
+        return reduce(merge, map(RunningMoments._make, zip(*states, strict=True))).variance
 
     def compute(self) -> Tensor:
-        return (self.variance() > self.threshold).sum().float()
+        return active_units(self.variance(), self.threshold)

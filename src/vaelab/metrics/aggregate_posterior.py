@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) beside the images and the prior: the split of the rate, and holes."""
+"""The aggregate posterior q(z) in relation to the images and the prior: the split of the rate, and holes."""
 
 from typing import Any
 
@@ -7,26 +7,25 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vaelab.functional.estimators import aggregate_log_densities
+from vaelab.functional.estimators import aggregate_posterior
 from vaelab.functional.holes import hole_rate, matched_hole_rate
 
 
 class AggregatePosterior(Metric):
-    """The split of the rate (Chen et al., 2018) and the hole rate, of a split's first ``images``.
+    """The split of the rate and the hole rate, of a split's first ``images``.
 
-    With q(z) = 1/N sum_n q(z|x_n), the exact mixture over these N images, and one z_n ~ q(z|x_n) for each:
+    With the exact mixture over these N images and one z_n ~ q(z|x_n) for each:
 
-    - ``mutual_information``: I_q(x; z) = E[log q(z|x) - log q(z)], the index-code information. At most log N;
-      near that it says that codes don't overlap, and no more.
-    - ``total_correlation``: KL(q(z) || prod_d q(z_d)).
-    - ``dimension_wise_kl``: sum_d KL(q(z_d) || p(z_d)); NaN where the prior is no product of dimensions.
-    - ``aggregate_kl``: KL(q(z) || p(z)), the sum of the last two.
-    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior (:func:`vaelab.functional.holes.hole_rate`), and
-      from a Gaussian of the codes' own mean and covariance (:func:`vaelab.functional.holes.matched_hole_rate`).
+    - ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl``: see
+      :class:`~vaelab.functional.estimators.RateSplit`. The first is at most log N; near that it says that
+      codes do not overlap, and no more. The third is NaN where the prior is no product of dimensions.
+    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior
+      (:func:`~vaelab.functional.holes.hole_rate`), and from a Gaussian of the codes' mean and covariance
+      (:func:`~vaelab.functional.holes.matched_hole_rate`).
     - ``aggregate_images``: N.
 
-    The first three sum to the Monte Carlo rate of the same z. All in nats but the last three. NaN where q has
-    no density of z (a deterministic posterior, codes), but for the hole rates.
+    All in nats but the last three. NaN where q has no density of z (a deterministic posterior, codes), but
+    for the hole rates.
     """
 
     full_state_update = False
@@ -54,19 +53,17 @@ class AggregatePosterior(Metric):
             getattr(self, name).append((values.float() if half else values)[chosen])
 
     def compute(self) -> dict[str, Tensor]:
-        known = {name: getattr(self, name) for name in self._defaults}
+        states = {name: getattr(self, name) for name in self._defaults}
         # by image: the same numbers whatever the batches and processes
-        order = dim_zero_cat(known.pop("position")).argsort()
-        rows = {name: dim_zero_cat(value)[order] for name, value in known.items() if len(value)}
-        z, log_q, log_p = rows["z"], rows["log_q"], rows["log_p"]
-        joint, marginals = aggregate_log_densities(z, rows["loc"], rows["scale"], rows.get("tril"))
-        apart = torch.where(rows["factorised"], marginals - log_p, torch.nan)
+        order = dim_zero_cat(states.pop("position")).argsort()
+        rows = {name: dim_zero_cat(value)[order] for name, value in states.items() if len(value)}
+        z, z_prior, factorised = rows.pop("z"), rows.pop("z_prior"), rows.pop("factorised")
+        split = aggregate_posterior(z, **rows)
+        if not factorised.all():
+            split = split._replace(dimension_wise_kl=z.new_tensor(torch.nan))
         return {
-            "mutual_information": (log_q - joint).mean(),
-            "total_correlation": (joint - marginals).mean(),
-            "dimension_wise_kl": apart.mean(),
-            "aggregate_kl": (joint - log_p).mean(),
-            "hole_rate": hole_rate(z, rows["z_prior"]),
+            **split._asdict(),
+            "hole_rate": hole_rate(z, z_prior),
             "hole_rate_matched": matched_hole_rate(z),
             "aggregate_images": z.new_tensor(float(len(z))),
         }

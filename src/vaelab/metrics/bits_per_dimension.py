@@ -1,23 +1,18 @@
 """The ELBO in bits per dimension, where it bounds a probability of the images."""
 
-import math
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-
-def bits_per_dimension(nats: Tensor, dimensions: Tensor | int) -> Tensor:
-    """nats / (dimensions ln 2): ``dimensions`` is C H W for the nats of one image."""
-    return nats / (dimensions * math.log(2))
+from vaelab.functional.measures import bits_per_dimension
 
 
 class BitsPerDimension(Metric):
     """-ELBO / (C H W ln 2), the mean over images: how many bits a channel of a pixel costs, at most.
 
-    It compares with a compressor's only where p(x|z) is a probability of discrete images: binary ones under
-    ``bernoulli``, 8-bit ones under ``discretized_logistic``. If any image of the split is not, as grey ones
-    under ``bernoulli`` or all under a density, it is undefined: NaN; and where the rate is.
+    It is comparable with a compressor's only where p(x|z) is a probability of discrete images: binary ones
+    under ``bernoulli``, 8-bit ones under ``discretized_logistic``. If any image of the split is not discrete,
+    as grey ones under ``bernoulli`` or all under a density, or if the rate is undefined, it is NaN.
     """
 
     full_state_update = False

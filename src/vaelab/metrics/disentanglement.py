@@ -1,4 +1,4 @@
-"""Disentanglement, watched during training."""
+"""Disentanglement during training."""
 
 import math
 from collections.abc import Iterable
@@ -12,16 +12,19 @@ from vaelab.functional.disentanglement import METRICS, as_classes, check_names, 
 
 
 class Disentanglement(Metric):
-    """Disentanglement metrics of the posterior means of the first images (see :mod:`vaelab.functional.disentanglement`).
+    """Metrics of :mod:`vaelab.functional.disentanglement` of the posterior means of the first images.
 
-    By default those that take a fraction of a second; the others, of ``METRICS``, are for after the training
-    (:class:`vaelab.evaluation.DisentanglementScores`). All are NaN where the data have no factors,
-    fewer than two dimensions or factors that vary, or codes that are not finite.
+    By default those that take a fraction of a second; ``vaelab-evaluate`` measures the others after the
+    training. All are NaN where the data have no factors, fewer than two dimensions or factors that vary, or
+    codes that are not finite.
 
     Args:
-        images: how many at most; in distributed runs, of each process.
-        metrics: which.
+        images: the largest number of images; in distributed runs, of each process.
+        metrics: names among ``METRICS``.
         seed: of splits and draws.
+
+    Raises:
+        ValueError: a name is not a metric's.
     """
 
     full_state_update = False

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from vaelab.functional.measures import perplexity
+
 
 class Perplexity(Metric):
-    """exp of the entropy of the codes' frequencies, over all places and images: from 1 to the codes' number.
+    """exp of the entropy of the codes' frequencies, over all places and images: from 1 to K, their number.
 
-    1 where a single code does everything, K where all K are used equally often; NaN without a codebook.
+    1 where a single code is used, K where all are used equally often; NaN without a codebook.
     """
 
     full_state_update = False
@@ -26,5 +28,4 @@ class Perplexity(Metric):
             self.counts += torch.bincount(q.codes.flatten(), minlength=len(self.counts))
 
     def compute(self) -> Tensor:
-        share = self.counts / self.counts.sum()
-        return torch.special.entr(share).sum().exp()
+        return perplexity(self.counts)

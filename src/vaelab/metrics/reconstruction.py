@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from vaelab.functional.measures import reconstruction_error
+
 
 class ReconstructionError(Metric):
     """Squared error per pixel between x and E[x|z], z ~ q(z|x): the mean over pixels, images and samples."""
@@ -19,8 +21,7 @@ class ReconstructionError(Metric):
 
     def update(self, x: Tensor, reconstruction: Tensor) -> None:
         """x (B, C, H, W), reconstruction (S, B, C, H, W)."""
-        per_image = (reconstruction - x).square().flatten(2).mean((0, 2))
-        self.error += per_image.sum()
+        self.error += reconstruction_error(x, reconstruction).sum()
         self.count += len(x)
 
     def compute(self) -> Tensor:

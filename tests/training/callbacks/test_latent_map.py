@@ -67,5 +67,5 @@ def test_without_a_finite_code_nothing_is_drawn(tmp_path, published):
 
 def test_a_missing_package_is_said_before_training(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install umap-learn"):
+    with pytest.raises(ValueError, match="pip install umap-learn"):
         LatentMap(projection="umap")

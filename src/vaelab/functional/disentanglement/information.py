@@ -76,8 +76,9 @@ def mig(codes: Values, factors: Values, bins: int = 20) -> MIG:
     """The mutual information gap in the convention of disentanglement_lib.
 
     MIG = mean_k [I(z_(1); v_k) - I(z_(2); v_k)] / H(v_k), with z_(1) and z_(2) the dimensions that have most
-    information on factor k. Each dimension is cut into ``bins`` intervals of equal width (20 there), and the information
-    is that of the empirical joint distribution, biased upwards by about (bins - 1)(values - 1) / 2N nats.
+    information on factor k. Each dimension is cut into ``bins`` intervals of equal width (20 there), and the
+    information is that of the empirical joint distribution, biased upwards by about
+    (bins - 1)(values - 1) / 2N nats.
     disentanglement_lib takes 10,000 posterior means.
 
     1: one dimension alone determines each factor; 0: the two best have the same information.

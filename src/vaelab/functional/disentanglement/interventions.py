@@ -106,7 +106,7 @@ def beta_vae_score(
     (D,). Multinomial logistic regression learns the factor from ``train`` such points, and its accuracy on
     ``test`` others is the score: the sizes of disentanglement_lib. The classifier's penalty makes the score
     depend on the scale of the codes. It may be 1 though F - 1 dimensions hold all of F factors (Kim & Mnih,
-    2018). The second image of a pair is drawn from those that share the value with the first, itself included.
+    2018). The second image of a pair is drawn from those that have the value of the first, itself included.
 
     "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework" (Higgins et al., ICLR
     2017, section 3)

@@ -155,7 +155,7 @@ def scores(
     """
     z = code_array(codes)
     sample = Sample(z, np.zeros_like(z) if scale is None else scale, factors, seed)
-    numbers = {}
+    numbers: dict[str, float] = {}
     for measure in map(METRICS.__getitem__, check_names(metrics)):
         result = measure.function(sample)
         numbers |= {name: float(getattr(result, field)) for name, field in measure.names.items()}

@@ -26,7 +26,7 @@ class UDR(NamedTuple):
 def udr(models: Sequence[tuple[Values, Values]], similarity: str = "lasso", threshold: float = 0.01) -> UDR:
     """Unsupervised disentanglement ranking: it needs no factors, but several seeds.
 
-    If a representation is disentangled, the seeds of one setting learn the same one up to order and sign. With
+    If a representation is disentangled, the seeds of one setting learn the same up to order and sign. With
     R_ab >= 0 the similarity of dimension a of model i to dimension b of model j, over the d_i and d_j
     informative dimensions, those whose KL is above ``threshold`` (0.01),
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from vaelab.functional.disentanglement.inputs import Floats, Values, code_array
 
-
 __all__ = ["gaussian_total_correlation", "wasserstein_correlation"]
 
 

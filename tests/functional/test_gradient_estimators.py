@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from support.chance import SIGMAS
 from vaelab.functional.gradient_estimators import (
     compare_estimators,
     reparametrised_gradient,
@@ -62,7 +63,7 @@ def score_variance(baseline: float | Tensor = 0.0) -> Tensor:
 
 def assert_is_the_mean(draws: Tensor, exact: Tensor) -> None:
     error = draws.std(0) / len(draws) ** 0.5
-    assert ((draws.mean(0) - exact).abs() < 4 * error).all()
+    assert ((draws.mean(0) - exact).abs() < SIGMAS * error).all()
     assert (error < 0.05 * exact.abs().max()).all()  # sharp enough to tell a factor of two
 
 
@@ -94,15 +95,6 @@ def test_the_baseline_of_a_draw_is_the_mean_of_the_others():
     torch.testing.assert_close(found.loc, (value - others)[..., None] * noise / SCALE)
     with pytest.raises(ValueError, match="at least 2"):
         score_function_gradient(quadratic, LOC, SCALE, noise[:1], baseline=True)
-
-
-def test_the_reparametrised_gradient_is_that_of_autograd_through_the_sample():
-    noise = drawn(5)
-    loc, log_scale = LOC.clone().requires_grad_(), SCALE.log().requires_grad_()
-    quadratic(loc + log_scale.exp() * noise).sin().sum().backward()
-    found = reparametrised_gradient(lambda z: quadratic(z).sin(), LOC, SCALE, noise)
-    torch.testing.assert_close(found.loc.sum(0), loc.grad)
-    torch.testing.assert_close(found.log_scale.sum(0), log_scale.grad)
 
 
 def test_the_variance_of_an_estimate_is_that_of_a_draw_over_their_number():
