@@ -69,7 +69,9 @@ def mixture_samples(
         return None
     images = {
         "from the prior": generation.prior_samples(model),
-        "from the fitted density": generation.density_samples(model, fit_gaussian_mixture(codes.z, components)),
+        "from the fitted density": generation.density_samples(
+            model, fit_gaussian_mixture(codes.z, components)
+        ),
     }
     return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
 
