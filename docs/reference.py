@@ -49,7 +49,7 @@ def configuration() -> Iterator[str]:
     yield from key_table(CONF / "train.yaml", "")
     for group in groups():
         yield f"\n## `{group}`\n"
-        for file in sorted((CONF / group).glob("*.yaml")):
+        for file in sorted((CONF / group).glob("[!_]*.yaml")):
             yield f"\n### `{group}={file.stem}`\n"
             yield purpose(file) + "\n"
             yield from key_table(file, prefix(group, file))

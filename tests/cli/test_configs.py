@@ -23,7 +23,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 # conf/wandb is read by `wandb sweep`, not by Hydra: tests/dashboard looks at it
 OURS = [file.relative_to(CONF) for file in FILES if file.relative_to(CONF).parts[0] != "wandb"]
-OPTIONS = [file.with_suffix("") for file in OURS if len(file.parts) == 2]
+OPTIONS = [file.with_suffix("") for file in OURS if len(file.parts) == 2 and file.name[0] != "_"]
 CONTRACT = {
     "model": {
         *("ae", "denoising_ae", "vae", "beta_vae", "sigma_vae"),
@@ -101,6 +101,7 @@ KEYS = {
     "group": "logger=wandb",
     "paths.outputs": "logger=csv",
 }
+CODEBOOK = {"prior=fitted_codes", "metrics=codebook"}  # they read model.codes
 AS_PUBLISHED = [(1, 64, 64), (3, 64, 64)]
 SHAPES = {"burgess_conv": AS_PUBLISHED, "locatello_conv": AS_PUBLISHED}
 
@@ -113,6 +114,8 @@ def hydra() -> Iterator[None]:
 
 def composed(*settings: str) -> DictConfig:
     """The config of a command line, with every interpolation resolved."""
+    if CODEBOOK.intersection(settings) and not any(setting.startswith("model=") for setting in settings):
+        settings = ("model=vq_vae", *settings)
     cfg = compose("train", list(settings))
     OmegaConf.resolve(cfg)
     return cfg

@@ -12,7 +12,7 @@ from support.stopper import Stop
 from vaelab.training.callbacks.history import read_rows
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-VARIANTS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
+VARIANTS = sorted(file.stem for file in (CONF / "model").glob("[!_]*.yaml"))
 DATA: dict[str, tuple[str, ...]] = {
     "digits": ("data=digits", "data.train_size=96", "network.hidden=[32]"),
     "sprites": (

@@ -106,6 +106,7 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 def _unknown_option(error: MissingConfigException) -> str:
     missing = error.missing_cfg_file or ""
     group, _, option = missing.rpartition("/")
-    if error.options:
-        return f"{group}={option}: there is no such option. {did_you_mean(option, error.options)}"
+    choices = [choice for choice in error.options or () if not choice.startswith("_")]  # _base is no option
+    if choices:
+        return f"{group}={option}: there is no such option. {did_you_mean(option, choices)}"
     return str(error).strip().splitlines()[0]

@@ -67,13 +67,14 @@ def listing(roots: Iterable[Path], chosen: Iterable[str] = ()) -> str:
 def options(roots: Iterable[Path]) -> dict[str, dict[str, str]]:
     """group -> option -> its one line, of every folder of YAML files below the ``roots``.
 
-    Where two roots have the same option, the first is Hydra's choice and ours.
+    A file whose name begins with ``_`` is the base of others, not an option. Where two roots have the same
+    option, the first is Hydra's choice and ours.
     """
     groups: dict[str, dict[str, str]] = {}
     for root in roots:
         for file in sorted(root.rglob("*.yaml")):
             group = file.parent.relative_to(root).as_posix()
-            if group != "." and group.split("/")[0] not in OTHERS:
+            if group != "." and group.split("/")[0] not in OTHERS and not file.stem.startswith("_"):
                 groups.setdefault(group, {}).setdefault(file.stem, one_line(file))
     return groups
 
