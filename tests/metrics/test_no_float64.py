@@ -1,0 +1,84 @@
+"""Metrics and the functions that run on the model's device make no float64 tensor: Apple's MPS has none."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from builders import images, latent_stats, random
+from support.no_float64 import NoFloat64
+from vaelab.functional import annealed_importance, estimators, gradient_estimators, holes, interpolation
+from vaelab.metrics import (
+    ActiveUnits,
+    AggregatePosterior,
+    BitsPerDimension,
+    DecoderTest,
+    ImportanceBound,
+    KLPerDimension,
+    RateDistortion,
+    ReconstructionError,
+)
+
+N = 12
+STATS = latent_stats(N, samples=2)
+X = images(N)
+Z = STATS.z[0]
+
+
+def log_density(z: Tensor) -> Tensor:
+    return -z.square().sum(-1)
+
+
+METRICS = {
+    ActiveUnits: ((4,), (STATS.loc,)),
+    KLPerDimension: ((4,), (STATS.kl,)),
+    RateDistortion: ((), (STATS.rate, STATS.distortion)),
+    ImportanceBound: ((), (STATS.distortion, STATS.log_q, STATS.log_p)),
+    BitsPerDimension: ((), (X, STATS.rate, STATS.distortion, torch.tensor(True))),
+    ReconstructionError: ((), (X, X[None])),
+    DecoderTest: (
+        (),
+        (torch.arange(N), STATS.z, STATS.z_prior, STATS.distortion, lambda z, rows: log_density(z)),
+    ),
+    AggregatePosterior: (
+        (),
+        (torch.arange(N), STATS.z, STATS.z_prior, STATS.loc, STATS.scale, STATS.log_q, STATS.log_p, STATS.kl),
+    ),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics(metric):
+    options, values = METRICS[metric]
+    with NoFloat64():
+        measure = metric(*options)
+        measure.update(*values)
+        measure.compute()
+
+
+def noise(transition: int) -> Tensor:
+    return torch.randn(1, N, Z.shape[1] + 2, generator=random(transition))
+
+
+PATH = annealed_importance.Path(log_density, log_density)
+FUNCTIONS = {
+    "hole rate": lambda: holes.hole_rate(Z, STATS.z_prior),
+    "low density rate": lambda: holes.low_density_rate(Z, STATS.z_prior, STATS.loc, STATS.scale),
+    "total correlation": lambda: estimators.total_correlation(Z, STATS.loc, STATS.scale, 100),
+    "mmd": lambda: estimators.mmd(Z, STATS.z_prior, estimators.inverse_multiquadric(1.0)),
+    "path steps": lambda: interpolation.path_steps(torch.sin, Z, STATS.z_prior, spherical=True),
+    "gradients": lambda: gradient_estimators.compare_estimators(
+        log_density, STATS.loc, STATS.scale, torch.randn(16, *Z.shape, generator=random()), samples=4
+    ),
+    "step sizes": lambda: annealed_importance.adapted_step_sizes(PATH, Z[None], [0.0, 0.5, 1.0], noise),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions(function):
+    with NoFloat64():
+        FUNCTIONS[function]()
+
+
+def test_the_mode_sees_a_float64_tensor():
+    with NoFloat64(), pytest.raises(TypeError, match="float64"):
+        Z.double()
