@@ -1,8 +1,5 @@
 """Mistakes: one or two clear lines, an exit code, and nothing trained."""
 
-import gzip
-import pickle
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,67 +36,39 @@ def refused(outputs: Path, *arguments: str, **options: Path) -> Result:
     return result
 
 
-KEYS = {
+# setting -> what the message names; the rules of single keys are tested in test_checks.py, the parts' own beside
+# the parts
+SETTINGS = {
     "model.bta=2": ["model.bta", "'model.beta'"],
-    "modl=ae": ["modl", "'model'"],
     "trainer.max_epoch=3": ["trainer.max_epoch", "'trainer.max_epochs'"],
-    "data.batchsize=3": ["data.batchsize", "'data.batch_size'"],
-    "network.hiden=[3]": ["network.hiden", "'network.hidden'"],
     "optimizer.learning_rate=1": ["optimizer.learning_rate", "lr"],
-    "callbacks.samples.every_n_epoch=1": [
-        "callbacks.samples.every_n_epoch",
-        "'callbacks.samples.every_n_epochs'",
-    ],
     "+trainer.foo=1": ["trainer.foo"],
     "+network.hiddn=[3]": ["network.hiddn", "'hidden'"],
     "+model.objective.kl.wieght=2": ["model.objective.kl.wieght", "'weight'"],
     "~model.bta": ["model.bta", "'model.beta'"],
-}
-
-OPTIONS = {
     "model=betavae": ["model=betavae", "'beta_vae'"],
-    "network=con": ["network=con", "'conv'"],
-    "logger=wandbb": ["logger=wandbb", "'wandb'"],
     "optimizer=sgd": ["optimizer=sgd", "adam, adamw"],
-    "sweep=betta": ["sweep=betta", "'beta'"],
-}
-
-VALUES = {
-    "model.beta=abc": ["model.beta=abc", "a number >= 0"],
-    "model.beta=-1": ["model.beta=-1", "a number >= 0"],
-    "model.beta=nan": ["model.beta=nan", "a number >= 0"],
+    "model.beta=-1": ["model.beta=-1: must be a number >= 0"],
     "model.beta=": ["model.beta", "a number >= 0"],
-    "model.latent_dim=0": ["model.latent_dim=0", ">= 1"],
-    "trainer.max_epochs=ten": ["trainer.max_epochs=ten", "a whole number"],
     "trainer.max_epochs=3.5": ["trainer.max_epochs=3.5", "a whole number"],
-    "optimizer.lr=-1": ["optimizer.lr=-1", "> 0"],
-    "optimizer.lr=0": ["optimizer.lr=0", "> 0"],
-    "data.batch_size=0": ["data.batch_size=0", ">= 1"],
-    "data.batch_size=true": ["data.batch_size=True", "a whole number"],
-    "data.val_size=5000": ["data.val_size=5000", "At most 1436"],
-    "data.train_size=5000": ["data.train_size=5000", "At most"],
-    "data.binarize=treshold": ["data.binarize=treshold", "threshold"],
-    "network.hidden=400": ["network.hidden=400", "[400]"],
-    "network.hidden=[0]": ["network.hidden=[0]", "[400]"],
-    "network.activation=rellu": ["network", "relu"],
-    "seed=one": ["seed=one", "a whole number"],
     "logger.mode=ofline": ["logger.mode=ofline", "offline"],
+    "data.val_size=5000": ["data.val_size=5000", "At most 1436"],
+    "data.binarize=treshold": ["data.binarize", "treshold", "threshold"],
+    "network.hidden=400": ["network.hidden", "400"],
+    "network.hidden=[0]": ["network.hidden", "[0]"],
+    "network.activation=rellu": ["network.activation", "rellu", "relu"],
     "trainer.accelerator=gpux": ["trainer", "gpux"],
-    "trainer.gradient_clip_val=abc": ["trainer", "abc"],
     "trainer.limit_train_batches=-1": ["trainer", "limit_train_batches"],
-}
-
-SYNTAX = {
     "model.beta": ["model.beta"],
     "name=a(b": ["name=a(b", "key=value"],
-    "model.beta=[1": ["model.beta=[1", "key=value"],
+    "model.beta=1,2": ["model.beta=1,2", "-m"],
 }
 
 
-@pytest.mark.parametrize("setting", [*KEYS, *OPTIONS, *VALUES, *SYNTAX])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_a_mistake_in_a_setting(tmp_path, setting):
     result = refused(tmp_path, setting)
-    for words in (KEYS | OPTIONS | VALUES | SYNTAX)[setting]:
+    for words in SETTINGS[setting]:
         assert words in result.err, result.err
 
 
@@ -116,18 +85,12 @@ def test_too_many_convolutions_for_the_image(tmp_path):
 
 
 def test_a_sigma_of_zero(tmp_path):
-    assert "likelihood.sigma=0" in refused(tmp_path, "likelihood=gaussian", "likelihood.sigma=0").err
+    assert "likelihood.sigma must be" in refused(tmp_path, "likelihood=gaussian", "likelihood.sigma=0").err
 
 
 def test_kl_of_a_deterministic_posterior(tmp_path):
     result = refused(tmp_path, "model=ae", "+model.objective.kl._target_=vaelab.models.KL")
     assert "model.objective.kl=null" in result.err
-
-
-def test_a_sweep_of_values_needs_m(tmp_path):
-    result = refused(tmp_path, "model.beta=1,2")
-    assert "model.beta=1,2" in result.err
-    assert "-m" in result.err or "--multirun" in result.err
 
 
 # files
@@ -142,11 +105,6 @@ def npz(**arrays: object) -> object:
     return make
 
 
-def truncated(file: Path) -> None:
-    np.savez(file, x=np.zeros((50, 8, 8)))
-    file.write_bytes(file.read_bytes()[:1000])
-
-
 def with_nan(file: Path) -> None:
     x = np.zeros((200, 8, 8))
     x[3, 4, 5] = np.nan
@@ -155,21 +113,10 @@ def with_nan(file: Path) -> None:
 
 FILES = {
     "missing": (lambda file: None, "does not exist"),
-    "directory": (Path.mkdir, "directory"),
     "text": (lambda file: file.write_text("hello"), "not an .npz"),
-    "empty": (lambda file: file.write_bytes(b""), "not an .npz"),
-    "pickle": (lambda file: file.write_bytes(pickle.dumps([1, 2])), "not an .npz"),
-    "truncated": (truncated, "truncated"),
-    "no x": (npz(images=np.zeros((50, 8, 8))), "'images'"),
-    "words": (npz(x=np.array(["a", "b"])), "real numbers"),
-    "objects": (npz(x=np.array([1, None], dtype=object)), "'x'"),
-    "vector": (npz(x=np.zeros(50)), "(N, H, W)"),
-    "no images": (npz(x=np.zeros((0, 8, 8))), "empty"),
     "nan": (with_nan, "NaN"),
     "few": (npz(x=np.zeros((20, 8, 8))), "data.val_size=100"),
-    "labels": (npz(x=np.zeros((200, 8, 8)), y=np.zeros(3)), "'y'"),
     "range": (npz(x=np.full((200, 8, 8), 2.0)), "gaussian"),
-    "below": (npz(x=np.full((200, 8, 8), -0.1)), "gaussian"),
 }
 
 
@@ -180,38 +127,12 @@ def test_a_file_that_will_not_do(tmp_path, kind):
     make(file)
     result = refused(tmp_path / "outputs", "data=npz", f"data.path={file}")
     assert words in result.err, result.err
-    if kind not in ("few", "range", "below"):
+    if kind not in ("few", "range"):
         assert str(file) in result.err
 
 
 def test_no_file_at_all(tmp_path):
     assert "data.path" in refused(tmp_path, "data=npz").err
-
-
-IMAGES = struct.pack(">4B3i", 0, 0, 8, 3, 10, 8, 8) + bytes(640)
-LABELS = struct.pack(">4Bi", 0, 0, 8, 1, 10) + bytes(10)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("train-images-idx3-ubyte", IMAGES[:300], "truncated"),
-        ("train-images-idx3-ubyte", b"<html>not found</html>", "not an IDX file"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(IMAGES, mtime=0)[:30], "truncated"),
-        ("t10k-labels-idx1-ubyte", LABELS[:-1], "truncated"),
-    ],
-)
-def test_a_damaged_idx_file(tmp_path, name, content, words):
-    raw = tmp_path / "data" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part in ("train", "t10k"):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(IMAGES)
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(LABELS)
-    (raw / name.removesuffix(".gz")).unlink()
-    (raw / name).write_bytes(content)
-    result = refused(tmp_path / "outputs", "data=mnist", f"data.root={tmp_path / 'data'}")
-    assert words in result.err
-    assert str(raw / name) in result.err
 
 
 def test_outputs_that_can_not_be_written(tmp_path):

@@ -48,9 +48,9 @@ def test_every_variant_trains_measures_and_loads(tmp_path, settings):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["model=beta_tc_vae", "model.estimator=full"], "model.estimator=full does not fit"),
-        (["model=iwae", "model.samples=0"], "model.samples=0 does not fit"),
-        (["model=iwae", "model.gradient=drag"], "model.gradient=drag does not fit"),
+        (["model=beta_tc_vae", "model.estimator=full"], ".estimator must be"),
+        (["model=iwae", "model.samples=0"], "model.samples=0: must be"),
+        (["model=iwae", "model.gradient=drag"], ".gradient must be"),
         (["model=iwae", "model.beta=4"], "model.beta"),
     ],
 )

@@ -206,7 +206,7 @@ def test_free_bits_leave_no_dimension_below_its_floor(tmp_path):
     ("settings", "message"),
     [
         (("model=free_bits_vae", "prior=mog"), "needs the KL of each dimension"),
-        (("model=free_bits_vae", "model.free_bits=-1"), "model.free_bits=-1 does not fit"),
+        (("model=free_bits_vae", "model.free_bits=-1"), "model.free_bits=-1: must be"),
         (
             ("model=capacity_vae", "model.posterior._target_=vaelab.models.Deterministic"),
             "a density",

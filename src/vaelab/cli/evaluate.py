@@ -8,20 +8,20 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.cli.checks import flag, integer, number, one_of, refuse, resolved, text
+from vaelab.cli.checks import Number, OneOf, Rule, flag, integer, refuse, resolved, text
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 
 PROGRAM = "vaelab-evaluate"
-CONTRACT = {
+CONTRACT: dict[str, Rule] = {
     "force": flag,
     "log": flag,
     "device": text,
-    "threads": integer(1, also=(None,)),
+    "threads": integer(1, None),
     "udr.images": integer(2),
-    "udr.similarity": one_of("lasso", "spearman"),
-    "udr.threshold": number(),
+    "udr.similarity": OneOf(("lasso", "spearman")),
+    "udr.threshold": Number(0),
 }
 
 
