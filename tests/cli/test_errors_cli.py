@@ -36,8 +36,7 @@ def refused(outputs: Path, *arguments: str, **options: Path) -> Result:
     return result
 
 
-# setting -> what the message names; the rules of single keys are tested in test_checks.py, the parts' own beside
-# the parts
+# setting -> what the message names; test_checks.py tests the rules of single keys, and each room its own
 SETTINGS = {
     "model.bta=2": ["model.bta", "'model.beta'"],
     "trainer.max_epoch=3": ["trainer.max_epoch", "'trainer.max_epochs'"],

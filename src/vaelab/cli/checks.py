@@ -1,8 +1,8 @@
 """What a config's values must be, checked before torch is imported.
 
-Hydra refuses unknown keys. :data:`CONTRACT` refuses wrong types and numbers out of range. It holds the keys that
-no constructor checks under the same name, and those that a run must know before it imports torch or starts W&B.
-Every other value is checked by the part that takes it (:func:`vaelab.training.assembly.build` adds the key).
+Hydra refuses unknown keys. :data:`CONTRACT` refuses wrong types and numbers out of range. It holds the keys
+that no constructor checks under the same name, and those that a run must know before it imports torch. Every
+other value is checked by the part that takes it; :func:`vaelab.training.assembly.build` adds the key.
 """
 
 import math
@@ -138,11 +138,9 @@ CONTRACT: dict[str, Rule] = {
     "callbacks.collapse.stop": flag,
     "callbacks.collapse.patience": integer(1),
     "callbacks.samples.every_n_epochs": integer(0, None),
-    "callbacks.samples.images": integer(1),
     "callbacks.samples.density_images": integer(0),
     "callbacks.samples.density_components": integer(1),
     "callbacks.latent_map.every_n_epochs": integer(0, None),
-    "callbacks.latent_map.images": integer(1),
     "metrics.aggregate_posterior.images": integer(2),
     "metrics.decoder_test.images": integer(2),
     "sweep.name": text,

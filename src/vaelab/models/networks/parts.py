@@ -35,8 +35,11 @@ def activation_class(name: str) -> type[nn.Module]:
 
 def check_widths(hidden: Sequence[int], at_least_one_for: str | None = None) -> None:
     """Layer widths are whole numbers of at least 1; the named network needs at least one of them."""
-    if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden):
-        raise UserError(f"network.hidden must be a list of whole numbers >= 1, got {list(hidden)}.")
+    listed = isinstance(hidden, list | tuple)
+    if not listed or any(
+        isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden
+    ):
+        raise UserError(f"network.hidden must be a list of whole numbers >= 1, got {hidden}.")
     if at_least_one_for and not hidden:
         raise UserError(f"network.hidden needs at least one width for network={at_least_one_for}, got [].")
 
