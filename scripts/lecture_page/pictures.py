@@ -10,7 +10,7 @@ from torch import Tensor
 from vaelab.evaluation.noise_gap import code_noise
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.figures.generation import traversals
-from vaelab.figures.style import INK, MARKERS, MUTED, SERIES, dress, new_figure
+from vaelab.figures.style import INK, MARKERS, MUTED, SERIES, new_figure, style_axes
 from vaelab.functional.holes import distance_threshold, nearest_distance
 from vaelab.functional.randomness import generator
 
@@ -87,7 +87,7 @@ def holes(runs: Runs, values: Values) -> Any:
         plane.scatter(*drawn[~hole].T, s=3, color=BLUE, alpha=0.5, linewidths=0, label="draw near a code")
         plane.scatter(*drawn[hole].T, s=4, color=ORANGE, alpha=0.8, linewidths=0, label="draw in a hole")
         plane.scatter(*z.T, s=5, color=INK, linewidths=0, label="code of a test image")
-        dress(plane, xlabel="z₁", ylabel="z₂")
+        style_axes(plane, xlabel="z₁", ylabel="z₂")
         plane.set_title(f"{NAMES[key]}: hole rate {values[key]['hole_rate']:.2f}", fontsize=9, color=INK)
         plane.set_aspect("equal", adjustable="datalim")
         # of each kind in turn, so that both are seen
@@ -138,7 +138,7 @@ def beta(runs: Runs, values: Values) -> Any:
         )
     plane.set_xlim(span)
     plane.set_ylim(min(distortions) - 1, high + 1)
-    dress(
+    style_axes(
         plane, xlabel="rate, nats per image", ylabel="distortion, nats per image",
         title="dotted: the same ELBO along each line",
     )  # fmt: skip
@@ -148,7 +148,7 @@ def beta(runs: Runs, values: Values) -> Any:
             range(1, len(per_dimension) + 1), per_dimension, f"{MARKERS[i % len(MARKERS)]}-",
             color=SERIES[i % len(SERIES)], markersize=4, linewidth=1.1, label=f"β {key}",
         )  # fmt: skip
-    dress(bars, xlabel="latent dimension, sorted", ylabel="KL, nats per image", title="KL per dimension")
+    style_axes(bars, xlabel="latent dimension, sorted", ylabel="KL, nats per image", title="KL per dimension")
     bars.set_ylim(top=1.3 * bars.get_ylim()[1])  # room for the legend
     bars.legend(fontsize=7.5, frameon=False, ncols=3, loc="upper right")
     return figure
@@ -169,7 +169,7 @@ def gradient(runs: Runs, values: Values) -> Any:
         )  # fmt: skip
     axes.set_xticks([int(key) for key in runs], list(runs), minor=False)
     axes.minorticks_off()
-    dress(axes, xlabel="latent dimensions", ylabel="variance of the gradient, nats²")
+    style_axes(axes, xlabel="latent dimensions", ylabel="variance of the gradient, nats²")
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -189,7 +189,7 @@ def smooth(runs: Runs, values: Values) -> Any:
             betas, [values[key][metric] for key in runs], f"{MARKERS[0]}-", color=SERIES[i], markersize=4
         )
         axes.set_ylim(bottom=0)
-        dress(axes, xlabel="β", title=name)
+        style_axes(axes, xlabel="β", title=name)
     return figure
 
 

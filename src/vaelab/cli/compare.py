@@ -1,4 +1,4 @@
-"""``vaelab-compare``: from records to a table, figures and a page. No torch, no network, no account."""
+"""``vaelab-compare``: from records to a table, plots and a page, without torch, network or account."""
 
 import argparse
 from pathlib import Path
@@ -14,16 +14,16 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Compare runs: one table, rate-distortion curves, contact sheets, one HTML page.",
-        epilog="Writes <sweep>/report/; for several arguments ./report. Reads the runs' own files alone.",
+        epilog="Writes <sweep>/report/, or ./report for several arguments. Reads only the runs' own files.",
     )
     parser.add_argument(
-        "words",
+        "runs",
         nargs="*",
         metavar="RUN_OR_SWEEP | paths.outputs=FOLDER",
         help="folders or names of sweeps and runs (none: the newest sweep), and where outputs lie",
     )
     parser.add_argument(
-        "--no-fold", dest="fold", action="store_false", help="one row a run, seeds not averaged"
+        "--no-fold", dest="fold", action="store_false", help="one row per run, seeds not averaged"
     )
     parser.add_argument(
         "--split", choices=["test", "val"], default="test", help="whose numbers (default: test)"
@@ -35,11 +35,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from vaelab.reports.report import compare
 
-    print(compare(find_all(*split_outputs(args.words)), args.out, args.split, args.fold))
+    print(compare(find_all(*split_outputs(args.runs)), args.out, args.split, args.fold))
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     args = arguments()
     present_errors(PROGRAM, lambda: run(args))
 

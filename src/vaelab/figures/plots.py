@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaelab.figures.attributes import Attribute, text
-from vaelab.figures.style import INK, SERIES, dress, new_figure
+from vaelab.figures.style import INK, SERIES, new_figure, style_axes
 from vaelab.functional.projection import Plane
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def kl_bars(kl: Tensor, title: str = "") -> "Figure":
     axes = figure.subplots()
     axes.bar(range(len(kl)), kl[order].tolist(), color=SERIES[0])
     title = title or f"rate {kl.sum():.2f} nats"
-    dress(axes, xlabel="latent dimension, sorted", ylabel="KL (nats)", title=title)
+    style_axes(axes, xlabel="latent dimension, sorted", ylabel="KL (nats)", title=title)
     axes.set_xticks(range(len(kl)), [str(int(d)) for d in order], fontsize=7)
     return figure
 
@@ -50,7 +50,7 @@ def kl_heatmap(kl: Tensor, epochs: list[int]) -> "Figure":
     mesh = axes.pcolormesh(
         np.arange(len(epochs) + 1), np.arange(kl.shape[1] + 1), kl[:, order].T.numpy(), cmap="viridis", vmin=0
     )
-    dress(axes, xlabel="epoch", ylabel="latent dimension")
+    style_axes(axes, xlabel="epoch", ylabel="latent dimension")
     axes.set_yticks(np.arange(kl.shape[1]) + 0.5, [str(int(d)) for d in order], fontsize=6)
     ticks = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), 8)).round().astype(int))
     axes.set_xticks(ticks + 0.5, [str(epochs[t]) for t in ticks])
@@ -78,7 +78,7 @@ def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool
             _circles(axes)
         if plane.latent:  # both axes in the same unit
             axes.set_aspect("equal", adjustable="datalim")
-        dress(axes, xlabel=plane.x, ylabel=plane.y)
+        style_axes(axes, xlabel=plane.x, ylabel=plane.y)
     return figure
 
 

@@ -1,22 +1,28 @@
-"""How the figures look, and how they become files. Three named colours follow the page's theme."""
+"""How the figures look, and how they become files."""
 
+import html
 import io
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, PAPER = "#1c2531", "#87919f", "#fefefe"  # on the page: var(--ink), var(--muted), var(--paper)
+__all__ = [
+    "INK", "MARKERS", "MUTED", "PAPER", "SERIES", "as_png", "as_svg", "fix_layout", "inline_svg",
+    "new_figure", "style_axes",
+]  # fmt: skip
+
+INK, MUTED, PAPER = "#1c2531", "#87919f", "#fefefe"  # inline_svg makes them follow the page's theme
 # Told apart by most colour-blind readers, and legible on white as on near black.
 SERIES = ("#2f7fc1", "#d9772b", "#1f9e83", "#b8559a", "#7d73cf", "#a8912a", "#cc4f4a", "#6a8f3c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-PLOTLY_MARKERS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A matplotlib figure on the Agg canvas, outside of pyplot; inches at 150 dots each."""
+    """A matplotlib figure outside of pyplot, on the Agg canvas; the sizes are inches of 150 dots."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,8 +31,8 @@ def new_figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def dress(axes: "Axes", **labels: str) -> None:
-    """Labels, and the house's lines: thin, in the theme's colours, open above and to the right."""
+def style_axes(axes: "Axes", **labels: str) -> None:
+    """Set the labels (``title``, ``xlabel``, ``ylabel``); draw thin lines, none above and at the right."""
     axes.set(**labels)
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
@@ -37,8 +43,8 @@ def dress(axes: "Axes", **labels: str) -> None:
         text.set_fontsize(9)
 
 
-def settle(figure: "Figure") -> None:
-    """Lay the figure out once; every file made of it would otherwise do so again."""
+def fix_layout(figure: "Figure") -> None:
+    """Compute the layout now and keep it, so that each file made of the figure need not compute it again."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -59,15 +65,24 @@ def as_svg(figure: "Figure", name: str) -> str:
     return file.getvalue()
 
 
-def inline_svg(svg: str, name: str, description: str) -> str:
-    """SVG to stand inside of a page: themed, with ids of its own, as wide as its column."""
+def inline_svg(svg: str, name: str, description: str, titles: Mapping[str, str]) -> str:
+    """SVG to stand in a page: its colours follow the theme, and its ids begin with ``name``.
+
+    ``titles`` gives the artists with these gids a ``<title>``, which browsers show as a tooltip, and the
+    class ``point``. It and ``description`` are plain text.
+    """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)[0]
-    tag = f'<svg viewBox="0 0 {width} {height}" class="figure" role="img" aria-label="{description}"'
+    tag = f'<svg viewBox="0 0 {width} {height}" class="figure" role="group"'
+    tag += f' aria-label="{html.escape(description)}"'
     body = re.sub(r"<svg[^>]*>", f'{tag} style="max-width:{float(width) * 1.5:.0f}px">', body, count=1)
     for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (PAPER, "--paper")):
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px var(--sans)", body)
-    return body.replace("xlink:href", "href").strip()
+    body = body.replace("xlink:href", "href").strip()
+    for gid, title in titles.items():  # last, so that nothing above changes their text
+        tag = f'<g id="{name}-{gid}"'
+        body = body.replace(f"{tag}>", f'{tag} class="point"><title>{html.escape(title)}</title>')
+    return body

@@ -1,6 +1,6 @@
-"""Comparing runs from their records: a table, figures, words and one HTML page. No torch, no network.
+"""Comparing runs from their records: a table, plots, findings and one HTML page. No torch and no network.
 
-:func:`compare_sweep` is fetched on first use, so that importing the package costs nothing.
+:func:`compare_sweep` is imported on first use, so that importing the package costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any

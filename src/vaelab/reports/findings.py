@@ -1,12 +1,11 @@
-"""What the numbers say, in plain sentences: each names its criterion, none says more than the runs show."""
+"""What the numbers say, in plain sentences. Each names its criterion, none says more than the runs show."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from vaelab.reports.records import Run
+from vaelab.reports.records import RecordedRun
 from vaelab.reports.table import Row, Table, canonical, show, show_stat
 from vaelab.runs.comparable import bears_on_result
 from vaelab.runs.find import natural
@@ -14,35 +13,39 @@ from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PARTIAL
 from vaelab.runs.naming import MULTIRUN
 from vaelab.runs.status import read_progress
 
+__all__ = ["Difference", "comparable_groups", "differing_settings", "findings", "unfinished"]
+
 MOST_SERIES = 6  # sentences about more than these are no help
+MOST_NAMES = 8
+MOST_VALUES = 12
+SIZES = ("data.batch_size", "data.train_size")  # nats per image mean the same whatever these are
 
 
 def findings(table: Table) -> list[str]:
     """The sentences, most important first."""
-    groups = comparable(table)
+    groups = comparable_groups(table)
     sentences = [scope(table)]
     for name, rows in groups.items():
         sentences += best(table, rows, f"On {name}: " if len(groups) > 1 else "")
-    for i, (series, rows) in enumerate(table.series.items()):
-        prefix = f"{series}: " if len(table.series) > 1 else ""
-        if i < MOST_SERIES:
-            sentences += [prefixed(prefix, text) for text in along_beta(table, rows)]
-    if len(table.series) > MOST_SERIES:
-        sentences.append(
-            f"{len(table.series) - MOST_SERIES} further series are in the table and the figures."
-        )
+    series = table.beta_series
+    for name, rows in list(series.items())[:MOST_SERIES]:
+        for sentence in [*rate_along_beta(table, rows), *active_units_along_beta(table, rows)]:
+            sentences.append(f"{name}: {lower_first(sentence)}" if len(table.series) > 1 else sentence)
+    if len(series) > MOST_SERIES:
+        sentences.append(f"{len(series) - MOST_SERIES} further series are in the table and the figures.")
     sentences += collapsed(table)
-    sentences += undefined(table)
-    told = {condition(rows[0]) for rows in groups.values()}
+    sentences += without_rate(table)
+    conditions = {condition_of(rows[0]) for rows in groups.values()}
     if len(groups) > 1:
-        reason = "Data or likelihood" if len(told) == 1 else "Data, likelihood or what the model is told"
+        reason = "Data or likelihood" if len(conditions) == 1 else "Data, likelihood or the condition"
         sentences.append(
             f"{reason} differ between runs: rate, distortion and ELBO compare only within one of "
             f"{', '.join(groups)}."
         )
-    if told - {""}:
+    if conditions - {""}:
         sentences.append(
-            "A model that is told y has an ELBO that bounds log p(x|y), not log p(x): what y says is free."
+            "The ELBO of a model with a condition y bounds log p(x|y), not log p(x): the information in y "
+            "costs no rate."
         )
     if table.repeats:
         sentences.append(
@@ -53,30 +56,29 @@ def findings(table: Table) -> list[str]:
 
 
 def scope(table: Table) -> str:
-    """What there is: ``6 finished runs, 6 configurations, one seed each.``"""
+    """``6 finished runs, 6 configurations, 1 seed each; numbers are of test images, in nats per image.``"""
     states = Counter(run.status for run in table.runs)
     parts = [count(states.pop("finished", 0), "finished run")]
     parts += [f"{number} {state}" for state, number in states.items()]
-    text = ", ".join(parts)
     if table.folded:
-        text += f", {count(len(table.rows), 'configuration')}"
+        parts.append(count(len(table.rows), "configuration"))
         seeds = sorted({row.n for row in table.rows if row.n})
         if seeds:
             span = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else count(seeds[0], "seed")
-            text += f", {span} each"
+            parts.append(f"{span} each")
     images = {"test": "test", "val": "validation"}[table.split]
-    return f"{text}; numbers are of {images} images, in nats per image."
+    return f"{', '.join(parts)}; numbers are of {images} images, in nats per image."
 
 
 def best(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
-    """Which configuration has the highest ELBO, and whether the runs tell it from the next."""
+    """Which configuration has the highest ELBO, and whether its interval is clear of the next one's."""
     metric = f"{table.split}/elbo"
     ranked = sorted((row for row in rows if metric in row.stats), key=lambda row: -row.stats[metric].mean)
     if not ranked:
         return []
-    top = ranked[0]
-    stat = top.stats[metric]
-    text = f"{prefix}The best ELBO is {show_stat(stat, metric)}, at {top.label}"
+    first = ranked[0]
+    stat = first.stats[metric]
+    text = f"{prefix}The best ELBO is {show_stat(stat, metric)}, at {first.label}"
     if len(ranked) == 1:
         return [f"{text}, the only one that has one."]
     second = ranked[1].stats[metric]
@@ -86,152 +88,144 @@ def best(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
         text += ". Single runs do not tell how much of that is chance"
     elif gap < stat.half + second.half:
         text += ". Their 95% intervals overlap: these seeds do not clearly tell them apart"
-    betas = sorted({row.beta for row in ranked if row.series == top.series and row.beta is not None})
-    if len(betas) > 2 and top.beta in (betas[0], betas[-1]):
-        end = "smallest" if top.beta == betas[0] else "largest"
+    betas = [row.beta for row in table.beta_series.get(first.series, []) if metric in row.stats]
+    if len(betas) > 2 and first.beta in (betas[0], betas[-1]):
+        end = "smallest" if first.beta == betas[0] else "largest"
         text += f". It is the {end} beta tried, so the optimum may lie beyond"
     return [f"{text}."]
 
 
-def prefixed(prefix: str, sentence: str) -> str:
-    return prefix + sentence[0].lower() + sentence[1:] if prefix else sentence
+def rate_along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
+    """How rate and distortion move with beta.
 
-
-def along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
-    """How rate, distortion and active units move with beta within one series."""
-    sentences = []
+    Between two optima of distortion + beta * rate the rate cannot rise with beta; a rise of more than 5% and
+    0.1 nats is reported.
+    """
     known = measured(table, rows, "rate")
-    if len(known) > 1:
-        first, last = known[0][0], known[-1][0]
-        text = f"From beta {show(first.beta)} to {show(last.beta)} the rate goes "
-        text += f"from {known[0][1]:.2f} to {known[-1][1]:.2f}"
-        distortions = table.number(first, "distortion"), table.number(last, "distortion")
-        if distortions[0] is not None and distortions[1] is not None:
-            text += f" and the distortion from {distortions[0]:.2f} to {distortions[1]:.2f}"
-        rises = [(a, b) for (a, x), (b, y) in pairwise(known) if y > x * 1.05 + 0.1]
-        if rises:
-            a, b = rises[0]
-            text += (
-                f". Between beta {show(a.beta)} and {show(b.beta)} the rate rises, which it would not do "
-                "between two optima: too short a training, or chance"
-            )
-        sentences.append(f"{text}.")
-    return sentences + active_units(measured(table, rows, "active_units"))
+    if len(known) < 2:
+        return []
+    (first, start), (last, end) = known[0], known[-1]
+    text = f"From beta {show(first.beta)} to {show(last.beta)} the rate goes from {start:.2f} to {end:.2f}"
+    before, after = table.number(first, "distortion"), table.number(last, "distortion")
+    if before is not None and after is not None:
+        text += f" and the distortion from {before:.2f} to {after:.2f}"
+    rises = [(a, b) for (a, x), (b, y) in pairwise(known) if y > x * 1.05 + 0.1]
+    if rises:
+        a, b = rises[0]
+        text += (
+            f". Between beta {show(a.beta)} and {show(b.beta)} the rate rises, which it would not do "
+            "between two optima: too short a training, or chance"
+        )
+    return [f"{text}."]
 
 
-def active_units(known: Sequence[tuple[Row, float]]) -> list[str]:
+def active_units_along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
     """Where active units first lie one or more below the most so far, and where they fall most."""
+    known = measured(table, rows, "active_units")
     if len(known) < 2:
         return []
     most = known[0][1]
-    for (before, _), (row, value) in pairwise(known):
+    for row, value in known:
         if value <= most - 1:
-            text = (
-                f"Active units first drop by one or more at beta {show(row.beta)}, from {most:g} to {value:g}"
-            )
-            falls = [(x - y, a, b, x, y) for (a, x), (b, y) in pairwise(known)]
-            _, a, b, x, y = max(falls, key=lambda fall: fall[0])
-            if (a, b) != (before, row):
+            text = f"Active units first drop by one or more at beta {show(row.beta)}, "
+            text += f"from {most:g} to {value:g}"
+            drops = [(x - y, a, b, x, y) for (a, x), (b, y) in pairwise(known)]
+            drop, a, b, x, y = max(drops, key=lambda drop: drop[0])
+            if drop > most - value:
                 text += f"; the largest drop, from {x:g} to {y:g}, "
                 text += f"is between beta {show(a.beta)} and {show(b.beta)}"
             return [f"{text}."]
         most = max(most, value)
     values = sorted({value for _, value in known})
-    span = f"{values[0]:g}" if len(values) == 1 else f"between {values[0]:g} and {values[-1]:g}"
-    return [f"Active units do not drop by one or more over these betas: {span}."]
+    if len(values) == 1:
+        return [f"All betas have {values[0]:g} active units."]
+    return [f"Active units stay between {values[0]:g} and {values[-1]:g} and never drop by one or more."]
 
 
 def collapsed(table: Table) -> list[str]:
     """Which configurations have collapsed, and which in part, with the criterion."""
-    labels = {run.folder: found.label for run in table.runs if (found := run.verdict(table.split))}
-    if not set(labels.values()) - {DETERMINISTIC}:
+    labels = {verdict.label for run in table.runs if (verdict := run.verdict(table.split))}
+    if not labels - {DETERMINISTIC}:
         return []
-    sentences = []
-    gone = named_with(table, labels, COLLAPSED, "rate", "rate {:.2f}")
-    sentences.append(
-        f"Collapsed ({CRITERION}): {'; '.join(shortened(gone))}."
-        if gone
-        else f"No run has collapsed ({CRITERION})."
-    )
-    part = named_with(table, labels, PARTIAL, "active_units", "{:g} active units")
+    whole = rows_with(table, COLLAPSED, "rate", "rate {:.2f}")
+    sentences = [f"Collapsed ({CRITERION}): {whole}." if whole else f"No run has collapsed ({CRITERION})."]
+    part = rows_with(table, PARTIAL, "active_units", "{:g} active units")
     if part:
-        sentences.append(
-            f"Partly collapsed (some dimensions are the same for every image): {'; '.join(shortened(part))}."
-        )
+        sentences.append(f"Partly collapsed (some dimensions are the same for every image): {part}.")
     return sentences
 
 
-def named_with(table: Table, labels: dict[Path, str], label: str, metric: str, fact: str) -> list[str]:
+def rows_with(table: Table, label: str, metric: str, fact: str) -> str:
     """The rows with a run of this verdict: ``beta 4 (rate 0.06, 2 of 3 seeds)``."""
-    named = []
+    texts = []
     for row in table.rows:
-        found = sum(labels.get(run.folder) == label for run in row.runs)
-        if found:
+        verdicts = [run.verdict(table.split) for run in row.runs]
+        number = sum(verdict is not None and verdict.label == label for verdict in verdicts)
+        if number:
             value = table.number(row, metric)
             facts = [fact.format(value)] if value is not None else []
-            facts += [f"{found} of {row.n} seeds"] if row.n > 1 else []
-            named.append(row.label + (f" ({', '.join(facts)})" if facts else ""))
-    return named
+            facts += [f"{number} of {row.n} seeds"] if row.n > 1 else []
+            texts.append(row.label + (f" ({', '.join(facts)})" if facts else ""))
+    return listed(texts)
 
 
-def undefined(table: Table) -> list[str]:
+def without_rate(table: Table) -> list[str]:
     """Configurations that have a distortion but no rate: autoencoders."""
-    rows = [
-        row for row in table.rows
-        if row.n and table.number(row, "rate") is None and table.number(row, "distortion") is not None
-    ]  # fmt: skip
-    if not rows:
+    rows = [row for row in table.rows if row.n and table.number(row, "rate") is None]
+    distortions = [(row.label, table.number(row, "distortion")) for row in rows]
+    texts = [f"{label} (distortion {value:.2f})" for label, value in distortions if value is not None]
+    if not texts:
         return []
-    each = [f"{row.label} (distortion {table.number(row, 'distortion'):.2f})" for row in rows]
-    named = "; ".join(shortened(each))
     return [
         "Without a rate and an ELBO, since a deterministic code has no density; blank in the table and not "
-        f"on the rate-distortion curve: {named}."
+        f"on the rate-distortion curve: {listed(texts)}."
     ]
 
 
-def shortened(names: list[str], most: int = 8) -> list[str]:
-    return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
-
-
-def comparable(table: Table) -> dict[str, list[Row]]:
-    """The rows by what their nats refer to: data, likelihood, and what the model is told beside the image.
-
-    Named by what tells the groups apart.
-    """
+def comparable_groups(table: Table) -> dict[str, list[Row]]:
+    """The finished rows by what their nats refer to: data, likelihood and condition; named by these."""
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
         if row.n:
-            parts = {k: v for k, v in row.first.config.items() if k.startswith("likelihood.") or refers(k)}
-            groups.setdefault(canonical([row.first.dataset, parts, condition(row)]), []).append(row)
-    names: dict[str, list[Row]] = {}
+            parts = {key: value for key, value in row.first.config.items() if defines_nats(key)}
+            groups.setdefault(canonical([row.first.dataset, parts, condition_of(row)]), []).append(row)
+    named: dict[str, list[Row]] = {}
     for rows in groups.values():
-        run = rows[0].first
-        likelihood = str(run.config.get("likelihood._target_", "")).rsplit(".", 1)[-1]
-        given = condition(rows[0])
-        details = ", ".join(filter(None, [likelihood, given and f"given {given}"]))
-        name = " ".join(filter(None, [run.dataset, details and f"({details})"]))
-        if name in names:
-            name += f" [{rows[0].label}]"
-        names[name] = rows
-    return names
+        run, condition = rows[0].first, condition_of(rows[0])
+        likelihood = class_name(run, "likelihood")
+        brackets = ", ".join(filter(None, [likelihood, condition and f"given {condition}"]))
+        name = " ".join(filter(None, [run.dataset, brackets and f"({brackets})"]))
+        named[f"{name} [{rows[0].label}]" if name in named else name] = rows
+    return named
 
 
-def condition(row: Row) -> str:
-    """What the model is given beside the image, by its class's name (``label``); empty if nothing."""
-    name = str(row.first.config.get("model.condition._target_", "")).rsplit(".", 1)[-1]
-    return name.removesuffix("Condition").lower()
+def defines_nats(key: str) -> bool:
+    return key.startswith("likelihood.") or (
+        key.startswith("data.") and key not in SIZES and bears_on_result(key)
+    )
 
 
-def refers(key: str) -> bool:
-    sizes = ("data.batch_size", "data.train_size")
-    return key.startswith("data.") and key not in sizes and bears_on_result(key)
+def condition_of(row: Row) -> str:
+    """What the model receives beside the image, by its class's name (``label``); empty if nothing."""
+    return class_name(row.first, "model.condition").removesuffix("Condition").lower()
+
+
+def class_name(run: RecordedRun, key: str) -> str:
+    return str(run.config.get(f"{key}._target_", "")).rsplit(".", 1)[-1]
 
 
 def measured(table: Table, rows: Sequence[Row], metric: str) -> list[tuple[Row, float]]:
-    """The rows that have a beta and the metric, with its mean, by ascending beta."""
-    pairs = [(row, table.number(row, metric)) for row in rows if row.beta is not None]
+    pairs = [(row, table.number(row, metric)) for row in rows]
     return [(row, value) for row, value in pairs if value is not None]
+
+
+def lower_first(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+def listed(names: list[str]) -> str:
+    more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    return "; ".join(names[:MOST_NAMES] + more)
 
 
 def count(number: int, noun: str) -> str:
@@ -245,60 +239,49 @@ class Difference:
     keys: tuple[str, ...]
     values: tuple[tuple[str, int], ...]
 
+    def __str__(self) -> str:
+        """``0.5 (2), 1 (2), 2 (2)``"""
+        texts = [f"{text} ({number})" for text, number in self.values[:MOST_VALUES]]
+        more = len(self.values) - MOST_VALUES
+        return ", ".join(texts) + (f", and {more} more" if more > 0 else "")
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """Everything that differs between the runs' configs, code and packages; names and places aside.
+
+def differing_settings(runs: Sequence[RecordedRun]) -> list[Difference]:
+    """Whatever bears on the result and differs between the runs' configs, code and packages.
 
     Keys that differ in the same way, as a beta and the weight that follows it, share an entry.
     """
-    known = [run for run in runs if run.config]
-    settings = [{"model": r.variant, "data": r.dataset, **r.config, **r.setup} for r in known]
-    keys = dict.fromkeys(key for setting in settings for key in setting)
+    settings = [
+        {"model": run.variant, "data": run.dataset, **run.config, **run.setup} for run in runs if run.config
+    ]
     entries: dict[str, list[str]] = {}
-    for key in keys:
-        if not bears_on_result(key):
-            continue
-        values = [setting.get(key) for setting in settings]
-        if len(set(map(canonical, values))) > 1:
+    for key in filter(bears_on_result, dict.fromkeys(key for setting in settings for key in setting)):
+        values = [canonical(setting.get(key)) for setting in settings]
+        if len(set(values)) > 1:
             entries.setdefault(canonical(values), []).append(key)
     found = []
-    for names in entries.values():
+    for keys in entries.values():
         texts = Counter(
-            show(setting[names[0]]) if names[0] in setting else "(absent)" for setting in settings
+            show(setting[keys[0]]) or "null" if keys[0] in setting else "(absent)" for setting in settings
         )
         found.append(
-            Difference(
-                tuple(names), tuple((text or "null", texts[text]) for text in sorted(texts, key=natural))
-            )
+            Difference(tuple(keys), tuple((text, texts[text]) for text in sorted(texts, key=natural)))
         )
     return found
 
 
-def values_text(entry: Difference, most: int = 12) -> str:
-    """``0.5 (2), 1 (2), 2 (2)``"""
-    texts = [f"{text} ({number})" for text, number in entry.values[:most]]
-    return ", ".join(texts) + (f", and {len(entry.values) - most} more" if len(entry.values) > most else "")
+def unfinished(runs: Sequence[RecordedRun]) -> list[tuple[RecordedRun, str]]:
+    """Every run without its final numbers, and why it has none."""
+    return [(run, reason(run)) for run in runs if not run.finished]
 
 
-def unfinished(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
-    """(run, state, why) for every run without its final numbers."""
-    return [(str(run.folder), run.status, why(run)) for run in runs if not run.finished]
-
-
-def why(run: Run) -> str:
-    """Why a run has no final numbers; an interrupted run has not failed, and is taken up again."""
-    done = epochs_done(run)
+def reason(run: RecordedRun) -> str:
+    """Why a run has no final numbers; an interrupted run has not failed, and can be resumed."""
+    progress = read_progress(run.folder)
+    done = f"{progress.epoch} of {progress.max_epochs} epochs" if progress and progress.max_epochs else ""
     if run.status == "running":
         return f"still training, {done} done" if done else "still training"
     if run.status == "interrupted":
-        goes_on = "; the same command goes on from there" if (run.folder.parent / MULTIRUN).is_file() else ""
-        return f"stopped {f'after {done}' if done else 'before its end'}{goes_on}"
+        resumes = "; the same command resumes it" if (run.folder.parent / MULTIRUN).is_file() else ""
+        return f"stopped {f'after {done}' if done else 'before its end'}{resumes}"
     return run.error.strip().splitlines()[0] if run.error else "no reason in its record"
-
-
-def epochs_done(run: Run) -> str:
-    """``7 of 40 epochs``; empty if that is not known."""
-    progress = read_progress(run.folder)
-    if progress is None:
-        return ""
-    return f"{progress.epoch} of {progress.max_epochs} epochs" if progress.max_epochs else ""

@@ -1,22 +1,26 @@
-"""Finding and reading records: any schema, any state; what can't be read is named and left out."""
+"""Reading the records of runs of any schema and state. What cannot be read is named and left out."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError
-from vaelab.runs.find import natural, record_folders
+from vaelab.runs.find import record_folders
 from vaelab.runs.health import Verdict, verdict
-from vaelab.runs.naming import MULTIRUN
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
 from vaelab.runs.status import sweep_jobs, true_status
 
+__all__ = ["Reading", "RecordedRun", "as_run", "first_line", "read_history", "read_runs"]
+
+Curves = dict[str, tuple[list[float], list[float]]]
+MOST_NAMES = 8
+
 
 @dataclass(frozen=True)
-class Run:
-    """What a comparison knows of a run. Missing keys of the record are None or empty."""
+class RecordedRun:
+    """What a comparison reads of a run's record. What the record lacks is None or empty."""
 
     folder: Path
     status: str  # finished, running, interrupted, failed
@@ -25,7 +29,7 @@ class Run:
     variant: str
     dataset: str
     seed: int | None
-    beta: float | None  # nats per nat; None if there is no KL term or its weight is a schedule
+    beta: float | None  # the constant weight of the KL, in nats of loss per nat; None if it has none
     started: str
     swept: dict[str, Any]
     config: dict[str, Any]  # flat: {"model.beta": 4, ...}
@@ -41,11 +45,11 @@ class Run:
         return finite(self.metrics.get(metric))
 
     def verdict(self, split: str) -> Verdict | None:
-        """Whether the posterior collapsed, on the images of ``split``; None if its numbers don't tell."""
+        """Whether the posterior has collapsed, on the images of ``split``; None if no number tells."""
         return verdict(self.metrics, split) if self.finished else None
 
     def vector(self, metric: str) -> list[float] | None:
-        """A metric with one number a dimension; None where it or any of its numbers is missing."""
+        """A metric with one number per dimension; None where it or any of its numbers is missing."""
         values = self.metrics.get(metric)
         if not isinstance(values, list) or not values:
             return None
@@ -55,23 +59,23 @@ class Run:
 
 @dataclass(frozen=True)
 class Reading:
-    """The runs that were found, and one line about each thing that could not be read as it should."""
+    """The runs that were found, and a line about each thing that could not be read as it should."""
 
-    runs: list[Run]
+    runs: list[RecordedRun]
     problems: list[str]
 
 
 def read_runs(paths: Sequence[Path]) -> Reading:
     """Read every record at or below the given runs and sweeps, each once.
 
-    Raises UserError if there is none in the only path; of several, the empty ones are named.
+    Raises:
+        UserError: the only path holds no record; of several paths, the empty ones are named as problems.
     """
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, RecordedRun] = {}
     problems: list[str] = []
     for path in paths:
+        problems += without_record(path)
         folders = record_folders(path)
-        problems += [f"{folder}: left no record ({FILE_NAME})" for folder in folders_without_record(path)]
-        problems += not_begun(path)
         if not folders and len(paths) > 1:
             problems.append(f"{path}: holds no record of a run")
         elif not folders:
@@ -82,11 +86,10 @@ def read_runs(paths: Sequence[Path]) -> Reading:
         for folder in folders:
             try:
                 record = read_record(folder)
-                run = as_run(record, folder)
+                runs[folder.resolve()] = as_run(record, folder)
             except (ValueError, TypeError, AttributeError, OSError) as error:
-                problems.append(f"{folder}: skipped, its record can't be read: {one_line(error)}")
+                problems.append(f"{folder}: skipped, its record can't be read: {first_line(error)}")
                 continue
-            runs[folder.resolve()] = run
             if isinstance(record["schema"], int) and record["schema"] > SCHEMA:
                 problems.append(
                     f"{folder}: its record has schema {record['schema']}, this vaelab knows {SCHEMA}; "
@@ -95,36 +98,24 @@ def read_runs(paths: Sequence[Path]) -> Reading:
     return Reading(list(runs.values()), list(dict.fromkeys(problems)))
 
 
-def folders_without_record(path: Path) -> list[Path]:
-    """Jobs of a sweep that were stopped before they could write a record."""
-    return sorted(
-        (
-            folder.parent
-            for folder in path.glob("*/.hydra")
-            if not (folder.parent / FILE_NAME).is_file() and not (path / FILE_NAME).is_file()
-        ),
-        key=natural,
-    )
+def without_record(path: Path) -> list[str]:
+    """A line for each job of a sweep that left no record, and one that names those that have not begun."""
+    jobs = sweep_jobs(path) if path.is_dir() else []
+    lost = [job.folder for job in jobs if job.folder and not (job.folder / FILE_NAME).is_file()]
+    lines = [f"{folder}: left no record ({FILE_NAME})" for folder in lost]
+    waiting = [job.name for job in jobs if job.folder is None]
+    if waiting:
+        more = f" and {len(waiting) - MOST_NAMES} more" if len(waiting) > MOST_NAMES else ""
+        lines.append(f"{path}: not begun yet: {', '.join(waiting[:MOST_NAMES])}{more}")
+    return lines
 
 
-def not_begun(path: Path, most: int = 8) -> list[str]:
-    """A line that names the jobs of a sweep that have no folder yet; none if all have one."""
-    if not (path / MULTIRUN).is_file():
-        return []
-    names = [job.name for job in sweep_jobs(path) if job.folder is None]
-    if not names:
-        return []
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return [f"{path}: not begun yet: {', '.join(names[:most])}{more}"]
-
-
-def as_run(record: dict[str, Any], folder: Path) -> Run:
-    """A record of any schema as a :class:`Run`."""
+def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:
+    """A record of any schema as a :class:`RecordedRun`."""
     swept, config = dict(record.get("swept") or {}), flatten(record.get("config") or {})
     metrics = dict(record.get("metrics") or {})
-    beta = record.get("beta", swept.get("model.beta", config.get("model.beta")))
     setup = {"git": record.get("git"), **flatten({"versions": record.get("versions") or {}})}
-    return Run(
+    return RecordedRun(
         folder=folder,
         status=true_status(folder, record) or ("finished" if metrics else "unknown"),
         error=record.get("error") and str(record["error"]),
@@ -132,7 +123,7 @@ def as_run(record: dict[str, Any], folder: Path) -> Run:
         variant=str(record.get("variant") or swept.get("model") or "unknown"),
         dataset=str(record.get("dataset") or swept.get("data") or "unknown"),
         seed=record.get("seed", swept.get("seed", config.get("seed"))),
-        beta=finite(beta),
+        beta=kl_weight(record, config),
         started=str(record.get("started") or ""),
         swept=swept,
         config=config,
@@ -141,39 +132,34 @@ def as_run(record: dict[str, Any], folder: Path) -> Run:
     )
 
 
-def read_history(run: Run) -> dict[str, tuple[list[float], list[float]]]:
-    """The run's training history: metric -> (epochs, values). Empty if the run kept none.
+def kl_weight(record: dict[str, Any], config: dict[str, Any]) -> float | None:
+    """The constant weight of the KL in the run's objective; ``record["beta"]`` where the config lacks one."""
+    if any(key.startswith("model.objective.") for key in config):
+        return finite(config.get("model.objective.kl.weight"))
+    return finite(record.get("beta", config.get("model.beta")))
+
+
+def read_history(run: RecordedRun) -> Curves:
+    """The run's training history, metric -> (epochs, values); empty if the run kept none.
 
     The file has the columns step, epoch and one for each metric; a cell may be blank.
     """
     for name in HISTORY_FILES:
+        curves: Curves = {}
         try:
             with (run.folder / name).open(newline="", encoding="utf-8") as file:
-                return _curves(csv.DictReader(file))
-        except (OSError, ValueError, csv.Error):
-            continue
+                for row in csv.DictReader(file):
+                    for metric in filter(lambda column: "/" in column, row):
+                        if row[metric] and (value := finite(float(row[metric]))) is not None:
+                            epochs, values = curves.setdefault(metric, ([], []))
+                            epochs.append(float(row["epoch"]) + 1)  # counted from 1, as in "after 1 epoch"
+                            values.append(value)
+        except (OSError, ValueError, TypeError, KeyError, csv.Error):
+            pass  # what was read before a broken line is kept
+        if curves:
+            return curves
     return {}
 
 
-def _curves(rows: Iterable[dict[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    for row in rows:
-        epoch = _parsed(row.get("epoch"))
-        for name, text in row.items():
-            value = _parsed(text)
-            if epoch is not None and value is not None and name and "/" in name:
-                epochs, values = curves.setdefault(name, ([], []))
-                epochs.append(epoch + 1)  # counted from 1, as in "after 1 epoch"
-                values.append(value)
-    return curves
-
-
-def _parsed(text: Any) -> float | None:
-    try:
-        return finite(float(text))
-    except (TypeError, ValueError):
-        return None
-
-
-def one_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,159 +1,143 @@
-"""Contact sheets: the same picture of every configuration, one row each, cut from the runs' own PNGs."""
+"""Contact sheets: the same picture of every configuration, cut from the runs' own PNG files."""
 
+import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vaelab.reports.table import Row, Table
 
+__all__ = ["SHEETS", "Sheet", "as_data_uri", "as_png_file", "contact_sheets", "grid_rows", "stack"]
+
 MOST_ROWS = 24  # more are not looked at; evenly spaced ones stand for the rest
-MAP_WIDTH, MAPS_A_ROW = 420, 3
-# what a report may have; its contact sheets' files
-NAMES = tuple(f"contact-{name}" for name in ("prior", "density", "reconstructions", "traversals", "maps"))
+MAP_WIDTH, MAPS_PER_STRIP = 420, 3
 FONT_SIZE = 15
 PADDING = 6
 INK, PAPER = (28, 37, 49), (254, 254, 254)
 
 Strip = Image.Image
+LabelledStrip = tuple[str, Strip]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    name: str  # the file's name without suffix
+    """A contact sheet: its file's name without suffix, its heading, how to read it, and its strips."""
+
+    name: str
     title: str
     caption: str
-    strips: list[tuple[str, Strip]]  # label and picture, from the top
+    strips: list[LabelledStrip]  # label and picture, from the top
 
 
 def contact_sheets(table: Table) -> list[Sheet]:
     """Samples, reconstructions, traversals and maps; those of which any run has a picture."""
-    rows = evenly([row for row in table.rows if row.first.finished], MOST_ROWS)
-    sheets = [
-        _sheet(rows, "prior", "Samples from the prior", "The same z ~ p(z) in every row.", first_row),
-        _sheet(
-            rows, "density", "Samples from the fitted density",
-            "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training "
-            "images: what the decoder makes of the codes that it knows.", first_row,
-        ),
-        _sheet(
-            rows, "reconstructions", "Reconstructions",
-            "The same held-out images in every row; the originals above.", reconstruction_rows,
-        ),
-        _sheet(
-            rows, "traversals", "Traversals",
-            "From the first held-out image's code, the most used dimension moves (left), then the second "
-            "(right), from the 1% to the 99% quantile of the aggregate posterior.", two_traversals,
-        ),
-        _maps(rows),
-    ]  # fmt: skip
-    return [sheet for sheet in sheets if sheet is not None]
+    rows = [row for row in table.rows if row.first.finished]
+    if len(rows) > MOST_ROWS:
+        rows = [rows[round(i)] for i in np.linspace(0, len(rows) - 1, MOST_ROWS)]
+    sheets = []
+    for name, title, caption, file, arrange in SHEETS:
+        strips = arrange(list(pictures(rows, file)))
+        if strips:
+            sheets.append(Sheet(name, title, caption, strips))
+    return sheets
 
 
-def _sheet(
-    rows: Sequence[Row], name: str, title: str, caption: str, cut: Callable[[Image.Image], list[Strip]]
-) -> Sheet | None:
-    """One labelled strip a row; the last strip that ``cut`` gives is the run's, one before it is shared."""
-    labelled: list[tuple[str, Strip]] = []
-    shared: bytes | None = None
-    for row in rows:
-        path = row.first.folder / "samples" / f"{name}.png"
-        try:
-            strips = cut(load(path))
-        except (OSError, ValueError):
-            continue
-        if len(strips) > 1 and strips[0].tobytes() != shared:
-            shared = strips[0].tobytes()
-            labelled.append(("originals", strips[0]))
-        labelled.append((row.label, strips[-1]))
-    if not labelled:
-        return None
-    return Sheet(f"contact-{name}", title, caption, labelled)
-
-
-def _maps(rows: Sequence[Row]) -> Sheet | None:
-    """The latent maps, some to a strip, each with its label above it."""
-    tiles = []
+def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
+    """The rows' labels and pictures; a picture that is missing or broken is left out."""
     for row in rows:
         try:
-            tiles.append(_tile(row.label, load(row.first.folder / "latents" / "map.png")))
+            with Image.open(row.first.folder / file) as picture:
+                yield row.label, picture.convert("RGB")
         except (OSError, ValueError):
             continue
-    if not tiles:
-        return None
-    strips = []
-    for start in range(0, len(tiles), MAPS_A_ROW):
-        part = tiles[start : start + MAPS_A_ROW]
-        size = (len(part) * (MAP_WIDTH + PADDING), max(tile.height for tile in part))
-        strip = Image.new("RGB", size, PAPER)
-        for i, tile in enumerate(part):
-            strip.paste(tile, (i * (MAP_WIDTH + PADDING), 0))
-        strips.append(("", strip))
-    caption = (
-        "The codes of the same held-out images, coloured by what is known of them: the latent plane, with "
-        "the prior's circles of 1 and 2 standard deviations, or the codes' first two principal components."
-    )
-    return Sheet("contact-maps", "Latent maps", caption, strips)
 
 
-def _tile(label: str, picture: Image.Image) -> Image.Image:
-    font = ImageFont.load_default(size=FONT_SIZE)
+def first_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
+    """The first row of each image grid."""
+    return [(label, rows[0]) for label, rows in cut(labelled)]
+
+
+def second_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
+    """The second row of each image grid; above it the first, unless it is that of the grid before."""
+    strips: list[LabelledStrip] = []
+    shared = b""
+    for label, rows in cut(labelled):
+        if rows[0].tobytes() != shared:
+            shared = rows[0].tobytes()
+            strips.append(("originals", rows[0]))
+        strips.append((label, rows[min(1, len(rows) - 1)]))
+    return strips
+
+
+def two_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
+    """The first two rows of each image grid, beside each other."""
+    return [(label, beside(rows[:2], gap=3 * PADDING)) for label, rows in cut(labelled)]
+
+
+def maps(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
+    """The pictures in one width, some to a strip, each with its label above it."""
+    tiles = [tile(label, picture) for label, picture in labelled]
+    starts = range(0, len(tiles), MAPS_PER_STRIP)
+    return [("", beside(tiles[start : start + MAPS_PER_STRIP], gap=PADDING)) for start in starts]
+
+
+def tile(label: str, picture: Image.Image) -> Image.Image:
     top = FONT_SIZE + 2 * PADDING
     height = round(picture.height * MAP_WIDTH / picture.width)
-    tile = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
-    ImageDraw.Draw(tile).text((MAP_WIDTH / 2, top / 2), label, INK, font, anchor="mm")
-    tile.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.LANCZOS), (0, top))
-    return tile
+    sheet = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
+    font = ImageFont.load_default(size=FONT_SIZE)
+    ImageDraw.Draw(sheet).text((MAP_WIDTH / 2, top / 2), label, INK, font, anchor="mm")
+    sheet.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.LANCZOS), (0, top))
+    return sheet
 
 
-def load(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
-
-
-def first_row(picture: Image.Image) -> list[Strip]:
-    return [grid_rows(picture)[0]]
-
-
-def reconstruction_rows(picture: Image.Image) -> list[Strip]:
-    """The first originals, and below them what the model made of them."""
-    return grid_rows(picture)[:2]
-
-
-def two_traversals(picture: Image.Image) -> list[Strip]:
-    """The two most used dimensions side by side."""
-    strips = grid_rows(picture)[:2]
-    gap = 3 * PADDING
+def beside(strips: Sequence[Strip], gap: int) -> Strip:
+    """The pictures in one, beside each other."""
     width = sum(strip.width for strip in strips) + gap * (len(strips) - 1)
-    joined = Image.new("RGB", (width, strips[0].height), strips[0].getpixel((0, 0)))
-    for i, strip in enumerate(strips):
-        joined.paste(strip, (i * (strips[0].width + gap), 0))
-    return [joined]
+    joined = Image.new("RGB", (width, max(strip.height for strip in strips)), PAPER)
+    left = 0
+    for strip in strips:
+        joined.paste(strip, (left, 0))
+        left += strip.width + gap
+    return joined
+
+
+def cut(labelled: Sequence[LabelledStrip]) -> Iterator[tuple[str, list[Strip]]]:
+    """Each picture's rows; a picture without a grid is left out."""
+    for label, picture in labelled:
+        try:
+            yield label, grid_rows(picture)
+        except ValueError:
+            continue
 
 
 def grid_rows(picture: Image.Image) -> list[Strip]:
     """The rows of an image grid. Lines of the corner's colour across the whole picture lie between them.
 
     What is below the last of these lines is a caption.
+
+    Raises:
+        ValueError: there are no such lines.
     """
     pixels = np.asarray(picture)
-    gap = (pixels == pixels[0, 0]).all(axis=(1, 2))
-    gap = gap[: int(np.flatnonzero(gap).max(initial=-1)) + 1]
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], gap, [True]]).astype(int)))
+    is_gap = (pixels == pixels[0, 0]).all(axis=(1, 2))
+    is_gap = is_gap[: int(np.flatnonzero(is_gap).max(initial=-1)) + 1]
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], is_gap, [True]]).astype(int)))
     if len(edges) < 2:
         raise ValueError("the picture has no grid")
-    # an image whose own line has the gap's colour all over would cut a row: rows are as high as the highest
+    # a line of an image that has the gap's colour all over would cut a row: the highest row counts
     height = int((edges[1::2] - edges[0::2]).max())
-    start, gap_height = int(edges[0]), int(edges[0])
-    count = max(1, (len(gap) - start) // (height + gap_height))
-    tops = [start + i * (height + gap_height) for i in range(count)]
+    start = gap = int(edges[0])
+    number = max(1, (len(is_gap) - start) // (height + gap))
+    tops = [start + i * (height + gap) for i in range(number)]
     return [picture.crop((0, top, picture.width, top + height)) for top in tops]
 
 
-def stack(labelled: Sequence[tuple[str, Strip]]) -> Image.Image:
+def stack(labelled: Sequence[LabelledStrip]) -> Image.Image:
     """Strips below each other, each with its label at the left."""
     font = ImageFont.load_default(size=FONT_SIZE)
     left = max(int(font.getlength(label)) for label, _ in labelled) + 2 * PADDING
@@ -169,15 +153,66 @@ def stack(labelled: Sequence[tuple[str, Strip]]) -> Image.Image:
     return sheet
 
 
-def as_picture(sheet: Image.Image) -> bytes:
-    """The sheet as PNG."""
+def as_png_file(picture: Image.Image) -> bytes:
+    """The picture as PNG, in grey if it has no colour."""
+    grey = picture.convert("L")
     file = io.BytesIO()
-    sheet.save(file, format="png")
+    is_grey = grey.convert("RGB").tobytes() == picture.tobytes()
+    (grey if is_grey else picture).save(file, format="png", optimize=True)
     return file.getvalue()
 
 
-def evenly(rows: Sequence[Row], most: int) -> list[Row]:
-    """At most so many rows, evenly spaced, the first and the last among them."""
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[round(i)] for i in np.linspace(0, len(rows) - 1, most)]
+def as_data_uri(picture: Image.Image) -> str:
+    return "data:image/png;base64," + base64.b64encode(as_png_file(picture)).decode("ascii")
+
+
+class Arrangement(NamedTuple):
+    """A kind of contact sheet: name, heading, caption, the runs' file, and what makes strips of pictures."""
+
+    name: str
+    title: str
+    caption: str
+    file: str
+    arrange: Callable[[Sequence[LabelledStrip]], list[LabelledStrip]]
+
+
+SHEETS = (
+    Arrangement(
+        "contact-prior",
+        "Samples from the prior",
+        "The same z ~ p(z) in every row.",
+        "samples/prior.png",
+        first_rows,
+    ),
+    Arrangement(
+        "contact-density",
+        "Samples from the fitted density",
+        "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training images, "
+        "which are codes that the decoder was trained on.",
+        "samples/density.png",
+        first_rows,
+    ),
+    Arrangement(
+        "contact-reconstructions",
+        "Reconstructions",
+        "The same held-out images in every row; the originals above.",
+        "samples/reconstructions.png",
+        second_rows,
+    ),
+    Arrangement(
+        "contact-traversals",
+        "Traversals",
+        "From the first held-out image's code, the most used dimension moves (left), then the second "
+        "(right), from the 1% to the 99% quantile of the aggregate posterior.",
+        "samples/traversals.png",
+        two_rows,
+    ),
+    Arrangement(
+        "contact-maps",
+        "Latent maps",
+        "The codes of the same held-out images, coloured by label or attribute: the latent plane, with the "
+        "prior's circles of 1 and 2 standard deviations, or the codes' first two principal components.",
+        "latents/map.png",
+        maps,
+    ),
+)

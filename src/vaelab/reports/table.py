@@ -1,65 +1,39 @@
-"""The table: one row a configuration, its seeds folded; which columns tell the configurations apart."""
+"""The table of a comparison: one row per configuration, with its seeds folded."""
 
-import csv
-import io
-import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.reports.records import Run
+from vaelab.reports.records import RecordedRun
 from vaelab.reports.statistics import Stat, fold
 from vaelab.runs.comparable import bears_on_result
 from vaelab.runs.record import finite
-from vaelab.runs.tables import text_table
+
+__all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "show", "show_stat"]
 
 BETA = "model.beta"
+KL_WEIGHT = "model.objective.kl.weight"
 SEED = "seed"
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
-HEADLINES = ("mutual_information", "hole_rate")  # of latent health: beside the main ones
-NAMES = {
-    **MAIN,
-    "mutual_information": "MI",
-    "total_correlation": "TC",
-    "dimension_wise_kl": "dim-wise KL",
-    "aggregate_kl": "aggregate KL",
-    "hole_rate": "hole rate",
-    "hole_rate_matched": "matched",
-    "shuffle_gap": "shuffle gap",
-    "prior_gap": "prior gap",
-    "aggregate_images": "images",
-}
-# A table of their own: the split of the rate, and how the decoder takes other z.
-HEALTH = (
-    "mutual_information",
-    "total_correlation",
-    "dimension_wise_kl",
-    "aggregate_kl",
-    "hole_rate",
-    "hole_rate_matched",
-    "shuffle_gap",
-    "prior_gap",
-    "aggregate_images",
-)
-EVALUATED = "eval"  # what vaelab-evaluate has added
+"""The metrics that every table and plot shows first, and what they are called there."""
 
 
 @dataclass(frozen=True)
 class Row:
     """A configuration: its runs, of which the finished ones have numbers."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     cells: tuple[Any, ...]  # the values of the table's columns
-    label: str  # the columns in words: "beta 4, latent_dim 8"
+    label: str  # names and values of the columns: "beta 4, latent_dim 8"
     series: str  # the same without beta: rows that differ in beta alone share it
     stats: dict[str, Stat]  # by full name, as "test/elbo"
 
     @property
-    def first(self) -> Run:
+    def first(self) -> RecordedRun:
         """The run that stands for the configuration: a finished one if there is any."""
-        return next((run for run in self.runs if run.finished), self.runs[0])
+        return representative(self.runs)
 
     @property
     def beta(self) -> float | None:
@@ -71,7 +45,7 @@ class Row:
 
     @property
     def status(self) -> str:
-        """What to say of runs that have no numbers: ``1 failed``; of a single run ``failed``."""
+        """The states of the runs that have no numbers: ``1 failed``; of a single run ``failed``."""
         counts = Counter(run.status for run in self.runs if not run.finished)
         alone = len(self.runs) == 1
         return ", ".join(name if alone else f"{count} {name}" for name, count in counts.items())
@@ -80,57 +54,29 @@ class Row:
         return self.stats[metric].mean if metric in self.stats else None
 
     def verdict(self, split: str) -> str:
-        """``healthy``; of seeds that differ ``2 healthy, 1 partial``; empty where none can be told."""
-        found = Counter(verdict.label for run in self.runs if (verdict := run.verdict(split)) is not None)
-        return (
-            next(iter(found), "") if len(found) < 2 else ", ".join(f"{n} {word}" for word, n in found.items())
-        )
+        """``healthy``; of seeds that differ ``2 healthy, 1 partial``; empty where no run has a verdict."""
+        counts = Counter(verdict.label for run in self.runs if (verdict := run.verdict(split)) is not None)
+        if len(counts) < 2:
+            return next(iter(counts), "")
+        return ", ".join(f"{n} {label}" for label, n in counts.items())
 
 
 @dataclass(frozen=True)
 class Table:
+    """The rows of a comparison, and the settings by which they differ."""
+
     columns: tuple[str, ...]  # full keys: model.beta, seed, ...
     rows: tuple[Row, ...]
     split: str  # test or val
     folded: bool
-    repeats: tuple[Run, ...] = ()  # left out: the same configuration and seed as a later run
+    repeats: tuple[RecordedRun, ...] = ()  # left out: the same configuration and seed as a later run
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RecordedRun]:
         return [run for row in self.rows for run in row.runs]
 
     @property
-    def names(self) -> list[str]:
-        """The columns' short names: the last part of the key where that is unambiguous."""
-        return [short_name(column, self.columns) for column in self.columns]
-
-    @property
     def metrics(self) -> list[str]:
-        """Scalar metrics of the split, without its name: the four of the ELBO, then the others.
-
-        Without the details of latent health, which :attr:`health` has.
-        """
-        found = self._measured(self.split)
-        others = [name for name in found if name not in MAIN and name not in HEALTH]
-        return [*MAIN, *(name for name in HEADLINES if name in found), *others]
-
-    @property
-    def health(self) -> list[str]:
-        """Those of HEALTH that any run has."""
-        found = self._measured(self.split)
-        return [name for name in HEALTH if name in found]
-
-    @property
-    def evaluated(self) -> list[str]:
-        """What ``vaelab-evaluate`` has measured of any run, without ``eval/``; standard errors left out."""
-        return [name for name in self._measured(EVALUATED) if not name.endswith("_se")]
-
-    def _measured(self, split: str) -> list[str]:
-        prefix = f"{split}/"
-        return [name.removeprefix(prefix) for name in self.all_metrics if name.startswith(prefix)]
-
-    @property
-    def all_metrics(self) -> list[str]:
         """Full names of every scalar that any run has, in the order of the records."""
         return list(dict.fromkeys(name for row in self.rows for name in row.stats))
 
@@ -142,65 +88,109 @@ class Table:
             groups.setdefault(row.series, []).append(row)
         return groups
 
+    @property
+    def beta_series(self) -> dict[str, list[Row]]:
+        """Of each series the rows with numbers and a beta, where these differ in the KL's weight alone.
+
+        Only there do rate and distortion trace a curve over beta. A schedule's end, the weight of a total
+        correlation, or a KL weight that another term's weight follows is no such beta.
+        """
+        found = {}
+        for name, members in self.series.items():
+            rows = [row for row in members if row.n and row.beta is not None]
+            others = {canonical(settings(row.first, without=(SEED, BETA, KL_WEIGHT))) for row in rows}
+            if len({row.beta for row in rows}) > 1 and len(others) == 1:
+                found[name] = rows
+        return found
+
     def number(self, row: Row, metric: str) -> float | None:
         return row.mean(f"{self.split}/{metric}")
 
 
-def build_table(runs: Sequence[Run], split: str = "test", folded: bool = True) -> Table:
-    """Group the runs into rows; ``folded`` makes runs that differ in their seed alone one row."""
-    groups: dict[Any, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(configuration(run) if folded else run.folder, []).append(run)
-    repeats: list[Run] = []
-    if folded:
-        groups = {key: _latest_of_each_seed(members, repeats) for key, members in groups.items()}
-    firsts = [next((run for run in members if run.finished), members[0]) for members in groups.values()]
+def build_table(runs: Sequence[RecordedRun], split: str = "test", folded: bool = True) -> Table:
+    """The runs as rows; if ``folded``, runs that differ in their seed alone share one."""
+    groups, repeats = group(runs) if folded else ([[run] for run in runs], [])
+    firsts = [representative(members) for members in groups]
     columns = distinguishing_columns(firsts, folded)
-    betas = {run.beta for run in firsts if run.beta is not None}
-    rows = []
-    for run, members in zip(firsts, groups.values(), strict=True):
-        cells = tuple(value_of(run, column) for column in columns)
-        label = describe(columns, cells) or run.variant
-        apart = [(c, v) for c, v in zip(columns, cells, strict=True) if c != BETA]
-        series = describe(*zip(*apart, strict=True)) if apart and len(betas) > 1 else run.variant
-        finished = [member for member in members if member.finished]
-        names = dict.fromkeys(name for member in finished for name in member.metrics)
-        stats = {name: fold([member.number(name) for member in finished]) for name in names}
-        known = {name: stat for name, stat in stats.items() if stat is not None}
-        rows.append(Row(tuple(members), cells, label, series, known))
+    # one beta for all rows is no name for a series
+    named = [key for key in columns if key != BETA] if len({run.beta for run in firsts} - {None}) > 1 else []
+    rows = [
+        Row(
+            tuple(members),
+            tuple(value_of(run, key) for key in columns),
+            label(run, columns),
+            label(run, named),
+            fold_metrics(members),
+        )
+        for run, members in zip(firsts, groups, strict=True)
+    ]
     order = {series: i for i, series in enumerate(dict.fromkeys(row.series for row in rows))}
     rows.sort(key=lambda row: (order[row.series], row.beta is not None, row.beta or 0.0))
     return Table(columns, tuple(rows), split, folded, tuple(repeats))
 
 
-def configuration(run: Run) -> str:
-    """What makes two runs replicates of each other: everything but the seed, names and places."""
-    config = {key: value for key, value in run.config.items() if not incidental(key)}
-    if not config:  # a record without its config: what is known of it
+def group(runs: Sequence[RecordedRun]) -> tuple[list[list[RecordedRun]], list[RecordedRun]]:
+    """The runs by configuration, and those left out: a rerun of the same seed is no further sample.
+
+    Of the runs with one seed the latest finished one counts.
+    """
+    groups: dict[str, list[RecordedRun]] = {}
+    for run in runs:
+        groups.setdefault(configuration(run), []).append(run)
+    repeats: list[RecordedRun] = []
+    for key, members in groups.items():
+        kept: dict[Any, RecordedRun] = {}
+        for run in sorted(members, key=lambda run: (run.finished, run.started)):
+            seed = run.folder if run.seed is None else run.seed
+            repeats += [kept[seed]] if seed in kept else []
+            kept[seed] = run
+        groups[key] = [run for run in members if run in kept.values()]
+    return list(groups.values()), repeats
+
+
+def representative(runs: Sequence[RecordedRun]) -> RecordedRun:
+    return next((run for run in runs if run.finished), runs[0])
+
+
+def configuration(run: RecordedRun) -> str:
+    """What two runs share that are seeds of one configuration: every setting that bears on the result."""
+    config = settings(run, without=(SEED,))
+    if not config:  # a record without its config
         config = {key: value for key, value in run.swept.items() if key != SEED} | {BETA: run.beta}
     return canonical([run.variant, run.dataset, config])
 
 
-def _latest_of_each_seed(members: list[Run], repeats: list[Run]) -> list[Run]:
-    """A rerun of the same seed is no further sample: the latest finished one counts, others are repeats."""
-    kept: dict[Any, Run] = {}
-    for run in sorted(members, key=lambda run: (run.finished, run.started)):
-        key = run.folder if run.seed is None else run.seed
-        if key in kept:
-            repeats.append(kept[key])
-        kept[key] = run
-    return [run for run in members if run in kept.values()]
+def settings(run: RecordedRun, without: Sequence[str]) -> dict[str, Any]:
+    """The run's settings that bear on its result."""
+    return {key: value for key, value in run.config.items() if key not in without and bears_on_result(key)}
 
 
-def distinguishing_columns(runs: Sequence[Run], folded: bool) -> tuple[str, ...]:
+def label(run: RecordedRun, columns: Sequence[str]) -> str:
+    """``beta_vae, beta 4``: a number comes with its name; the variant where the columns tell nothing."""
+    parts = []
+    for key, name in zip(columns, short_names(columns), strict=True):
+        if (value := value_of(run, key)) is not None:
+            parts.append(show(value) if key in ("model", "data") else f"{name} {show(value)}")
+    return ", ".join(parts) or run.variant
+
+
+def fold_metrics(runs: Sequence[RecordedRun]) -> dict[str, Stat]:
+    """Mean and interval of every scalar metric over the finished runs."""
+    finished = [run for run in runs if run.finished]
+    names = dict.fromkeys(name for run in finished for name in run.metrics)
+    stats = {name: fold([run.number(name) for run in finished]) for name in names}
+    return {name: stat for name, stat in stats.items() if stat is not None}
+
+
+def distinguishing_columns(runs: Sequence[RecordedRun], folded: bool) -> tuple[str, ...]:
     """Every swept key; then, while some rows look alike, whichever config key tells more of them apart."""
     columns = list(dict.fromkeys(key for run in runs for key in run.swept if not (folded and key == SEED)))
 
     def distinct(keys: list[str]) -> int:
         return len({canonical([value_of(run, key) for key in keys]) for run in runs})
 
-    keys = [key for run in runs for key in run.config if not incidental(key)]
-    keys.sort(key=lambda key: key.startswith("trainer."))  # how it was run, after what was run
+    keys = [key for run in runs for key in settings(run, without=(SEED,))]
+    keys.sort(key=lambda key: key.startswith("trainer."))  # how it was trained, after what was trained
     candidates = ["model", "data", BETA, "model.latent_dim", "trainer.max_epochs", *keys]
     candidates += [] if folded else [SEED]
     for key in dict.fromkeys(candidates):
@@ -211,143 +201,65 @@ def distinguishing_columns(runs: Sequence[Run], folded: bool) -> tuple[str, ...]
     return tuple(sorted(columns, key=lambda key: key not in ("model", "data")))
 
 
-def value_of(run: Run, key: str) -> Any:
+def value_of(run: RecordedRun, key: str) -> Any:
     """A run's value of a config key or group, from wherever the record has it; None if nowhere."""
     if key in run.swept:
         return run.swept[key]
-    known = {"model": run.variant, "data": run.dataset, SEED: run.seed, BETA: run.beta}
-    return run.config.get(key, known.get(key))
-
-
-def incidental(key: str) -> bool:
-    """Whether two runs may differ in this key and still be two seeds of one configuration."""
-    return key == SEED or not bears_on_result(key)
+    fallback = {"model": run.variant, "data": run.dataset, SEED: run.seed, BETA: run.beta}
+    return run.config.get(key, fallback.get(key))
 
 
 def canonical(value: Any) -> str:
-    """Equal for equal values; 1 and 1.0 are equal."""
+    """A text that is equal for equal values; 1 and 1.0 are equal.
 
-    def plain(item: Any) -> Any:
+    >>> canonical({"a": 1, "b": [2.0]}) == canonical({"b": [2], "a": 1.0})
+    True
+    """
+
+    def as_float(item: Any) -> Any:
         if isinstance(item, dict):
-            return {str(key): plain(part) for key, part in item.items()}
+            return {str(key): as_float(part) for key, part in item.items()}
         if isinstance(item, list | tuple):
-            return [plain(part) for part in item]
-        return finite(item) if isinstance(item, int | float) and finite(item) is not None else item
+            return [as_float(part) for part in item]
+        number = finite(item)
+        return item if number is None else number
 
-    return json.dumps(plain(value), sort_keys=True, default=str)
-
-
-def short_name(key: str, keys: Sequence[str]) -> str:
-    last = key.rsplit(".", 1)[-1]
-    return key if sum(other.rsplit(".", 1)[-1] == last for other in keys) > 1 else last
+    return json.dumps(as_float(value), sort_keys=True, default=str)
 
 
-def describe(columns: Sequence[str], cells: Sequence[Any]) -> str:
-    """``beta_vae, beta 4``: an option of model or data speaks for itself, a number needs its name."""
-    parts = []
-    for column, value in zip(columns, cells, strict=True):
-        if value is not None:
-            name = "" if column in ("model", "data") else f"{short_name(column, columns)} "
-            parts.append(f"{name}{show(value)}")
-    return ", ".join(parts)
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The last part of each key, or the whole key where two would have the same name.
+
+    >>> short_names(["model.beta", "model.lr", "optimizer.lr"])
+    ['beta', 'model.lr', 'optimizer.lr']
+    """
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return [key if last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)]
 
 
 def show(value: Any) -> str:
     """A setting as it would be typed."""
-    if value is None:
-        return ""
     number = finite(value)
-    return f"{number:g}" if number is not None else str(value)
+    if number is not None:
+        return f"{number:g}"
+    return "" if value is None else str(value)
 
 
-def show_stat(stat: Stat | None, metric: str = "", runs: int | None = None) -> str:
-    """``-25.02 ±0.31``; blank where undefined. Its own n is added where fewer runs than ``runs`` have it."""
+DIGITS = {"active_units": 1, "mse": 4, "hole_rate": 3, "hole_rate_matched": 3}  # others have 2
+WHOLE = ("active_units", "aggregate_images")
+
+
+def show_stat(stat: Stat | None, metric: str, runs: int | None = None) -> str:
+    """``-25.02 ±0.31``; blank where undefined. Its own n is added where fewer runs than ``runs`` have it.
+
+    >>> show_stat(Stat(-25.018, 0.314, 2), "test/elbo", runs=3)
+    '-25.02 ±0.31 (n=2)'
+    """
     if stat is None:
         return ""
     name = metric.rsplit("/", 1)[-1]
-    whole = name in ("active_units", "aggregate_images") and stat.mean == round(stat.mean)
-    digits = 0 if whole else digits_of(name)
+    digits = 0 if name in WHOLE and stat.mean == round(stat.mean) else DIGITS.get(name, 2)
     text = f"{stat.mean:.{digits}f}"
     if stat.half is not None:
         text += f" ±{stat.half:.{max(digits, 1)}f}" if stat.half else " ±0"
     return text + (f" (n={stat.n})" if runs is not None and stat.n != runs else "")
-
-
-def digits_of(name: str) -> int:
-    return {"active_units": 1, "mse": 4, "hole_rate": 3, "hole_rate_matched": 3}.get(name, 2)
-
-
-def cells_as_text(
-    table: Table, metrics: Sequence[str] | None = None, split: str | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as the terminal, Markdown and the page show them; of ``table.metrics`` by default."""
-    metrics, split = table.metrics if metrics is None else metrics, split or table.split
-    names = table.names or ["run"]
-    header = [*names, *(["n"] if table.folded else [])]
-    header += [NAMES.get(metric, metric) for metric in metrics]
-    verdicts = [row.verdict(table.split) if split == table.split else "" for row in table.rows]
-    status = any(row.status for row in table.rows)
-    rows = []
-    for row, verdict in zip(table.rows, verdicts, strict=True):
-        cells = [show(value) for value in row.cells] or [row.first.name]
-        cells += [str(row.n)] if table.folded else []
-        stats = (row.stats.get(f"{split}/{metric}") for metric in metrics)
-        cells += [show_stat(s, m, row.n) for m, s in zip(metrics, stats, strict=True)]
-        rows.append(cells + ([verdict] if any(verdicts) else []) + ([row.status] if status else []))
-    return header + (["verdict"] if any(verdicts) else []) + (["status"] if status else []), rows
-
-
-def details(table: Table) -> list[tuple[str, str, list[str], str]]:
-    """Further tables: title, how to read it, metrics, split. Those that any run has something for."""
-    health = (
-        "Latent health",
-        "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
-        "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact "
-        "mixture of these images' posteriors, so MI is at most the log of their number. The hole rate is "
-        "the share of prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes; "
-        "matched, of samples from a Gaussian of the codes' own mean and covariance, whatever their scale. "
-        "The gaps say by how many nats the distortion rises with another image's code (shuffle) and with "
-        "the prior's.",
-        table.health,
-        table.split,
-    )
-    evaluated = (
-        "Evaluation",
-        "What vaelab-evaluate has measured; methods, sample sizes and standard errors stand in each run's "
-        "results.json.",
-        table.evaluated,
-        EVALUATED,
-    )
-    return [part for part in (health, evaluated) if part[2]]
-
-
-def as_text(table: Table) -> str:
-    """The table for a terminal."""
-    return text_table(*cells_as_text(table))
-
-
-def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return "\n".join([line(header), "|" + " --- |" * len(header), *map(line, rows)])
-
-
-def as_csv(table: Table) -> str:
-    """Every scalar metric of every split, in full precision; intervals as half widths beside the means."""
-    metrics = list(dict.fromkeys([*(f"{table.split}/{name}" for name in table.metrics), *table.all_metrics]))
-    parts = [(name, f"{name}_ci95") if table.folded else (name,) for name in metrics]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")  # None becomes a blank
-    facts = ["variant", "dataset", "n", "status", "verdict"]
-    writer.writerow([*table.columns, *facts, *itertools.chain(*parts), "runs"])
-    for row in table.rows:
-        numbers: list[float | None] = []
-        for name in metrics:
-            stat = row.stats.get(name)
-            mean, half = (stat.mean, stat.half) if stat else (None, None)
-            numbers += [mean, half] if table.folded else [mean]
-        known = [row.first.variant, row.first.dataset, row.n, row.status or "finished"]
-        known.append(row.verdict(table.split))
-        writer.writerow([*row.cells, *known, *numbers, ";".join(str(run.folder) for run in row.runs)])
-    return text.getvalue()

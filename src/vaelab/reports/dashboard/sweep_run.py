@@ -124,7 +124,7 @@ def numbers(table: Table, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def best(table: Table) -> Row | None:
     """The row with the highest mean ELBO; None if no row has one, or if the rows' nats can't be compared."""
     measured = [(elbo, row) for row in table.rows if (elbo := table.number(row, "elbo")) is not None]
-    if not measured or len(words.comparable(table)) > 1:
+    if not measured or len(words.comparable_groups(table)) > 1:
         return None
     return max(measured, key=lambda pair: pair[0])[1]
 

@@ -1,0 +1,255 @@
+"""Every sentence, on records made so that its number is known."""
+
+from pathlib import Path
+
+import pytest
+from sweeps_of_records import beta_sweep, make_record, table_of, write_sweep
+
+from vaelab.reports.findings import differing_settings, findings, unfinished
+from vaelab.reports.records import as_run, read_runs
+from vaelab.runs.lock import beat, claim
+
+
+def the(records, start, **options):
+    """The one sentence that begins like this."""
+    (sentence,) = [text for text in findings(table_of(*records, **options)) if text.startswith(start)]
+    return sentence
+
+
+def begins(records, start):
+    return any(text.startswith(start) for text in findings(table_of(*records)))
+
+
+def sweep(rates, units=None):
+    """Betas 1, 2, 3, ... with these rates and active units."""
+    units = units or [4.0] * len(rates)
+    return [
+        make_record(i + 1.0, rate=rate, more={"active_units": unit})
+        for i, (rate, unit) in enumerate(zip(rates, units, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "options", "expected"),
+    [
+        (
+            beta_sweep(seeds=3), {},
+            "15 finished runs, 5 configurations, 3 seeds each; numbers are of test images, in nats per "
+            "image.",
+        ),
+        (
+            [*beta_sweep(seeds=1), make_record(1, 5)], {"split": "val"},
+            "6 finished runs, 5 configurations, 1 to 2 seeds each; numbers are of validation images, in nats "
+            "per image.",
+        ),
+        (
+            beta_sweep(seeds=2), {"folded": False},
+            "10 finished runs; numbers are of test images, in nats per image.",
+        ),
+        (
+            [make_record(1, status="failed", metrics={})], {},
+            "0 finished runs, 1 failed, 1 configuration; numbers are of test images, in nats per image.",
+        ),
+    ],
+    ids=["seeds", "validation", "no fold", "failed"],
+)  # fmt: skip
+def test_scope_counts_runs_configurations_and_seeds(records, options, expected):
+    assert findings(table_of(*records, **options))[0] == expected
+
+
+def test_failed_runs_alone_have_no_further_sentence():
+    assert len(findings(table_of(make_record(1, status="failed", metrics={})))) == 1
+
+
+def seeds(*distortions, beta=1.0):
+    """Records of one beta; ELBO is -(3 + distortion)."""
+    return [make_record(beta, seed, distortion=value) for seed, value in enumerate(distortions)]
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        # 95% half widths of two seeds that differ by 0.02: 12.706 * 0.02 / 2 = 0.127
+        (
+            [*seeds(19.99, 20.01), *seeds(20.29, 20.31, beta=2)],
+            "The best ELBO is -23.00 ±0.13, at beta 1; next is beta 2, 0.30 lower.",
+        ),
+        (
+            [*seeds(19.99, 20.01), *seeds(20.19, 20.21, beta=2)],
+            "The best ELBO is -23.00 ±0.13, at beta 1; next is beta 2, 0.20 lower. Their 95% intervals "
+            "overlap: these seeds do not clearly tell them apart.",
+        ),
+        (
+            [*seeds(20.0), *seeds(21.5, beta=2)],
+            "The best ELBO is -23.00, at beta 1; next is beta 2, 1.50 lower. Single runs do not tell how "
+            "much of that is chance.",
+        ),
+        (seeds(20.0), "The best ELBO is -23.00, at beta 1, the only one that has one."),
+    ],
+    ids=["clear", "overlap", "single", "only one"],
+)
+def test_best_elbo_comes_with_its_distance_from_the_next(records, expected):
+    assert the(records, "The best ELBO") == expected
+
+
+@pytest.mark.parametrize(
+    ("rates", "end"), [([3, 4, 5], "smallest"), ([5, 4, 3], "largest"), ([4, 3, 5], None), ([5, 4], None)]
+)
+def test_an_optimum_at_an_end_of_three_or_more_betas_is_said(rates, end):
+    sentence = the(sweep(rates), "The best ELBO")
+    assert (f"It is the {end} beta tried, so the optimum may lie beyond" in sentence) == (end is not None)
+    assert ("beta tried" in sentence) == (end is not None)
+
+
+def test_rate_and_distortion_along_beta():
+    assert the(beta_sweep(seeds=2), "From") == (
+        "From beta 0.25 to 8 the rate goes from 14.01 to 0.02 and the distortion from 16.01 to 26.01."
+    )
+
+
+@pytest.mark.parametrize(("second", "rises"), [(2.19, False), (2.21, True)])  # 2 * 1.05 + 0.1 = 2.2
+def test_a_rise_of_the_rate_by_more_than_5_percent_and_a_tenth_is_said(second, rises):
+    sentence = the(sweep([2.0, second, 1.0]), "From")
+    assert (
+        "Between beta 1 and 2 the rate rises, which it would not do between two optima" in sentence
+    ) == rises
+    assert ("rises" in sentence) == rises
+
+
+def test_nothing_is_said_along_a_beta_that_is_not_the_weight_of_the_kl():
+    records = [make_record(beta, rate=beta) for beta in (1, 2, 4)]
+    assert begins(records, "From")
+    for record in records:  # as beta_tc_vae's, where beta weighs the total correlation
+        beta = record["config"]["model"]["beta"]
+        record["config"]["model"]["objective"] = {"kl": {"weight": 1.0}, "tc": {"beta": beta}}
+    assert not begins(records, "From")
+    assert not begins(records, "A")  # active units
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ([4, 4, 2], "Active units first drop by one or more at beta 3, from 4 to 2."),
+        ([4, 3.5, 3], "Active units first drop by one or more at beta 3, from 4 to 3."),
+        (
+            [10, 9, 2],
+            "Active units first drop by one or more at beta 2, from 10 to 9; the largest drop, from 9 to 2, "
+            "is between beta 2 and 3.",
+        ),
+        ([4, 4, 4], "All betas have 4 active units."),
+        ([3.5, 4, 3.25], "Active units stay between 3.25 and 4 and never drop by one or more."),
+    ],
+    ids=["last", "against the most so far", "largest", "all", "between"],
+)
+def test_active_units_along_beta(units, expected):
+    assert the(sweep([5, 4, 3], units), "A") == expected
+
+
+def test_sentences_of_several_series_begin_with_its_name_and_most_are_left_to_the_table():
+    records = [make_record(b, rate=3 / b, swept={"model.beta": b, "d": d}) for d in range(8) for b in (1, 2)]
+    for record in records:
+        record["config"]["d"] = record["swept"]["d"]
+    assert the(records, "d 5: from") == (
+        "d 5: from beta 1 to 2 the rate goes from 3.00 to 1.50 and the distortion from 20.00 to 20.00."
+    )
+    assert not begins(records, "d 6")
+    the(records, "2 further series are in the table and the figures.")
+
+
+CRITERION = "a rate or a shuffle gap below 0.5 nats per image, or no active unit"
+
+
+def test_collapse_names_its_criterion_and_the_numbers():
+    records = [*beta_sweep(seeds=2), make_record(8, 2, rate=0.6, more={"active_units": 4})]
+    assert the(records, "Collapsed") == f"Collapsed ({CRITERION}): beta 8 (rate 0.21, 2 of 3 seeds)."
+    assert the(records, "Partly") == (
+        "Partly collapsed (some dimensions are the same for every image): beta 2 (2 active units, 2 of 2 "
+        "seeds)."
+    )
+    assert the([make_record(1)], "No run") == f"No run has collapsed ({CRITERION})."
+
+
+def test_long_lists_are_cut():
+    sentence = the(sweep([0.1] * 10), "Collapsed")
+    assert sentence.endswith("beta 8 (rate 0.10); and 2 more.")
+
+
+def test_an_autoencoder_is_mentioned_and_not_judged_by_its_rate():
+    autoencoder = make_record(None, rate=None, swept={"model": "ae"})
+    records = [autoencoder, make_record(1, swept={"model": "vae"})]
+    assert the(records, "Without a rate").endswith("on the rate-distortion curve: ae (distortion 20.00).")
+    the(records, "No run has collapsed")
+    assert not begins([autoencoder], "No run")
+
+
+def conditional(**changes):
+    record = make_record(1, distortion=10.0, variant="conditional_vae", **changes)
+    record["config"]["model"]["condition"] = {"_target_": "vaelab.models.LabelCondition"}
+    return record
+
+
+def test_different_data_are_not_ranked_together():
+    records = [make_record(1), make_record(1, dataset="sprites", distortion=300.0)]
+    the(records, "On digits (Bernoulli): The best ELBO is -23.00")
+    the(records, "On sprites (Bernoulli): The best ELBO is -303.00")
+    assert the(records, "Data") == (
+        "Data or likelihood differ between runs: rate, distortion and ELBO compare only within one of digits "
+        "(Bernoulli), sprites (Bernoulli)."
+    )
+
+
+def test_a_conditional_model_is_not_ranked_with_others_and_its_elbo_is_explained():
+    records = [make_record(1), make_record(2), conditional()]
+    the(records, "On digits (Bernoulli): The best ELBO is -23.00, at beta_vae, beta 1; next is")
+    the(records, "On digits (Bernoulli, given label): The best ELBO is -13.00, at conditional_vae")
+    assert "within one of digits (Bernoulli), digits (Bernoulli, given label)" in the(
+        records, "Data, likelihood or the condition differ between runs"
+    )
+    for some in (records, [conditional()]):
+        the(some, "The ELBO of a model with a condition y bounds log p(x|y), not log p(x)")
+    assert not begins([conditional()], "Data")
+    assert not begins([make_record(1)], "The ELBO of a model")
+
+
+@pytest.mark.parametrize(("reruns", "text"), [(1, "1 run repeated"), (2, "2 runs repeated")])
+def test_reruns_of_a_seed_are_counted(reruns, text):
+    the([make_record(1) for _ in range(1 + reruns)], text)
+
+
+def test_settings_that_go_together_share_an_entry():
+    records = [make_record(1), make_record(2), make_record(2, git="def")]
+    runs = [as_run(record, Path(f"{i}")) for i, record in enumerate(records)]
+    assert {entry.keys: str(entry) for entry in differing_settings(runs)} == {
+        ("model.beta", "model.objective.kl.weight"): "1 (1), 2 (2)",
+        ("git",): "abc (2), def (1)",
+    }
+
+
+def test_each_run_without_numbers_has_its_reason(tmp_path):
+    def stopped(beta, status, **changes):
+        return make_record(beta, status=status, metrics={}, **changes)
+
+    write_sweep(
+        tmp_path,
+        make_record(1),
+        stopped(2, "running"),
+        stopped(4, "interrupted", error="interrupted (SIGTERM)"),
+        stopped(8, "running"),
+        stopped(16, "failed", error="ValueError: no\nmore"),
+        stopped(32, "failed"),
+    )
+    for name, epoch in (("01", 7), ("03", 9)):
+        beat(tmp_path / name, epoch=epoch, max_epochs=40)
+
+    def reasons():
+        return [(run.status, reason) for run, reason in unfinished(read_runs([tmp_path]).runs)]
+
+    with claim(tmp_path / "03"):
+        assert reasons()[1:] == [
+            ("interrupted", "stopped before its end"),
+            ("running", "still training, 9 of 40 epochs done"),
+            ("failed", "ValueError: no"),
+            ("failed", "no reason in its record"),
+        ]
+    (tmp_path / "multirun.yaml").touch()
+    assert reasons()[0] == ("interrupted", "stopped after 7 of 40 epochs; the same command resumes it")

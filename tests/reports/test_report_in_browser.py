@@ -1,0 +1,112 @@
+"""report.html in a browser: sorted, themed, with tooltips, and nothing asked of the network.
+
+The page stands in a frame, since headless Chromium's window is never narrower than 500 pixels: the width of
+the frame is what the page's media queries see.
+"""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from sweeps_of_records import beta_sweep, make_record, write_sweep
+
+from vaelab.reports import compare_sweep
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="needs Chromium")]
+
+WATCH = """<script>
+window.seen = [];
+addEventListener("error", (event) => seen.push("error: " + event.message));
+document.addEventListener("securitypolicyviolation", (event) => seen.push("blocked: " + event.blockedURI));
+</script>"""
+
+FRAME = """<!DOCTYPE html><body style="margin:0"><pre id="answer"></pre>
+<iframe src="driven.html" style="width:{width}px;height:900px;border:0"></iframe><script>
+addEventListener("message", (event) => document.getElementById("answer").textContent = event.data);
+</script></body>"""
+
+DRIVE = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const rows = () => [...document.querySelectorAll("#runs tbody tr")];
+  const column = (n) => rows().map((row) => row.cells[n].textContent);
+  const headings = [...document.querySelectorAll("#runs thead th")];
+  const elbo = headings.findIndex((heading) => heading.textContent === "ELBO");
+  const button = headings[elbo].querySelector("button");
+  const answer = {};
+  button.click();
+  answer.up = column(elbo);
+  answer.sorted = headings.filter((heading) => heading.getAttribute("aria-sort") === "ascending").length;
+  button.click();
+  answer.down = column(elbo);
+  headings[0].querySelector("button").click();
+  answer.model = column(0);
+  const points = document.querySelectorAll("svg .point");
+  answer.points = points.length;
+  points[2].dispatchEvent(new PointerEvent("pointerenter"));
+  const tip = document.getElementById("tip");
+  answer.tip = tip.textContent;
+  answer.tipIsVisible = tip.offsetWidth > 0;
+  points[2].dispatchEvent(new PointerEvent("pointerleave"));
+  answer.tipIsGone = tip.offsetWidth === 0;
+  answer.paper = getComputedStyle(document.body).backgroundColor;
+  answer.ink = getComputedStyle(document.querySelector("svg text")).fill;
+  answer.tooWide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  answer.images = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
+  const resources = performance.getEntriesByType("resource");
+  answer.resources = resources.filter((entry) => !entry.name.startsWith("data:"));
+  answer.width = innerWidth;
+  answer.seen = seen;
+  parent.postMessage(JSON.stringify(answer), "*");
+}, 100));
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    records = [{**record, "swept": {"model": "beta_vae", **record["swept"]}} for record in beta_sweep()]
+    ae = make_record(None, rate=None, swept={"model": "ae", "seed": 0})
+    folder = write_sweep(tmp_path_factory.mktemp("browser"), *records, ae, pictures=True)
+    compare_sweep(folder)
+    return folder / "report" / "report.html"
+
+
+@pytest.mark.parametrize(
+    ("dark", "width", "paper", "ink"),
+    [
+        (False, 1280, "rgb(254, 254, 254)", "rgb(28, 37, 49)"),
+        (True, 390, "rgb(18, 22, 28)", "rgb(228, 232, 238)"),
+    ],
+    ids=["light", "dark and as narrow as a phone"],
+)
+def test_the_page_works(page, tmp_path, dark, width, paper, ink):
+    source = page.read_text(encoding="utf-8")
+    start, end = source.index("<title>"), source.rindex("</body>")
+    (tmp_path / "driven.html").write_text(source[:start] + WATCH + source[start:end] + DRIVE + source[end:])
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width))
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=10000",
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--window-size={max(width, 800)},1000",
+        f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri(),
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    answer = json.loads(html.unescape(re.search(r'<pre id="answer">(.*?)</pre>', dom, re.DOTALL)[1]))
+
+    assert answer["seen"] == answer["resources"] == []
+    assert (answer["width"], answer["paper"], answer["ink"]) == (width, paper, ink)
+    assert answer["tooWide"] == 0
+    assert answer["images"]
+    numbers = [float(cell.split()[0]) for cell in answer["up"][:-1]]
+    assert numbers == sorted(numbers)
+    assert answer["up"][-1] == ""  # the autoencoder's, last whatever the direction
+    assert answer["down"] == [*answer["up"][-2::-1], ""]
+    assert answer["sorted"] == 1
+    assert answer["model"] == ["ae"] + ["beta_vae"] * 5
+    assert answer["points"] == 5
+    assert answer["tip"].startswith("beta_vae, beta 1\nrate 4.01 ±0.13\n")
+    assert answer["tipIsVisible"]
+    assert answer["tipIsGone"]

@@ -1,0 +1,158 @@
+"""The table: rows, columns, blanks."""
+
+import csv
+import io
+
+import pytest
+from sweeps_of_records import beta_sweep, make_record, table_of
+
+from vaelab.reports.columns import as_csv, as_dicts, as_text, columns, details
+from vaelab.reports.statistics import fold
+
+
+def cells(table, header, **options):
+    """What the column shows, from the top."""
+    (column,) = [column for column in columns(table, **options) if column.header == header]
+    return [column.cell(row) for row in table.rows]
+
+
+def test_seeds_are_folded_and_betas_ascend():
+    table = table_of(*reversed(beta_sweep(seeds=3)))
+    assert table.columns == ("model.beta",)
+    assert [row.beta for row in table.rows] == [0.25, 0.5, 1.0, 2.0, 8.0]
+    assert cells(table, "n") == ["3"] * 5
+    assert table.rows[0].stats["test/rate"] == fold([14.0, 14.02, 14.04])
+    assert cells(table, "rate")[0] == "14.02 ±0.05"  # t(2) 4.303 * 0.02 / sqrt(3)
+    assert list(table.series) == list(table.beta_series) == ["beta_vae"]
+
+
+def test_no_fold_is_a_row_per_run():
+    table = table_of(*beta_sweep(seeds=2), folded=False)
+    assert table.columns == ("model.beta", "seed")
+    assert len(table.rows) == 10
+    assert table.rows[0].stats["test/rate"].half is None
+    assert list(table.series) == list(table.beta_series) == ["seed 0", "seed 1"]
+    assert "n" not in [column.header for column in columns(table)]
+
+
+def test_a_rerun_of_a_seed_is_no_further_sample():
+    early = make_record(1, 0, rate=3.0, started="2026-01-01")
+    late = make_record(1, 0, rate=4.0, started="2026-01-02")
+    crashed = make_record(1, 0, started="2026-01-03", status="failed", metrics={})
+    table = table_of(early, crashed, late, make_record(1, 1, rate=6.0))
+    assert table.rows[0].n == 2
+    assert table.rows[0].mean("test/rate") == 5.0
+    assert len(table.repeats) == 2
+
+
+def test_an_unswept_setting_becomes_a_column_where_it_tells_rows_apart():
+    slow, fast = make_record(1, swept={}), make_record(1, swept={})
+    fast["config"]["optimizer"]["lr"] = 0.01
+    table = table_of(slow, fast)
+    assert table.columns == ("optimizer.lr",)
+    assert [row.label for row in table.rows] == ["lr 0.001", "lr 0.01"]
+
+
+@pytest.mark.parametrize("key", ["threads", "data.root", "paths.outputs", "callbacks.samples.every_n_epochs"])
+def test_what_does_not_bear_on_the_result_separates_no_rows(key):
+    here, there = make_record(1, 0), make_record(1, 1)
+    there["config"][key] = "elsewhere"
+    assert [row.n for row in table_of(here, there).rows] == [2]
+
+
+def with_objective(beta, **terms):
+    """A record with swept model.beta and these terms beside the distortion."""
+    record = make_record(beta, swept={"model.beta": beta})
+    record["config"]["model"]["objective"] = terms
+    return record
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda beta: {"kl": {"weight": 1.0}, "tc": {"beta": beta}},  # beta_tc_vae
+        lambda beta: {"kl": {"weight": beta}, "mmd": {"weight": {"minus": [beta]}}},  # info_vae
+        lambda beta: {"kl": {"weight": {"_target_": "LinearSchedule", "stop": beta}}},  # annealed_vae
+    ],
+    ids=["beta_tc_vae", "info_vae", "annealed_vae"],
+)
+def test_a_beta_that_is_not_the_weight_of_the_kl_alone_is_no_sweep_of_beta(objective):
+    table = table_of(*(with_objective(beta, **objective(beta)) for beta in (1, 2, 4)))
+    assert len(table.rows) == 3
+    assert table.beta_series == {}
+    assert table_of(*(with_objective(beta, kl={"weight": beta}) for beta in (1, 2, 4))).beta_series
+
+
+def test_betas_that_differ_in_another_setting_too_are_no_sweep_of_beta():
+    one, two = make_record(1), make_record(2)
+    two["config"]["optimizer"]["lr"] = 0.01
+    assert table_of(one, two).beta_series == {}
+
+
+def test_undefined_is_blank():
+    table = table_of(
+        make_record(None, rate=None, swept={"model": "ae"}), make_record(1, swept={"model": "beta_vae"})
+    )
+    assert cells(table, "model") == ["ae", "beta_vae"]
+    assert cells(table, "rate") == ["", "3.00"]
+    assert cells(table, "distortion") == ["20.00", "20.00"]
+    for text in (as_text(table), as_csv(table)):
+        assert "nan" not in text
+        assert "None" not in text
+
+
+def test_failed_and_unfinished_runs_have_their_row():
+    failed = make_record(2, status="failed", metrics={}, config=None)
+    table = table_of(make_record(1), failed, make_record(4, status="running", metrics={}))
+    assert cells(table, "status") == ["", "failed", "interrupted"]
+    assert cells(table, "n") == ["1", "0", "0"]
+
+
+def test_csv_has_every_metric_in_full():
+    table = table_of(*beta_sweep(seeds=2), make_record(16))
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert [float(row["model.beta"]) for row in rows] == [0.25, 0.5, 1, 2, 8, 16]
+    expected = fold([14.0, 14.02])
+    assert float(rows[0]["test/rate"]) == expected.mean
+    assert float(rows[0]["test/rate_ci95"]) == expected.half
+    assert float(rows[0]["val/mse"]) == 0.0421
+    assert rows[0]["runs"] == "sweep/00;sweep/01"
+    assert (rows[-1]["test/rate"], rows[-1]["test/rate_ci95"]) == ("3.0", "")
+    assert as_dicts(table)[-1]["test/rate_ci95"] is None
+
+
+def test_the_validation_split_has_its_own_numbers():
+    record = make_record(1)
+    record["metrics"]["val/rate"] = 7.5
+    assert cells(table_of(record, split="val"), "rate") == ["7.50"]
+
+
+HEALTH = {"mutual_information": 2.5, "total_correlation": 0.25, "hole_rate": 0.0125, "shuffle_gap": 11.0}
+
+
+def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_in_the_first():
+    healthy, gone = make_record(1, more=HEALTH), make_record(2, rate=0.3, more=HEALTH)
+    for record in (healthy, gone):
+        record["metrics"] |= {"eval/fid_prior": 13.4, "eval/fid_prior_se": 0.2}
+    table = table_of(healthy, gone)
+    headers = [column.header for column in columns(table)]
+    assert headers[-5:] == ["active units", "MI", "hole rate", "mse", "verdict"]
+    assert cells(table, "verdict") == ["healthy", "collapsed"]
+    assert cells(table, "hole rate")[0] == "0.013"
+    health, evaluation = details(table)
+    assert [column.header for column in health.columns] == [
+        "beta",
+        "n",
+        "MI",
+        "TC",
+        "hole rate",
+        "shuffle gap",
+    ]
+    assert [column.header for column in evaluation.columns] == ["beta", "n", "fid_prior"]
+    assert [evaluation.columns[-1].cell(row) for row in table.rows] == ["13.40", "13.40"]
+    assert details(table_of(make_record(1))) == []
+
+
+def test_seeds_that_differ_in_their_verdict_are_counted():
+    records = [make_record(1, seed, rate=rate) for seed, rate in enumerate((3.0, 3.0, 0.1))]
+    assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed"]
