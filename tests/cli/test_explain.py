@@ -12,7 +12,7 @@ from cli_runner import SMALL, run, trained
 from vaelab.cli.listing import PARTS, is_asked, listing, one_line, options
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
-from vaelab.training.summary import columns, named, planned_steps
+from vaelab.training.summary import named, planned_steps
 
 CONF = conf_dir()
 
@@ -292,8 +292,4 @@ def test_nodes_as_calls():
         "sizes": [1, {"_target_": "d.E"}],
         "table": {"x": None},
     }
-    assert named(node) == "KL(weight=LinearSchedule(stop=4.0), sizes=[1, E()], table={x: null})"
-
-
-def test_columns_are_aligned():
-    assert columns([("a", "bbb", "1"), ("ccc", "d", "22")]) == "a    bbb   1\nccc  d    22"
+    assert named(node) == "KL(weight=Linear(stop=4.0), sizes=[1, E()], table={x: null})"

@@ -89,14 +89,32 @@ def test_a_new_run_starts(tmp_path):
     assert next_step(tmp_path, finished(), earlier_record(tmp_path)) == "start"
 
 
-def test_a_folder_with_another_run_is_refused(tmp_path):
+def test_a_folder_with_another_run_is_refused_unless_that_failed(tmp_path):
+    other = finished({"model": {"beta": 2}})
     with pytest.raises(UserError, match=r"model\.beta: 1 before, 2 now"):
-        next_step(tmp_path, finished({"model": {"beta": 2}}), finished())
+        next_step(tmp_path, other, finished())
+    assert next_step(tmp_path, other, {**finished(), "status": "failed"}) == "start"
 
 
-def test_a_failed_run_may_be_mended(tmp_path):
-    mended = finished({"model": {"beta": 2}})
-    assert next_step(tmp_path, mended, {**finished(), "status": "failed"}) == "start"
+def test_a_data_folder_that_has_moved_is_the_same_run_and_another_file_is_not(tmp_path):
+    def stored_in(root, path=None):
+        data = {"root": root, "path": path, "source": {"root": root, "path": path}}
+        return finished({"paths": {"data": root}, "data": data})
+
+    assert next_step(tmp_path, stored_in("/new"), stored_in("/old")) == "skip"
+    with pytest.raises(UserError, match=r"data\.path: /mine\.npz before"):
+        next_step(tmp_path, stored_in("/new"), stored_in("/old", "/mine.npz"))
+
+
+@pytest.mark.parametrize("old", ["vaelab.objectives.kl.KL", "vaelab.objectives.KL", "vaelab.KL"])
+def test_a_run_of_an_older_vaelab_is_refused_in_one_line(tmp_path, old):
+    def with_term(target):
+        return finished({"model": {"objective": {"kl": {"_target_": target}}}})
+
+    with pytest.raises(UserError, match=f"an older vaelab, which had other names: {old}") as caught:
+        next_step(tmp_path, with_term("vaelab.models.KL"), with_term(old))
+    assert "\n" not in str(caught.value)
+    assert next_step(tmp_path, with_term("my.terms.deep.KL"), with_term("my.terms.deep.KL")) == "skip"
 
 
 def test_a_record_that_cannot_be_read_is_kept_aside(tmp_path):
@@ -118,33 +136,32 @@ def sweep(folder, before):
     remember_sweep(folder, before)
 
 
-def test_the_same_sweep_and_one_that_has_grown_are_let_through(tmp_path):
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [
+        ("model.beta=1,2", {"seed": 0, "model": {"beta": 4.0}}),
+        ("model.beta=1,2,4,8", {"seed": 0, "model": {"beta": 4.0}}),  # it has grown
+        ("model.beta=1,2", {"seed": 0, "model": {"beta": 1.0}}),  # another default of what varies
+        ("model.beta=1,2", {"seed": 0, "model": {"beta": 4.0}, "threads": 2}),
+    ],
+)
+def test_a_sweep_that_may_go_on(tmp_path, task, more):
     sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
-    check_sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
-    check_sweep(tmp_path, multirun(["model.beta=1,2,4,8"], model={"beta": 4.0}, seed=0))
+    check_sweep(tmp_path, multirun([task], **more))
 
 
-def test_what_varies_may_have_another_default(tmp_path):
-    sweep(tmp_path, multirun(["model=ae,vae"], model={"beta": 4.0}, seed=0))
-    check_sweep(tmp_path, multirun(["model=ae,vae"], model={"latent_dim": 2}, seed=0))
-
-
-def test_another_fixed_setting_is_refused(tmp_path):
-    sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=0))
-    with pytest.raises(UserError, match=r"seed: 0 before, 1 now.*\n.*sweep\.name"):
-        check_sweep(tmp_path, multirun(["model.beta=1,2"], model={"beta": 4.0}, seed=1))
-
-
-def test_another_thing_swept_is_refused(tmp_path):
-    sweep(tmp_path, multirun(["model.beta=1,2"], seed=0))
-    with pytest.raises(UserError, match=r"varies model\.beta; this one varies seed"):
-        check_sweep(tmp_path, multirun(["seed=1,2"], seed=0))
-
-
-def test_keys_in_another_order_are_refused_since_folders_are_named_by_it(tmp_path):
-    sweep(tmp_path, multirun(["model.beta=1,2", "seed=0,1"]))
-    with pytest.raises(UserError, match="same order"):
-        check_sweep(tmp_path, multirun(["seed=0,1", "model.beta=1,2"]))
+@pytest.mark.parametrize(
+    ("task", "seed", "message"),
+    [
+        (["model.beta=1,2", "lr=1,2"], 1, r"seed: 0 before, 1 now.*\n.*sweep\.name"),
+        (["model.beta=1,2"], 0, r"varies model\.beta, lr; this one varies model\.beta"),
+        (["lr=1,2", "model.beta=1,2"], 0, "same order"),  # folders are named in this order
+    ],
+)
+def test_a_sweep_of_something_else_is_refused(tmp_path, task, seed, message):
+    sweep(tmp_path, multirun(["model.beta=1,2", "lr=1,2"], seed=0))
+    with pytest.raises(UserError, match=message):
+        check_sweep(tmp_path, multirun(task, seed=seed))
 
 
 def test_a_sweep_with_nothing_to_lose_may_change(tmp_path):
@@ -206,16 +223,23 @@ def test_a_fresh_folder_is_one_that_is_not_there(tmp_path):
     assert name(asked="mine", outputs=tmp_path) == "mine"
 
 
-def test_planned_jobs(tmp_path):
+@pytest.mark.usefixtures("plain_table")
+def test_planned_jobs_are_those_that_hydra_makes(tmp_path):
+    swept = ("network.hidden=[8],[8,16]", "model=ae,vae", "+note='a b',c", "seed=range(0,4,3)")
+    result = run(
+        tmp_path, "-m", *swept, "model.latent_dim=0", *SMALL[:3], "logger=none"
+    )  # refused: none trains
+    planned = planned_jobs(result.sweep / "multirun.yaml")
+    assert len(planned) == 16
+    assert list(result.records) == [f"{number:02d}-{name}" for number, name in enumerate(planned)]
+
+
+def test_planned_jobs_of_a_sweep_file(tmp_path):
     config = multirun(["seed=0,1", "trainer.max_epochs=2"])
     config.hydra.sweeper.params = {"model.beta": "0.5,1"}
     OmegaConf.save(config, tmp_path / "multirun.yaml")
-    assert planned_jobs(tmp_path / "multirun.yaml") == [
-        "beta0.5-seed0",
-        "beta0.5-seed1",
-        "beta1-seed0",
-        "beta1-seed1",
-    ]
+    names = ["beta0.5-seed0", "beta0.5-seed1", "beta1-seed0", "beta1-seed1"]
+    assert planned_jobs(tmp_path / "multirun.yaml") == names
 
 
 # through the command line
@@ -307,18 +331,13 @@ def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     assert stamps(first.sweep) == before
 
 
-def test_a_mistake_does_not_replace_a_finished_record(tmp_path, one):
-    before = (one / "results.json").read_bytes()
-    assert run(tmp_path, *ONE, "model.beta=-1").code == 2
-    assert (one / "results.json").read_bytes() == before
-
-
 def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path, one):
     before = (one / "results.json").read_bytes()
     again = run(tmp_path, *ONE)
     assert again.code == 0
     assert "finished before" in again.out
     assert "ELBO" in again.out
+    assert run(tmp_path, *ONE, "model.beta=-1").code == 2
     assert (one / "results.json").read_bytes() == before
 
 

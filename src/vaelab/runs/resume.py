@@ -1,9 +1,9 @@
-"""The same command again: which runs are finished, which go on, and which must not be touched. Light."""
+"""What the same command does when it is given again: skip what is finished, continue or start the rest."""
 
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
@@ -13,18 +13,29 @@ from vaelab.runs.files import replacing
 from vaelab.runs.naming import sweep_settings, varying
 from vaelab.runs.record import FILE_NAME, read_record
 
+__all__ = [
+    "FINISHED",
+    "LAST",
+    "check_sweep",
+    "earlier_record",
+    "is_worth_keeping",
+    "next_step",
+    "remember_sweep",
+]
+
 log = logging.getLogger(__name__)
 
-LAST = "checkpoints/last.ckpt"  # what an interrupted run goes on from, below its folder
+LAST = "checkpoints/last.ckpt"  # below a run's folder: what an interrupted run continues from
 FINISHED = "finished"
 SWEEP = "sweep.yaml"  # in a sweep's folder: the config that its jobs have in common
 SHOWN = 8  # differences that an error lists
+ROOMS = ("functional", "data", "models", "metrics", "figures", "training", "evaluation")  # that configs name
 
 
 def earlier_record(folder: Path) -> dict[str, Any] | None:
     """The record that an earlier session left in ``folder``, None if there is none.
 
-    One that can't be read is kept beside, as ``results.json.unreadable``.
+    A record that can't be read is renamed to ``results.json.unreadable``.
     """
     try:
         return read_record(folder)
@@ -37,68 +48,74 @@ def earlier_record(folder: Path) -> dict[str, Any] | None:
 
 
 def is_worth_keeping(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the run has something that a run with another config must not replace."""
-    return record.get("status") == FINISHED or (record.get("status") != "failed" and has_checkpoint(folder))
+    """Whether the run has results or a checkpoint, which a run with another config must not replace."""
+    status = record.get("status")
+    return status == FINISHED or (status != "failed" and (folder / LAST).is_file())
 
 
-def has_checkpoint(folder: Path) -> bool:
-    return (folder / LAST).is_file()
-
-
-def next_step(folder: Path, record: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str:
-    """What to do with a run: ``start``, ``resume`` from its last checkpoint, or ``skip`` what is finished.
+def next_step(
+    folder: Path, record: Mapping[str, Any], earlier: Mapping[str, Any] | None
+) -> Literal["start", "resume", "skip"]:
+    """Whether to start a run, to resume it from its last checkpoint, or to skip it since it is finished.
 
     A failed run starts anew, and so does one that was stopped before its first checkpoint.
 
+    Args:
+        folder: the run's.
+        record: of the run that is asked for.
+        earlier: what is recorded in ``folder``; None if nothing is.
+
     Raises:
-        UserError: the folder holds a run with another config.
+        UserError: the folder holds a run with another config, or one that an older vaelab has recorded.
     """
     if earlier is None or not is_worth_keeping(folder, earlier):
         return "start"
-    different = list(differences(comparable(earlier.get("config") or {}), comparable(record["config"])))
-    if different:
-        raise UserError(changed(f"{folder} holds a run", different))
+    before, now = comparable(earlier.get("config") or {}), comparable(record["config"])
+    _refuse_differences(f"{folder} holds a run", before, now)
     return "skip" if earlier["status"] == FINISHED else "resume"
+
+
+def outdated_names(settings: Mapping[str, Any]) -> list[str]:
+    """The ``_target_`` values among flat settings that are not of the form ``vaelab.<room>.<Name>``.
+
+    These are names from before the parts were named by their package, as ``vaelab.objectives.kl.KL``.
+    """
+    targets = [str(value) for key, value in settings.items() if key.rpartition(".")[2] == "_target_"]
+    parts = {target: target.split(".") for target in targets if target.startswith("vaelab.")}
+    return [target for target, names in parts.items() if len(names) != 3 or names[1] not in ROOMS]
 
 
 def check_sweep(folder: Path, config: Any) -> None:
     """Refuse a sweep whose folder holds jobs of another config, before any of them is trained.
 
-    The settings that do not vary are compared, as composed; each job's own are compared again when its turn
-    comes. A sweep may grow: more values of the same keys.
+    The composed settings that do not vary are compared here, each job's own settings again when the job
+    starts. A sweep may grow: more values of the same keys.
 
     Raises:
         UserError: naming the settings that differ, before and now.
     """
-    kept = []
-    for file in sorted(folder.glob(f"*/{FILE_NAME}")):
-        record = earlier_record(file.parent)
-        if record is not None and is_worth_keeping(file.parent, record):
-            kept.append(record)
+    records = [(file.parent, earlier_record(file.parent)) for file in sorted(folder.glob(f"*/{FILE_NAME}"))]
+    kept = any(record is not None and is_worth_keeping(job, record) for job, record in records)
     if not kept or not (folder / SWEEP).is_file():
         return
     before = OmegaConf.load(folder / SWEEP)
-    swept_before, swept_now = swept_keys(before), swept_keys(config)
-    if swept_before != swept_now:
+    swept_before, swept = swept_keys(before), swept_keys(config)
+    if swept_before != swept:
         raise UserError(
-            f"The sweep in {folder} varies {_words(swept_before)}; this one varies {_words(swept_now)}. "
+            f"The sweep in {folder} varies {_listed(swept_before)}; this one varies {_listed(swept)}. "
             "Name the same keys in the same order, or give it another sweep.name."
         )
-    fixed = [
-        {
-            key: value
-            for key, value in comparable(OmegaConf.to_container(node)).items()
-            if not any(key == swept or key.startswith(f"{swept}.") for swept in swept_now)
-        }
-        for node in (before, config)
-    ]
-    different = list(differences(*fixed))
-    if different:
-        raise UserError(changed(f"The sweep in {folder} was run", different))
+
+    def fixed(node: Any) -> dict[str, Any]:
+        settings = comparable(OmegaConf.to_container(node))
+        return {key: value for key, value in settings.items() if not f"{key}.".startswith(below)}
+
+    below = tuple(f"{key}." for key in swept)
+    _refuse_differences(f"The sweep in {folder} was run", fixed(before), fixed(config))
 
 
 def remember_sweep(folder: Path, config: Any) -> None:
-    """Keep the config for :func:`check_sweep`; Hydra's own multirun.yaml may be cut off by a kill."""
+    """Keep the config for :func:`check_sweep`; a kill can leave Hydra's own multirun.yaml half written."""
     with replacing(folder / SWEEP) as temporary:
         OmegaConf.save(config, temporary)
 
@@ -111,15 +128,17 @@ def swept_keys(config: Any) -> list[str]:
     return varying(sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params")))
 
 
-def changed(what: str, different: list[str]) -> str:
-    """The error for a config that is not the one before."""
-    shown = "; ".join(different[:SHOWN])
-    more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
-    return (
-        f"{what} with another config: {shown}{more}.\n"
-        "Put it back, or use another sweep.name, or sweep.resume=false for a fresh folder."
-    )
+def _refuse_differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    others = "another sweep.name, or sweep.resume=false for a fresh folder"
+    old = outdated_names(before)
+    if old and old != outdated_names(now):
+        raise UserError(f"{what} by an older vaelab, which had other names: {old[0]}. Use {others}.")
+    different = list(differences(before, now))
+    if different:
+        shown = "; ".join(different[:SHOWN])
+        more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
+        raise UserError(f"{what} with another config: {shown}{more}.\nRestore them, or use {others}.")
 
 
-def _words(keys: Iterable[str]) -> str:
+def _listed(keys: Iterable[str]) -> str:
     return ", ".join(keys) or "nothing"

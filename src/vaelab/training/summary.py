@@ -1,7 +1,7 @@
 """A run's assembly in words: parts, terms, weights, shapes, parameter counts. Built, never trained."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.schedules import short_name
+from vaelab.runs.tables import text_table
 from vaelab.training.assembly import build_data
 from vaelab.training.fit import build_lit, describe
 from vaelab.training.module import LitAutoencoder
@@ -76,9 +77,9 @@ def outline(config: Mapping[str, Any], title: str) -> str:
             f"objective  the sum of weight times term, a mean over images; {model.samples} "
             f"{'sample' if model.samples == 1 else 'samples'} of z an image",
             "",
-            columns([("part", "", "shapes of one image", "parameters"), *parts]),
+            text_table(["part", "", "shapes of one image", "parameters"], parts),
             "",
-            columns([("term", "", "weight at the first, middle, last step", "parameters"), *terms]),
+            text_table(["term", "", "weight at the first, middle, last step", "parameters"], terms),
         ]
     )
 
@@ -168,17 +169,3 @@ def shape(tensor: Tensor, leading: int = 1) -> str:
 def parameters(module: nn.Module) -> str:
     """How many numbers are learned in it."""
     return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
-
-
-def columns(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as aligned text, the last column to the right."""
-    rows = list(rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        [
-            *(text.ljust(width) for text, width in zip(row[:-1], widths, strict=False)),
-            row[-1].rjust(widths[-1]),
-        ]
-        for row in rows
-    ]
-    return "\n".join("  ".join(line) for line in lines)
