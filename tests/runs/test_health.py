@@ -23,7 +23,7 @@ HEALTHY = {
         ({"rate": 0.49}, "collapsed", "the rate is 0.49 nats per image"),
         ({"active_units": 0.0}, "collapsed", "no unit is active"),
         ({"shuffle_gap": 0.1}, "collapsed", "another image's code costs the decoder 0.10 nats"),
-        ({"rate": None, "mutual_information": None}, "deterministic", "the decoder listens to it"),
+        ({"rate": None, "mutual_information": None}, "deterministic", "the decoder uses it"),
         ({"rate": float("nan"), "shuffle_gap": 0.2}, "deterministic", "the decoder ignores it"),
         ({"shuffle_gap": None}, "healthy", "all 4 dimensions are active"),  # not measured
         ({"active_units": None}, "healthy", "the rate is 12.00"),
@@ -33,7 +33,7 @@ HEALTHY = {
 def test_the_verdict(changed, label, reason):
     found = verdict(HEALTHY | {f"test/{name}": value for name, value in changed.items()})
     assert found.label == label
-    assert reason in found.words
+    assert reason in found.reason
 
 
 def test_it_names_its_evidence():

@@ -93,7 +93,7 @@ def single_summary(folder: Path, record: dict[str, Any]) -> str:
     """What is printed at the end of a run that is not part of a sweep."""
     lines = [sweep_table([{**record, "swept": {}}]), UNITS]
     if record.get("verdict"):
-        lines.append(f"Verdict:      {record['verdict']['label']}: {record['verdict']['words']}")
+        lines.append(f"Verdict:      {record['verdict']['label']}: {record['verdict'].get('reason')}")
     lines += [f"Run:          {folder}/", f"Sample grids: {folder}/samples/*.png"]
     return "\n".join([*lines, *wandb_lines([record])])
 

@@ -1,1 +1,1 @@
-"""The record of a run, resume, locks, naming, launchers, status. No torch."""
+"""The record of a run, resume, locks, names, sweeps, launchers, status and tables. No torch."""

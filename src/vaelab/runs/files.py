@@ -1,22 +1,24 @@
-"""Files that are there whole or not at all, whenever the process is killed."""
+"""Files that exist as a whole or not at all, whenever the process is killed."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+__all__ = ["remove_temporary", "replacing"]
+
 
 @contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A path beside ``path`` to write to; what was written takes the place of ``path`` when the block ends.
+    """A temporary path beside ``path`` to write to; it replaces ``path`` when the block ends.
 
-    With ``durable`` it is on the disk before that, so that a machine that loses its power has the old file or
-    the new one. An exception leaves the old file. A killed process leaves the temporary one:
+    With ``durable`` its content is on the disk before that, so that after a power failure there is the old
+    file or the new one. An exception leaves the old file. A killed process leaves the temporary file too, for
     :func:`remove_temporary`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the name's own suffix stays last: matplotlib and PIL read the format from it
+    # the suffix stays last: matplotlib and PIL read the format from it
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -31,7 +33,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what killed processes left unfinished below ``folder``; only for who alone writes there."""
+    """Remove the unfinished files of killed processes below ``folder``, in which no other process writes."""
     for file in Path(folder).glob("**/.tmp-*"):
         file.unlink(missing_ok=True)
 

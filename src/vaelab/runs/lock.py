@@ -1,8 +1,8 @@
-"""Who is training in a run's folder, and how far it is: a lock and a heartbeat. Light.
+"""Which process trains in a run's folder, and how far it is: a lock and a heartbeat.
 
-The lock is held by the process that trains; the system takes it back when the process ends, however it ends.
-The heartbeat, ``heartbeat.json``, is written every few seconds, and tells other processes and machines how
-far the run is; after a kill it says how much time the run had taken.
+The process that trains holds the lock; the system releases it when the process ends, however it ends. The
+process writes the heartbeat, ``heartbeat.json``, every few seconds. It says how far the run is, to other
+processes and machines, and after a kill how much time the run had taken.
 """
 
 import fcntl
@@ -18,14 +18,16 @@ from filelock import FileLock, Timeout
 
 from vaelab.runs.files import replacing
 
+__all__ = ["FILE_NAME", "LOCK_NAME", "LOST_SECONDS", "SECONDS", "beat", "claim", "is_alive", "read_beat"]
+
 FILE_NAME = "heartbeat.json"
 LOCK_NAME = ".lock"
 SECONDS = 2.0  # between two beats
-LOST_SECONDS = 60.0  # a run of another machine that has not beaten for so long is taken for dead
+LOST_SECONDS = 60.0  # a run on another machine whose heartbeat is older counts as dead
 
 
 def beat(folder: Path, **progress: Any) -> None:
-    """Write the heartbeat: ``progress`` (epoch, max_epochs, step, seconds ...), the time and the process."""
+    """Write the heartbeat: ``progress`` (epoch, max_epochs, fit_seconds, ...), time, host and process."""
     content = {**progress, "time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     with replacing(Path(folder) / FILE_NAME, durable=False) as file:
         file.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -41,23 +43,23 @@ def read_beat(folder: Path) -> dict[str, Any] | None:
 
 
 def claim(folder: Path) -> AbstractContextManager[Any] | None:
-    """Take the lock of ``folder``, to be held as a context; None if another process has it."""
+    """Take the lock of ``folder`` and return it as a context; None if another process has it."""
     lock = FileLock(Path(folder) / LOCK_NAME)
-    try:  # who only looks holds it for an instant
+    try:  # is_alive in another process holds it for an instant
         return lock.acquire(timeout=1.0, poll_interval=0.02)
     except Timeout:
         return None
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether a process trains in ``folder`` now: here as the lock says, elsewhere as the heartbeat does."""
+    """Whether a process trains in ``folder``: the lock says it of this machine, the heartbeat of others."""
     last = read_beat(folder)
     if last is not None and last.get("host") != socket.gethostname():
-        beaten = last.get("time")
-        if isinstance(beaten, int | float) and time.time() - beaten < LOST_SECONDS:
-            return True  # else a process of this machine may have taken the folder over
+        written = last.get("time")
+        if isinstance(written, int | float) and time.time() - written < LOST_SECONDS:
+            return True  # otherwise a process of this machine may have continued the run
     try:
-        with (Path(folder) / LOCK_NAME).open() as file:  # shared: those who look don't see each other
+        with (Path(folder) / LOCK_NAME).open() as file:  # shared: two calls of is_alive don't see each other
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

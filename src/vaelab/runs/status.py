@@ -1,8 +1,8 @@
-"""The jobs of a sweep and the state of each: records, heartbeats and locks say it, nothing is written."""
+"""The jobs of a sweep and the state of each, read from records, heartbeats and locks; nothing is written."""
 
-import math
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,22 @@ import yaml
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.runs import record as results
+from vaelab.runs.find import natural
 from vaelab.runs.lock import is_alive, read_beat
 from vaelab.runs.naming import MULTIRUN, planned_jobs
+
+__all__ = [
+    "LOG",
+    "STATES",
+    "Job",
+    "Progress",
+    "counts",
+    "planned",
+    "read_progress",
+    "sweep_jobs",
+    "true_status",
+    "unfinished_jobs",
+]
 
 STATES = ("finished", "running", "interrupted", "failed", "unreadable", "waiting")
 LOG = "run.log"
@@ -21,12 +35,12 @@ LOG = "run.log"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, as its last heartbeat says; None for what is not known or has no end."""
+    """How far a training is, by its last heartbeat; None for what is unknown or has no end."""
 
     epoch: int  # epochs completed
     max_epochs: int | None
     age: float | None  # seconds since the heartbeat
-    left: float | None  # seconds of training to come, at the speed so far
+    left: float | None  # seconds of training that remain, at the speed so far
 
     @property
     def share(self) -> float | None:
@@ -38,42 +52,41 @@ class Progress:
 class Job:
     """One job of a sweep, or a run of its own."""
 
-    name: str  # the folder's name, or the swept one's while there is no folder
+    name: str  # the folder's name, or the name that it will have
     state: str  # one of STATES
     folder: Path | None = None
     progress: Progress | None = None
-    seconds: float | None = None  # that a finished run took
+    seconds: float | None = None  # the duration of a finished run
     error: str | None = None  # why it failed, or why its record can't be read
-    swept: bool = True  # part of a sweep, which the same command takes up again
+    swept: bool = True  # part of a sweep, which the same command continues
 
 
 def true_status(folder: Path, record: dict[str, Any]) -> str:
-    """The record's status; ``interrupted`` for a record that says ``running`` while nobody trains there."""
+    """The record's status; ``interrupted`` if it is ``running`` and no process trains in the folder."""
     status = str(record.get("status") or "")
     return "interrupted" if status == "running" and not is_alive(folder) else status
 
 
 def sweep_jobs(folder: Path) -> list[Job]:
-    """Every job of a sweep: those that have a folder, and those that wait for one, in the order of numbers.
+    """Every job of a sweep, in the order of their numbers, whether it has a folder yet or not.
 
-    Of a run's own folder, that run alone.
+    If ``folder`` is a run's, that run alone.
     """
     if is_run(folder):
         return [read_job(folder, swept=(folder.parent / MULTIRUN).is_file())]
-    there = [path for path in folder.iterdir() if path.is_dir() and is_run(path)]
-    plan = planned(folder)
-    taken = {re.sub(r"^\d+-?", "", path.name) for path in there}
-    waiting = ["-".join(filter(None, [f"{n:02d}", name])) for n, name in enumerate(plan) if name not in taken]
-    jobs = [*map(read_job, there), *(Job(name, "waiting") for name in waiting)]
-    return sorted(jobs, key=lambda job: _number(job.name))
+    begun = [path for path in folder.iterdir() if path.is_dir() and is_run(path)]
+    names = {re.sub(r"^\d+-?", "", path.name) for path in begun}
+    waiting = [f"{n:02d}-{name}".rstrip("-") for n, name in enumerate(planned(folder)) if name not in names]
+    jobs = [*map(read_job, begun), *(Job(name, "waiting") for name in waiting)]
+    return sorted(jobs, key=lambda job: natural(job.name))
 
 
 def planned(folder: Path) -> list[str]:
-    """The swept names that the sweep's last command asked for; none if that can't be told."""
+    """The names of the jobs of the sweep's last command; empty if its ``multirun.yaml`` does not say."""
     try:
         return planned_jobs(folder / MULTIRUN)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, AttributeError):
-        return []  # another sweeper's, another Hydra's, or not a sweep of Hydra's: what is there is shown
+        return []  # written by another sweeper or another version of Hydra
 
 
 def unfinished_jobs(folder: Path, records: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -85,7 +98,7 @@ def unfinished_jobs(folder: Path, records: Iterable[Mapping[str, Any]]) -> set[s
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder is a run's: it has a record, or Hydra has begun it."""
+    """Whether the folder is a run's: it has a record, or Hydra's files."""
     return (folder / results.FILE_NAME).is_file() or (folder / ".hydra").is_dir()
 
 
@@ -94,8 +107,8 @@ def read_job(folder: Path, swept: bool = True) -> Job:
     try:
         record = results.read_record(folder)
         if record.get("status") == "running" and not is_alive(folder):
-            record = results.read_record(folder)  # it may have ended between the two looks
-    except FileNotFoundError:  # it has only just begun, or it was stopped that early
+            record = results.read_record(folder)  # it may have ended between the two calls
+    except FileNotFoundError:  # it has just begun, or was stopped before its first record
         state = "running" if is_alive(folder) else "waiting"
         return Job(folder.name, state, folder, progress=read_progress(folder), swept=swept)
     except (OSError, ValueError) as error:
@@ -116,13 +129,13 @@ def read_job(folder: Path, swept: bool = True) -> Job:
 
 
 def read_progress(folder: Path, now: float | None = None) -> Progress | None:
-    """What the heartbeat in ``folder`` says; None if there is none."""
+    """The progress by the heartbeat in ``folder``; None if there is none."""
     last = read_beat(folder)
     if last is None:
         return None
-    known = {name: results.finite(last.get(name)) for name in ("epoch", "max_epochs", "time", "fit_seconds")}
-    epoch, most, beat, seconds = known.values()
-    age = None if beat is None else max(0.0, (time.time() if now is None else now) - beat)
+    numbers = (results.finite(last.get(name)) for name in ("epoch", "max_epochs", "time", "fit_seconds"))
+    epoch, most, written, seconds = numbers
+    age = None if written is None else max(0.0, (time.time() if now is None else now) - written)
     left = None
     if epoch and most and most > 0 and seconds:
         left = max(0.0, seconds / epoch * (most - epoch))
@@ -130,12 +143,6 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
 
 
 def counts(jobs: Sequence[Job]) -> dict[str, int]:
-    """How many jobs are in each state that any is in."""
-    numbers = {state: sum(job.state == state for job in jobs) for state in STATES}
-    return {state: number for state, number in numbers.items() if number}
-
-
-def _number(name: str) -> tuple[float, str]:
-    """``03-beta4`` after ``2-beta1``; what has no number comes last."""
-    number = re.match(r"\d+", name)
-    return (int(number[0]) if number else math.inf, name)
+    """How many jobs are in each state, in the order of STATES; states without a job are left out."""
+    numbers = Counter(job.state for job in jobs)
+    return {state: numbers[state] for state in STATES if state in numbers}

@@ -49,7 +49,7 @@ class Collapse(pl.Callback):
         if self.told or not trainer.is_global_zero:
             return
         self.told = True
-        text = f"The posterior has collapsed {when}: {found.words}."
+        text = f"The posterior has collapsed {when}: {found.reason}."
         log.warning("%s", text)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
