@@ -134,8 +134,7 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     """Images per second of vaelab's training steps, and of the whole fit."""
     from omegaconf import OmegaConf
 
-    from vaelab.data.datamodule import DataModule
-    from vaelab.data.images import ImageSet, Source
+    from vaelab.data import DataModule, ImageSet, Source, split
     from vaelab.training import fit as experiment
 
     logging.getLogger("vaelab").setLevel(logging.WARNING)
@@ -144,9 +143,8 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     source = Source(train=ImageSet(data[:-500]), test=ImageSet(data[-500:]))
     cfg = config(network, options, folder)
     cfg.trainer.enable_progress_bar = False
-    experiment.build_data = lambda cfg: DataModule(
-        source, batch_size=options.batch, val_size=500, train_size=None, seed=0
-    )
+    splits = split(source, val_size=500, train_size=None)
+    experiment.build_data = lambda cfg: DataModule(splits, batch_size=options.batch, seed=0)
     record: dict[str, Any] = {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "name": network,

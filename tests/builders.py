@@ -10,8 +10,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, Source
+from vaelab.data import DataModule, ImageSet, Source, split
 from vaelab.metrics import ActiveUnits, KLPerDimension, RateDistortion, ReconstructionError
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Bernoulli
@@ -142,8 +141,9 @@ def data_module(
     """Uniform grey images, 4x4."""
     x = images(train + val + test, seed=5)
     source = Source(ImageSet(x[: train + val]), ImageSet(x[train + val :]))
-    defaults = {"batch_size": batch_size, "val_size": val, "train_size": None, "seed": 0}
-    return DataModule(source, **{**defaults, **options})
+    loading: dict[str, Any] = {"batch_size": batch_size, "seed": 0}
+    loading |= {key: options.pop(key) for key in ("seed", "eval_batch_size") if key in options}
+    return DataModule(split(source, **{"val_size": val, "train_size": None, **options}), **loading)
 
 
 def lit(

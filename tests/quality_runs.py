@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from builders import Planted, elbo_terms, random
-from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, Source
+from vaelab.data import DataModule, ImageSet, Source, split
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Gaussian
@@ -28,14 +27,9 @@ def run_of(
 ) -> TrainedRun:
     record: dict[str, Any] = {"dataset": "planted", "config": {"data": {"binarize": binarize}}}
     run = TrainedRun(folder / "run", record, folder / "cache", quiet=True)
-    run.data = DataModule(
-        Source(train, test, factor_names),
-        batch_size=32,
-        val_size=val_size,
-        train_size=None,
-        seed=0,
-        binarize=binarize,
-    )
+    source = Source(train, test, factor_names)
+    splits = split(source, val_size=val_size, train_size=None, binarize=binarize)
+    run.data = DataModule(splits, batch_size=32, seed=0)
     if model is not None:
         run.model = model.eval().requires_grad_(False)
     return run

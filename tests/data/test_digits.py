@@ -17,7 +17,3 @@ def test_digits_are_exactly_sixteenths_and_split_without_overlap():
     rows = torch.cat([counts.flatten(1).long(), labels[:, None]], 1)
     assert sorted(rows.tolist()) == sorted(expected.tolist())
     assert source.test.y.bincount().min() > 20, "every digit is tested"
-
-
-def test_the_test_split_is_fixed():
-    assert torch.equal(load_digits().test.x, load_digits().test.x)

@@ -30,13 +30,6 @@ def test_the_next_mirror_is_tried(tmp_path, start_mirror):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_later_mirror_is_left_in_peace(tmp_path, start_mirror):
-    first, second = start_mirror(), start_mirror()
-    first.files["a.gz"] = CONTENT
-    fetch(MD5, [first.url, second.url], tmp_path)
-    assert second.asked == []
-
-
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.data import dsprites
-from vaelab.data.datamodule import DataModule
+from vaelab.data import DataModule, dsprites, split
 from vaelab.data.dsprites import DSPRITES, FILE_FACTORS, load_dsprites
 from vaelab.data.mapped import MappedImages
 from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SpriteImages
@@ -77,7 +76,7 @@ def test_the_drawn_sprites_have_the_factors_of_the_published_ones():
 
 def test_factors_reach_every_batch_of_the_splits_with_their_images(tmp_path, file, arrays):
     source = load_dsprites(str(tmp_path), str(file))
-    data = DataModule(source, batch_size=32, val_size=40, train_size=100, seed=0, test_size=60)
+    data = DataModule(split(source, val_size=40, train_size=100, test_size=60), batch_size=32, seed=0)
     assert data.factor_names == FACTOR_NAMES
     where = {image.tobytes(): row for row, image in enumerate(arrays["imgs"])}
     assert len(where) == 360, "the images must be different for this test to see anything"
@@ -101,14 +100,8 @@ def test_a_small_run_reads_its_own_images_only(tmp_path, file, monkeypatch):
         "__getitem__",
         lambda self, index, get=MappedImages.__getitem__: read.append(len(index)) or get(self, index),
     )
-    data = DataModule(
-        load_dsprites(str(tmp_path), str(file)),
-        batch_size=8,
-        val_size=10,
-        train_size=20,
-        seed=0,
-        test_size=60,
-    )
+    source = load_dsprites(str(tmp_path), str(file))
+    data = DataModule(split(source, val_size=10, train_size=20, test_size=60), batch_size=8, seed=0)
     assert sum(read) == 30
     assert isinstance(data.train.x, torch.Tensor)
     assert not isinstance(data.test.x, torch.Tensor)
@@ -122,13 +115,6 @@ def test_the_file_is_unpacked_once(tmp_path, file, monkeypatch):
     again = load_dsprites(str(tmp_path / "data"), str(file))
     assert again.train.x.file == first.train.x.file
     assert first.train.x.file.stat().st_size == 128 + 360 * 18, "a bit for each of 144 pixels"
-
-
-def test_a_file_that_has_changed_is_unpacked_again(tmp_path, file, arrays):
-    load_dsprites(str(tmp_path), str(file))
-    np.savez_compressed(file, **{**arrays, "imgs": 1 - arrays["imgs"]})
-    source = load_dsprites(str(tmp_path), str(file))
-    assert np.array_equal(source.train.x[torch.arange(360)][:, 0].numpy(), arrays["imgs"] == 0)
 
 
 def test_it_is_downloaded_once_and_checked(tmp_path, file, mirror, monkeypatch):
@@ -162,10 +148,8 @@ def test_a_file_that_is_there_is_found(tmp_path, file, folder):
 def test_without_a_file_it_is_said_what_to_do(tmp_path):
     with pytest.raises(UserError, match=rf"There is no {tmp_path}/dsprites/.*\nBy hand: .*data\.path="):
         load_dsprites(str(tmp_path), download=False)
-    with pytest.raises(UserError, match=rf"data.path={tmp_path}/no.npz does not exist.*{DSPRITES.page}"):
+    with pytest.raises(UserError, match=rf"data.path={tmp_path}/no.npz is not a file.*{DSPRITES.page}"):
         load_dsprites(str(tmp_path), str(tmp_path / "no.npz"))
-    with pytest.raises(UserError, match=r"is a directory; it must be one file"):
-        load_dsprites(str(tmp_path), str(tmp_path))
 
 
 def without(arrays, name):

@@ -4,16 +4,15 @@ import pytest
 import torch
 
 from builders import images
-from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, Source
+from vaelab.data import ImageSet, Source, Splits, split
 from vaelab.functional.images import CHUNK, grey_levels, on_grid, to_float
 
 BYTES = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
 
 
-def module(train: torch.Tensor, test: torch.Tensor | None = None, **options: object) -> DataModule:
-    settings = {"batch_size": 4, "val_size": 2, "train_size": None, "seed": 0, **options}
-    return DataModule(Source(ImageSet(train), None if test is None else ImageSet(test)), **settings)
+def splits(train: torch.Tensor, test: torch.Tensor | None = None, binarize: str = "none") -> Splits:
+    source = Source(ImageSet(train), None if test is None else ImageSet(test))
+    return split(source, val_size=2, train_size=None, binarize=binarize)
 
 
 def test_every_byte_is_on_the_grid_after_scaling():
@@ -52,15 +51,15 @@ def test_one_pixel_of_the_last_image_counts():
     assert grey_levels(x) is None
 
 
-def test_a_data_modules_levels_are_those_of_all_splits():
+def test_levels_are_those_of_all_splits():
     binary, byte, grey = (images(12) > 0.5).float(), (images(12) * 255).byte(), images(12)
-    assert module(binary, binary).levels == 2
-    assert module(binary, to_float(byte)).levels == 256
-    assert module(byte).levels == 256
-    assert module(byte, grey).levels is None
-    assert module(grey, byte).levels is None
+    assert splits(binary, binary).levels == 2
+    assert splits(binary, to_float(byte)).levels == 256
+    assert splits(byte).levels == 256
+    assert splits(byte, grey).levels is None
+    assert splits(grey, byte).levels is None
 
 
 @pytest.mark.parametrize("mode", ["threshold", "static", "dynamic"])
 def test_binarised_grey_images_have_two(mode):
-    assert module(images(12), images(12), binarize=mode).levels == 2
+    assert splits(images(12), images(12), binarize=mode).levels == 2

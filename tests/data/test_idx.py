@@ -75,13 +75,6 @@ WHOLE = idx_bytes(SMALL)
 PACKED = gzip.compress(WHOLE, mtime=0)  # the same in every process, which names its tests by it
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_file_is_read_exactly(tmp_path, packed):
-    path = tmp_path / ("images.gz" if packed else "images")
-    path.write_bytes(gzip.compress(WHOLE) if packed else WHOLE)
-    assert np.array_equal(read_idx(path, 3).numpy(), SMALL)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -89,19 +82,15 @@ def test_a_file_is_read_exactly(tmp_path, packed):
         ("a", b"<html><body>", "begins with 3c 68 74 6d, not with 00 00 08 03"),
         ("a", idx_bytes(SMALL[0, 0]), "begins with 00 00 08 01, not with 00 00 08 03"),
         ("a", idx_bytes(SMALL, kind=13), "begins with 00 00 0d 03"),
-        ("a", PACKED, "begins with 1f 8b"),
-        ("a", WHOLE[:10], "truncated: it ends within its header"),
-        ("a", WHOLE[:-1], "truncated: 23 bytes of data where its header says 24"),
-        ("a", WHOLE[:16], "truncated: 0 bytes"),
-        ("a", WHOLE + b"\0", "too long: 25 bytes of data where its header says 24"),
-        ("a", idx_bytes(SMALL[:0]), r"holds nothing: its dimensions are \(0, 3, 4\)"),
-        ("a", bytes((0, 0, 8, 3)) + struct.pack(">3i", -2, -3, 4) + bytes(24), "holds nothing"),
-        ("a.gz", WHOLE, "is not a gzip file"),
-        ("a.gz", b"", "is not an IDX file|truncated"),
-        ("a.gz", PACKED[:-9], "truncated or damaged"),
-        ("a.gz", PACKED[:5], "truncated or damaged"),
-        ("a.gz", PACKED[:-8] + bytes(8), "damaged"),
-        ("a.gz", PACKED[:12] + b"\xff\xff\xff" + PACKED[15:], "damaged"),
+        ("a", WHOLE[:10], "is damaged: .* 0 bytes follow"),
+        ("a", WHOLE[:-1], r"is damaged: its header says \(2, 3, 4\), and 23 bytes follow"),
+        ("a", WHOLE + b"\0", "25 bytes follow"),
+        ("a", idx_bytes(SMALL[:0]), r"its header says \(0, 3, 4\)"),
+        ("a", bytes((0, 0, 8, 3)) + struct.pack(">3i", -2, -3, 4) + bytes(24), "is damaged"),
+        ("a.gz", WHOLE, "cannot be read: Not a gzipped file"),
+        ("a.gz", PACKED[:-9], "cannot be read"),
+        ("a.gz", PACKED[:-8] + bytes(8), "cannot be read: CRC"),
+        ("a.gz", PACKED[:12] + b"\xff\xff\xff" + PACKED[15:], "cannot be read"),
     ],
 )
 def test_anything_else_is_refused_by_name(tmp_path, name, content, message):
@@ -149,14 +138,6 @@ def test_a_failed_download_says_what_to_do_by_hand(tmp_path, arrays, mirror):
     assert f"Missing: {NAMES[2]}.gz, {NAMES[3]}.gz." in first
     assert str(tmp_path / "Small/raw") in second
     assert "data.root=" in second
-
-
-@pytest.mark.parametrize("load", [load_mnist, load_fashion_mnist])
-def test_the_published_sets_take_other_mirrors_and_check_what_they_send(tmp_path, mirror, load, arrays):
-    mirror.files.update(published(arrays, [])[1])  # right names, wrong content
-    with pytest.raises(UserError, match=rf"{mirror.url} sent a file with a wrong checksum"):
-        load(str(tmp_path), mirrors=[mirror.url])
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")

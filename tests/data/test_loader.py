@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from support.chance import SIGMAS
 from vaelab.data.images import ImageSet
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 
@@ -24,12 +25,6 @@ def test_every_image_comes_once_and_the_last_batch_is_kept(size, batch_size, mak
     for b in batches:
         assert torch.equal(b.x, numbered(size).x[b.position])
         assert torch.equal(b.y, b.position)
-
-
-def test_evaluation_keeps_the_order():
-    batches = InMemoryLoader(numbered(10), 4, Sequential(10))
-    assert torch.cat([b.y for b in batches]).tolist() == list(range(10))
-    assert torch.cat([b.y for b in batches]).tolist() == list(range(10)), "it can be iterated again"
 
 
 def test_the_training_order_is_a_function_of_seed_and_epoch():
@@ -82,4 +77,4 @@ def test_dynamic_draws_are_a_function_of_seed_epoch_rank_and_batch():
 
 def test_the_mean_of_dynamic_draws_approaches_the_image():
     mean = torch.stack([drawn(0, epoch).float().mean() for epoch in range(50)]).mean()
-    assert abs(mean.item() - 102 / 255) < 5 * (0.24 / (50 * 32 * 64)) ** 0.5
+    assert abs(mean.item() - 102 / 255) < SIGMAS * (0.24 / (50 * 32 * 64)) ** 0.5

@@ -39,12 +39,6 @@ def test_packed_bits_are_images_of_zero_and_one(tmp_path, source):
     assert np.array_equal(images.view(10, 13).numpy(), pixels == 1)
 
 
-def test_a_batch_is_its_own_memory(tmp_path, source):
-    images = MappedImages(written_out(source, tmp_path, (10, 6), halves), (1, 2, 3), torch.uint8)
-    images[torch.arange(10)].zero_()
-    assert images[torch.tensor([9])].sum() == ROWS[9].sum()
-
-
 def test_a_copy_for_another_process_is_small(tmp_path, source):
     file = written_out(source, tmp_path, (1000, 600), lambda: iter([np.ones((1000, 600), np.uint8)]))
     images = MappedImages(file, (1, 20, 30), torch.uint8)

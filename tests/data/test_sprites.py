@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SHAPES, SpriteImages, load_sprites, render
-from vaelab.errors import UserError
+from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SpriteImages, load_sprites, render
 from vaelab.functional.randomness import generator
 
 SQUARE, ELLIPSE, HEART = range(3)
@@ -24,15 +23,6 @@ def centroid(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = (torch.arange(size) + 0.5) / size
     mass = images.float().sum((1, 2))
     return (images.float().sum(1) * pixels).sum(1) / mass, (images.float().sum(2) * pixels).sum(1) / mass
-
-
-def test_there_are_as_many_images_as_combinations():
-    sprites = SpriteImages()
-    assert len(sprites) == 737_280 == math.prod(FACTOR_SIZES)
-    assert sprites.shape == (737_280, 1, 64, 64)
-    assert [len(values) for values in sprites.factor_values] == list(FACTOR_SIZES)
-    assert len(FACTOR_NAMES) == len(FACTOR_SIZES)
-    assert sprites.factor_values[2][[0, -1]].tolist() == [0, 2 * math.pi]
 
 
 def test_the_index_counts_through_the_factors_last_fastest():
@@ -57,10 +47,9 @@ def test_images_are_binary_of_any_size_and_repeatable(size):
     assert sprites[index[:0]].shape == (0, 1, size, size)
 
 
-@pytest.mark.parametrize("size", [0, 7, 8.5, "64", True])
-def test_a_size_that_cannot_be_drawn_is_refused(size):
-    with pytest.raises(UserError, match=f"data.size is {size}; .* at least 8"):
-        SpriteImages(size)
+def test_a_size_that_cannot_be_drawn_is_refused():
+    with pytest.raises(ValueError, match="size must be >= 8 pixels, got 7"):
+        SpriteImages(7)
 
 
 # In discs of radius 1: a square of diagonal 2, half axes 1 and 1/2, and a square of side 2 with two half
@@ -139,35 +128,6 @@ def test_no_sprite_leaves_the_frame(shape):
         assert (down - (0.225 + 0.55 * y)).abs().max() < 0.003
 
 
-def distinct(sprites: SpriteImages, factors: torch.Tensor) -> int:
-    """How many different images there are, by a hash of each."""
-    key = torch.randint(2**62, (sprites.size**2,), generator=generator(0, "key"))
-    hashes = [
-        torch.where(sprites[part].flatten(1), key, 0).sum(1) for part in sprites.index(factors).split(512)
-    ]
-    return len(torch.cat(hashes).unique())
-
-
-@pytest.mark.parametrize("orientation", [0, 5])
-@pytest.mark.parametrize("shape", AREAS)
-def test_scales_and_positions_can_be_told_apart(shape, orientation):
-    ranges = ([shape], range(6), [orientation], range(32), range(8, 16))
-    factors = torch.cartesian_prod(*(torch.tensor(list(values)) for values in ranges))
-    assert distinct(SpriteImages(64), factors) == len(factors)
-
-
-def test_orientations_and_shapes_can_be_told_apart_but_for_near_symmetries():
-    def factors(shapes: list[int], orientations: range) -> torch.Tensor:
-        ranges = (shapes, [0, 5], orientations, [16], [16])
-        return torch.cartesian_prod(*(torch.tensor(list(values)) for values in ranges))
-
-    sprites = SpriteImages(64)
-    assert distinct(sprites, factors([HEART], range(39))) == 2 * 39
-    assert (
-        distinct(sprites, factors([SQUARE, ELLIPSE, HEART], range(9))) == 3 * 2 * 9
-    )  # less than a quarter turn
-
-
 def test_the_source_is_a_fixed_split_of_everything():
     source = load_sprites(16)
     assert (len(source.train), len(source.test)) == (727_280, 10_000)
@@ -184,13 +144,3 @@ def test_the_source_is_a_fixed_split_of_everything():
     for column, size in zip(source.test.factors.T, FACTOR_SIZES, strict=True):
         shares = column.bincount(minlength=size) * size / len(column)
         assert ((shares - 1).abs() < 5 * (size / len(column)) ** 0.5).all()
-
-
-def test_shapes_are_named_in_order():
-    assert SHAPES[SQUARE] == "square"
-    square, heart = draw(SQUARE, 0.5), draw(HEART, 0.5)
-    rows, columns = square.nonzero().min(0).values, square.nonzero().max(0).values
-    box = square[rows[0] : columns[0] + 1, rows[1] : columns[1] + 1]
-    assert box.all(), "an upright square fills its box"
-    assert box.shape[0] == box.shape[1]
-    assert (square != heart).any()

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class NoFloat64(TorchDispatchMode):
-    """Within it every operation whose result is a float64 tensor raises a TypeError that names the operation."""
+    """Within it every operation that gives a float64 tensor raises a TypeError."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

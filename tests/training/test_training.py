@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from builders import Recorder, ae, all_metrics, data_module, elbo_terms, lit, random, trainer, vae
-from vaelab.data.datamodule import DataModule
-from vaelab.data.images import ImageSet, Source
+from vaelab.data import DataModule, ImageSet, Source, split
 from vaelab.errors import UserError
 from vaelab.functional.images import to_float
 from vaelab.metrics import BitsPerDimension, RateDistortion
@@ -331,7 +330,7 @@ def test_the_likelihood_sees_each_grey_level_as_it_is(tmp_path, precision):
 
     grey = torch.randint(256, (40, 1, 4, 4), dtype=torch.uint8, generator=random())
     source = Source(ImageSet(grey[:30]), ImageSet(grey[30:]))
-    data = DataModule(source, batch_size=15, val_size=10, train_size=None, seed=0)
+    data = DataModule(split(source, val_size=10, train_size=None), batch_size=15, seed=0)
     metrics = MetricCollection({"rd": RateDistortion(), "bpd": BitsPerDimension()}, compute_groups=False)
     module = LitAutoencoder(vae(likelihood=Watched()), lambda parts: torch.optim.Adam(parts), metrics, seed=0)
     fit = trainer(tmp_path, precision=precision)

@@ -11,12 +11,14 @@ from vaelab.data.idx import load_fashion_mnist, load_mnist
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.npz import load_npz
 from vaelab.data.shapes3d import load_shapes3d
+from vaelab.data.splits import Splits, split
 from vaelab.data.sprites import load_sprites
 
 __all__ = [
     "DataModule",
     "ImageSet",
     "Source",
+    "Splits",
     "load_digits",
     "load_dsprites",
     "load_fashion_mnist",
@@ -24,4 +26,5 @@ __all__ = [
     "load_npz",
     "load_shapes3d",
     "load_sprites",
+    "split",
 ]

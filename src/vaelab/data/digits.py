@@ -1,12 +1,14 @@
 """The 1,797 handwritten 8x8 digits that come with scikit-learn: real data without a download.
 
-Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (UCI), its test part.
+"Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak, UCI repository, 1998), its test part.
 """
 
 import torch
 
 from vaelab.data.images import ImageSet, Source
 from vaelab.functional.randomness import generator
+
+__all__ = ["load_digits"]
 
 TEST_SIZE = 360  # a fifth
 

@@ -1,10 +1,11 @@
-"""dSprites (Matthey, Higgins, Hassabis & Lerchner 2017): every combination of five factors, drawn once.
+"""dSprites: every combination of five factors, drawn once.
+
+"dSprites: Disentanglement testing Sprites dataset" (Matthey, Higgins, Hassabis & Lerchner, 2017)
 
 The factors, their order and their classes are those of the sprites that :mod:`vaelab.data.sprites` draws:
 shape (square, ellipse, heart), scale (6, 1/2 to 1), orientation (40, 0 to 2 pi, both included), x and y (32
-each, 0 to 1; posX and posY in the file). The file has a sixth one in front, color, which has one value and is
-left out here: a factor that does not vary can be neither encoded nor missed, and its entropy, by which
-scores such as the MIG divide, is zero.
+each, 0 to 1; posX and posY in the file). The file's first factor, color, has one value and is left out here:
+the entropy of a factor that does not vary, by which scores such as the MIG divide, is zero.
 
 The file is an .npz with imgs (737280, 64, 64) uint8 of 0 and 1, latents_classes (737280, 6) int64,
 latents_values, and metadata, which is pickled and never read here.
@@ -27,7 +28,9 @@ from vaelab.data.mapped import MappedImages, written_out
 from vaelab.data.sprites import FACTOR_NAMES
 from vaelab.errors import UserError
 
-# Its authors publish no checksum. This one is what two projects have for their downloads, and they agree:
+__all__ = ["DSPRITES", "load_dsprites"]
+
+# Its authors publish no checksum. Two projects agree on this one:
 # BoevaLab/latte (latte/dataset/dsprites.py) and ganmodokix/vaetc (vaetc/data/dsprites.py), both on GitHub.
 DSPRITES = PublishedFile(
     name="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
@@ -46,13 +49,13 @@ BLOCK = 8192  # images unpacked at once: 34 MB
 def load_dsprites(
     root: str, path: str | None = None, download: bool = True, mirrors: Sequence[str] = DSPRITES.mirrors
 ) -> Source:
-    """The 737,280 images, (N, 1, 64, 64) bool, read when asked for; test images are taken by the DataModule.
+    """The 737,280 images, (N, 1, 64, 64) bool, read when indexed; test images are taken by the split.
 
     y: the shape; factors: (N, 5) int64 classes. ``path`` is the file; without it, it is looked for in
     ``root/dsprites`` and ``root``, and downloaded into the former.
 
-    At first use the images are written to ``root/dsprites`` with eight pixels in a byte: 377 MB, where as
-    bytes they would take 3 GB, of memory or of disk. So a run reads and unpacks no image but its own.
+    At first use the images are written to ``root/dsprites`` with eight pixels in a byte: 377 MB
+    instead of 3 GB. A run then reads and unpacks only its own images.
 
     Raises:
         UserError: if there is no such file, it is damaged, or it has another layout.
@@ -73,7 +76,7 @@ def load_dsprites(
 
 
 def _packed(file: Path) -> Iterator[np.ndarray]:
-    """The images in blocks, packed: (B, ceil(H W / 8)) uint8. The stream is never in memory as a whole."""
+    """The images in blocks, packed: (B, ceil(H W / 8)) uint8. The whole stream is never in memory."""
     with _imgs(file) as (stream, (images, height, width)):
         for start in range(0, images, BLOCK):
             length = min(BLOCK, images - start)
@@ -84,7 +87,7 @@ def _packed(file: Path) -> Iterator[np.ndarray]:
             if pixels.max() > 1:
                 raise UserError(f"Array 'imgs' of {file} is not binary: it has a value of {pixels.max()}.")
             yield np.packbits(pixels, axis=1)
-        stream.read(1)  # at its end the archive's checksum is looked at
+        stream.read(1)  # at its end zipfile compares the checksum
 
 
 @contextmanager
@@ -113,7 +116,7 @@ def _classes(file: Path, images: int) -> Tensor:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """What goes wrong with the file, in words."""
+    """A UserError for whatever is wrong with the file."""
     try:
         yield
     except KeyError as error:

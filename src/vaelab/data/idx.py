@@ -1,7 +1,9 @@
 """MNIST and Fashion-MNIST from IDX files: found on disk, or downloaded once and checked.
 
-The format is that of LeCun, Cortes & Burges ("The MNIST database"): two zero bytes, the type of the entries
+The format is that of "The MNIST database" (LeCun, Cortes & Burges): two zero bytes, the type of the entries
 (8: unsigned byte), the number of dimensions, each dimension as a big-endian int32, the entries in row order.
+Fashion-MNIST is "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms" (Xiao et
+al., 2017), https://arxiv.org/abs/1708.07747.
 """
 
 import gzip
@@ -19,13 +21,13 @@ from vaelab.data.download import fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
 
-UNSIGNED_BYTE = 8
+__all__ = ["IdxData", "load_fashion_mnist", "load_idx", "load_mnist", "read_idx"]
 
 
 class IdxData(NamedTuple):
     """A published data set of four IDX files."""
 
-    folder: str  # where its files lie under a root that other data sets share, as in torchvision
+    folder: str  # of its files under a root that other data sets share, as in torchvision
     md5: dict[str, str]  # of the published .gz file, by the name without ".gz"
     mirrors: tuple[str, ...]  # addresses that end in a slash, tried in order
     advice: str = ""  # where else the files can be had
@@ -69,10 +71,7 @@ def load_mnist(root: str, download: bool = True, mirrors: Sequence[str] = MNIST.
 def load_fashion_mnist(
     root: str, download: bool = True, mirrors: Sequence[str] = FASHION_MNIST.mirrors
 ) -> Source:
-    """60,000 and 10,000 pictures of clothes, (N, 1, 28, 28) uint8; y: the class (Xiao et al. 2017).
-
-    See :func:`load_idx`.
-    """
+    """60,000 and 10,000 pictures of clothes, (N, 1, 28, 28) uint8; y: the class. See :func:`load_idx`."""
     return load_idx(FASHION_MNIST._replace(mirrors=tuple(mirrors)), root, download)
 
 
@@ -80,67 +79,61 @@ def load_idx(data: IdxData, root: str, download: bool) -> Source:
     """The four files of ``data`` as train and test images (N, 1, H, W) uint8 with labels.
 
     Each file, plain or .gz, is looked for in ``root/<data.folder>`` and then in ``root`` itself. What is
-    missing is downloaded into ``root/<data.folder>``: not into ``root``, where the files of MNIST and of
-    Fashion-MNIST, which have the same names, would pass for each other.
+    missing is downloaded into ``root/<data.folder>``: not into ``root``, where MNIST and Fashion-MNIST, whose
+    files have the same names, would be confused.
 
     Raises:
-        UserError: if files are missing (all of them are named), cannot be downloaded or are damaged.
+        UserError: files are missing (all of them are named), cannot be downloaded or are damaged.
     """
     top = Path(root).expanduser()
     places = (top / data.folder, top)
+    by_hand = (
+        f"By hand: put {', '.join(data.md5)} (plain or .gz) into {places[0]}, "
+        f"or say where they are with data.root=... {data.advice}"
+    ).strip()
     missing = [name for name in data.md5 if _find(name, places) is None]
     if missing and not download:
-        raise UserError(f"No {', '.join(missing)} in {places[0]} or {top}.\n{_by_hand(data, top)}")
+        raise UserError(f"No {', '.join(missing)} in {places[0]} or {top}.\n{by_hand}")
     if missing:
         try:
             fetch({f"{name}.gz": data.md5[name] for name in missing}, data.mirrors, places[0])
         except UserError as error:
-            raise UserError(f"{error}\n{_by_hand(data, top)}") from None
-    found = {name: path for name in data.md5 if (path := _find(name, places)) is not None}
-    return Source(train=_image_set(found, "train"), test=_image_set(found, "t10k"))
+            raise UserError(f"{error}\n{by_hand}") from None
+    files = {name: path for name in data.md5 if (path := _find(name, places)) is not None}
+    return Source(train=_image_set(files, "train"), test=_image_set(files, "t10k"))
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
     """The entries of an IDX file of unsigned bytes, plain or .gz, as a uint8 tensor with ``dimensions`` axes.
 
-    Raises UserError, naming the file, if it is anything else, has no entries, or is too short or too long.
+    Raises:
+        UserError: naming the file, if it is anything else, has no entries, or has another length than its
+            header says.
     """
-    content = _read(path)
+    again = "Delete it and get it again."
+    try:
+        content = bytearray(path.read_bytes())
+        if path.suffix == ".gz":
+            content = bytearray(gzip.decompress(content))
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise UserError(f"{path} cannot be read: {error}. {again}") from None
     header = 4 + 4 * dimensions
-    if content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
+    if content[:4] != bytes((0, 0, 8, dimensions)):
         raise UserError(
             f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions: it begins with "
             f"{content[:4].hex(' ') or 'nothing'}, not with 00 00 08 0{dimensions}."
         )
-    if len(content) < header:
-        raise UserError(f"{path} is truncated: it ends within its header. Delete it and get it again.")
-    shape = struct.unpack(f">{dimensions}i", content[4:header])
-    if min(shape) < 1:
-        raise UserError(f"{path} holds nothing: its dimensions are {shape}.")
-    expected, entries = math.prod(shape), len(content) - header
-    if entries != expected:
-        wrong = "truncated" if entries < expected else "too long"
+    shape = struct.unpack_from(f">{dimensions}i", content.ljust(header, b"\0"), 4)
+    if min(shape) < 1 or len(content) - header != math.prod(shape):
         raise UserError(
-            f"{path} is {wrong}: {entries} bytes of data where its header says {expected}. "
-            "Delete it and get it again."
+            f"{path} is damaged: its header says {shape}, and {max(0, len(content) - header)} bytes follow. "
+            f"{again}"
         )
     return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)
 
 
-def _read(path: Path) -> bytearray:
-    try:
-        content = path.read_bytes()
-        return bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except gzip.BadGzipFile:
-        raise UserError(f"{path} is not a gzip file, or is damaged. Delete it and get it again.") from None
-    except (EOFError, zlib.error, struct.error):
-        raise UserError(f"{path} is truncated or damaged gzip. Delete it and get it again.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _image_set(found: dict[str, Path], part: str) -> ImageSet:
-    image_path, label_path = found[f"{part}-images-idx3-ubyte"], found[f"{part}-labels-idx1-ubyte"]
+def _image_set(files: dict[str, Path], part: str) -> ImageSet:
+    image_path, label_path = files[f"{part}-images-idx3-ubyte"], files[f"{part}-labels-idx1-ubyte"]
     images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
     if len(images) != len(labels):
         raise UserError(
@@ -153,9 +146,3 @@ def _image_set(found: dict[str, Path], part: str) -> ImageSet:
 def _find(name: str, places: Sequence[Path]) -> Path | None:
     candidates = (place / file for place in places for file in (name, f"{name}.gz"))
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _by_hand(data: IdxData, top: Path) -> str:
-    files = f"By hand: put {', '.join(data.md5)}"
-    place = f"into {top / data.folder}, or say where they are with data.root=..."
-    return f"{files} (plain or .gz) {place} {data.advice}".strip()

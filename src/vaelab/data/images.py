@@ -1,4 +1,4 @@
-"""Sets of images that are addressed by index tensors, in memory or rendered on demand."""
+"""Sets of images that are indexed by tensors of positions, in memory or rendered on demand."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,10 +10,12 @@ from vaelab.errors import UserError
 from vaelab.functional.images import Images, chunks, map_images
 from vaelab.types import Batch
 
+__all__ = ["ImageSet", "Selection", "Source", "check_finite"]
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Some of the ``images`` in a chosen order, kept as an index (N,) until they are asked for."""
+    """Some of the ``images`` in a chosen order, kept as positions (N,) until they are indexed."""
 
     images: Images
     index: Tensor
@@ -75,7 +77,7 @@ class ImageSet:
 
 
 class Source(NamedTuple):
-    """What a source of data gives: a pool to train and validate on, and the test images if it has its own."""
+    """The result of a source: a pool to train and validate on, and test images if it has its own."""
 
     train: ImageSet
     test: ImageSet | None = None

@@ -1,4 +1,4 @@
-"""Batches by one gather each: no worker processes, no Python per image."""
+"""Batches by one indexing operation each: no worker processes, no Python per image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from vaelab.data.images import ImageSet
 from vaelab.functional.randomness import generator
 from vaelab.types import Batch
 
+__all__ = ["InMemoryLoader", "Sequential", "Shuffled"]
+
 
 @dataclass
 class Sequential:
-    """Positions 0 .. size-1 in order, dealt out to the ranks: every position on exactly one of them.
+    """Positions 0 .. size-1 in order, distributed over the ranks: every position on exactly one of them.
 
     Shards differ by one position at most; none is repeated, so that no image counts twice in a metric.
     """
@@ -35,9 +37,9 @@ class Sequential:
 
 @dataclass
 class Shuffled:
-    """A permutation of 0 .. size-1, a function of (seed, epoch) alone, dealt out to the ranks.
+    """A permutation of 0 .. size-1, a function of (seed, epoch) alone, distributed over the ranks.
 
-    All shards are equally long, since ranks that wait for each other must take equally many steps: the last
+    All shards have one length, since ranks that wait for each other must take equally many steps: the last
     ``size % world_size`` positions of an epoch's permutation are dropped (other images in every epoch).
     Lightning calls :meth:`set_epoch` before every epoch; without Lightning, call it yourself.
     """
@@ -66,7 +68,7 @@ class InMemoryLoader:
     With ``redraw`` (a seed) every batch is a new Bernoulli draw of its images: a function of (seed, epoch,
     rank, batch), so that an epoch can be repeated exactly.
 
-    ``state_dict`` says how far the epoch is, and a loader that has loaded it goes on from there, once.
+    ``state_dict`` holds the position in the epoch, and a loader that has loaded it continues there, once.
     """
 
     batch_sampler = None  # Lightning looks for it wherever there is a sampler
@@ -78,7 +80,7 @@ class InMemoryLoader:
         self.batch_size = batch_size
         self.sampler = sampler
         self.redraw = redraw
-        self._served = 0  # batches of the epoch that have been handed out
+        self._served = 0  # batches of the epoch that have been yielded
         self._resume: tuple[int, int] | None = None  # epoch, batches of it to leave out
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Sets too large for memory: images in an uncompressed file, mapped so that a batch reads what it holds.
 
-The published files of such sets are compressed in a way that gives no single image: an .npz is one stream
-from its beginning, and HDF5's own choice of chunks cuts thousands of images into tiles (see
-:mod:`vaelab.data.shapes3d`). They are therefore written out once, and the copy is kept.
+A single image cannot be read from the published files of such sets: an .npz is one compressed stream, and
+HDF5's default chunks cut thousands of images into tiles (see :mod:`vaelab.data.shapes3d`). Their images are
+therefore written to an uncompressed file once, which is kept.
 """
 
 import hashlib
@@ -18,13 +18,15 @@ from torch import Tensor
 from vaelab.errors import UserError
 from vaelab.runs.files import remove_temporary, replacing
 
+__all__ = ["MappedImages", "written_out"]
+
 
 class MappedImages:
     """The images of an .npy file of bytes (N, ...) as a lazy image set: (B,) gives (B, C, H, W).
 
     As uint8 the file's rows are the images; as bool, eight pixels lie in a byte (``numpy.packbits``). The
-    file is mapped anew at every access, in a fraction of a millisecond: nothing is held open, and a copy of
-    this object for another process copies no images.
+    file is mapped at every access, in a fraction of a millisecond, so that no file stays open and a pickled
+    copy for another process has no images.
     """
 
     def __init__(self, file: Path, image_shape: Sequence[int], dtype: torch.dtype) -> None:
@@ -50,9 +52,9 @@ def written_out(
 ) -> Path:
     """An .npy file in ``folder`` with the bytes that ``blocks()`` gives, block by block, made once.
 
-    Its name holds a digest of the place, size and time of ``source``: another file never passes for it. Of
-    the processes that want it at the same time one writes and the others wait; it is there whole or not at
-    all.
+    Its name has a digest of the path, size and time of ``source``, so that another file is never mistaken for
+    it. If several processes need it, one writes and the others wait. A partial file never exists under that
+    name.
 
     Args:
         source: the file that the blocks are read from.
@@ -69,7 +71,7 @@ def written_out(
     identity = f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     target = folder / f"{source.stem}-{digest}.npy"
-    if target.exists():  # asked before the lock: the folder may be one that is only read
+    if target.exists():  # before the lock, since the folder may be read-only
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,21 +13,21 @@ as float32. Nothing in the file is ever unpickled.
 
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaelab.data.images import ImageSet, Source, check_finite
-from vaelab.errors import UserError, nearest
+from vaelab.errors import UserError
 
-Reader = Callable[[str], np.ndarray]
+__all__ = ["load_npz"]
 
 
 def load_npz(path: str | None) -> Source:
-    """The images of an .npz file; without ``x_test`` the test images are taken from ``x`` by the DataModule.
+    """The images of an .npz file; without ``x_test`` the test images are taken from ``x`` by the split.
 
     Raises:
         UserError: naming the file and the array, if the file is not such a file, an array is not numeric, has
@@ -36,51 +36,38 @@ def load_npz(path: str | None) -> Source:
     if path is None:
         raise UserError("data.path is not set: give your file with data.path=/path/to/images.npz.")
     file = Path(path).expanduser()
-    _check_is_npz(file)
+    if not file.is_file():
+        raise UserError(f"data.path={file} {'is a directory' if file.is_dir() else 'does not exist'}.")
+    if not zipfile.is_zipfile(file):
+        raise UserError(
+            f"data.path={file} is not an .npz file, or is damaged; make it with numpy.savez(path, x=images)."
+        )
     try:
-        # allow_pickle=False is NumPy's default; it is said here because everything depends on it
+        # allow_pickle=False is NumPy's default; it is written here because everything depends on it
         with np.load(file, allow_pickle=False) as arrays:
-            return _source(file, {name: _array(file, arrays, name) for name in _known(file, arrays.files)})
+            return _source(file, {name: _array(file, arrays, name) for name in _names(file, arrays.files)})
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{file} is damaged: {error}.") from None
 
 
-def _check_is_npz(file: Path) -> None:
-    if file.is_dir():
-        raise UserError(f"data.path={file} is a directory; it must be one .npz file.")
-    if not file.is_file():
-        raise UserError(f"data.path={file} does not exist.")
-    try:
-        with file.open("rb") as stream:
-            begins_as_zip = stream.read(2) == b"PK"
-    except OSError as error:
-        raise UserError(f"data.path={file} cannot be read: {error.strerror}.") from None
-    if not zipfile.is_zipfile(file):
-        wrong = "is truncated or damaged" if begins_as_zip else "is not an .npz file"
-        raise UserError(f"data.path={file} {wrong}; make it with numpy.savez(path, x=images).")
-
-
-def _known(file: Path, names: list[str]) -> list[str]:
+def _names(file: Path, names: list[str]) -> list[str]:
     """The names of the arrays to read; a UserError if ``x`` is missing, or ``x_test`` of a test set."""
     if "x" not in names:
-        like = next((name for name in names if name.lower().startswith("x")), None) or nearest(
-            "images", names
-        )
-        hint = f" Is it {like!r}? Save it under the name 'x'." if like else ""
-        raise UserError(f"{file} has no array 'x'; it has: {', '.join(sorted(names)) or 'nothing'}.{hint}")
+        found = ", ".join(sorted(names)) or "nothing"
+        raise UserError(f"{file} has no array 'x'; it has: {found}. Save the images under the name 'x'.")
     if "x_test" not in names and (orphans := {"y_test", "factors_test"} & set(names)):
         raise UserError(f"{file} has {' and '.join(sorted(orphans))}, but no 'x_test'.")
     return [name for part in ("", "_test") for key in ("x", "y", "factors") if (name := key + part) in names]
 
 
-def _array(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+def _array(file: Path, arrays: Any, name: str) -> np.ndarray:
     try:
         array = arrays[name]
     except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"Array {name!r} of {file} cannot be read as plain numbers: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        kind = array.dtype if isinstance(array, np.ndarray) else "no array"
-        raise UserError(f"Array {name!r} of {file} is {kind}; it must hold real numbers.")
+    dtype = getattr(array, "dtype", None)  # a member of the archive that is no array is bytes
+    if dtype is None or dtype.kind not in "buif":
+        raise UserError(f"Array {name!r} of {file} is {dtype or 'no array'}; it must hold real numbers.")
     return array
 
 
@@ -90,7 +77,7 @@ def _source(file: Path, arrays: dict[str, np.ndarray]) -> Source:
     if test is not None and (test.image_shape, test.x.dtype) != (train.image_shape, train.x.dtype):
         raise UserError(
             f"Arrays 'x' and 'x_test' of {file} must be alike, but their images are "
-            f"{_describe(train)} and {_describe(test)}."
+            f"{train.image_shape} {train.x.dtype} and {test.image_shape} {test.x.dtype}."
         )
     width = 0 if train.factors is None else train.factors.shape[1]
     return Source(train, test, tuple(f"factor_{i}" for i in range(width)))
@@ -105,12 +92,17 @@ def _image_set(file: Path, arrays: dict[str, np.ndarray], part: str) -> ImageSet
             raise UserError(
                 f"Array {name!r} of {file} is {rows.shape}; with these images it must be {expected}."
             )
-    if y is not None and y.dtype.kind not in "bui":
+    if y is not None and y.dtype.kind == "f":
         raise UserError(f"Array 'y{part}' of {file} is {y.dtype}; class labels must be whole numbers.")
     return ImageSet(
         x,
-        None if y is None else torch.from_numpy(y.astype(np.int64)),
-        None if factors is None else _factors(file, f"factors{part}", factors),
+        None if y is None else _integers(y),
+        None
+        if factors is None
+        # classes, or values
+        else _integers(factors)
+        if factors.dtype.kind != "f"
+        else _float32(file, f"factors{part}", factors),
     )
 
 
@@ -121,17 +113,14 @@ def _images(file: Path, name: str, array: np.ndarray) -> Tensor:
         raise UserError(
             f"Array {name!r} of {file} {wrong}: it is {array.shape}, not (N, H, W), (N, C, H, W) or (N, F)."
         )
-    # In front of what there is, a channel and, for plain vectors, a row
+    # A channel is added in front and, for plain vectors, a row
     shaped = array.reshape(len(array), *(1,) * (4 - array.ndim), *array.shape[1:])
     if array.dtype in (np.uint8, np.bool_):
         return torch.from_numpy(np.ascontiguousarray(shaped))
     return _float32(file, name, shaped)
 
 
-def _factors(file: Path, name: str, array: np.ndarray) -> Tensor:
-    """(N, F): int64 where they are classes, float32 where they are values."""
-    if array.dtype.kind == "f":
-        return _float32(file, name, array)
+def _integers(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
@@ -140,7 +129,3 @@ def _float32(file: Path, name: str, array: np.ndarray) -> Tensor:
         values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     check_finite(values, f"Array {name!r} of {file}")
     return values
-
-
-def _describe(images: ImageSet) -> str:
-    return f"{images.image_shape} {str(images.x.dtype).removeprefix('torch.')}"

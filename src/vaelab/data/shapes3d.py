@@ -1,4 +1,6 @@
-"""3D Shapes (Burgess & Kim 2018; Kim & Mnih 2018): a solid in a room, every combination of six factors once.
+"""3D Shapes: a solid in a room, every combination of six factors once.
+
+"3D Shapes Dataset" (Burgess & Kim, 2018)
 
 ===========  ======  ===============================================
 floor_hue        10  0 to 0.9
@@ -10,7 +12,7 @@ orientation      15  -30 to 30 degrees
 ===========  ======  ===============================================
 
 The file is HDF5 with images (480000, 64, 64, 3) uint8 and labels (480000, 6) float64, the values of the
-factors, in this order, the last one changing fastest. What is taken as a factor is the rank of its value.
+factors, in this order, the last one changing fastest. A factor is the rank of its value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,9 @@ from vaelab.data.images import ImageSet, Source
 from vaelab.data.mapped import MappedImages, written_out
 from vaelab.errors import UserError
 
-# Its authors publish no checksum. This one is what three projects have for their downloads, and they agree:
+__all__ = ["SHAPES3D", "load_shapes3d"]
+
+# Its authors publish no checksum. Three projects agree on this one:
 # nmichlo/disent (disent/dataset/data/_groundtruth__shapes3d.py), BoevaLab/latte (latte/dataset/shapes3d.py)
 # and ganmodokix/vaetc (vaetc/data/shapes3d.py), all on GitHub.
 SHAPES3D = PublishedFile(
@@ -45,13 +49,13 @@ BLOCK = 1024  # images read at once, unless the file's chunks reach over more
 def load_shapes3d(
     root: str, path: str | None = None, download: bool = True, mirrors: Sequence[str] = SHAPES3D.mirrors
 ) -> Source:
-    """The 480,000 images, (N, 3, 64, 64) uint8, read when asked for; test images are taken by the DataModule.
+    """The 480,000 images, (N, 3, 64, 64) uint8, read when indexed; test images are taken by the split.
 
     y: the shape; factors: (N, 6) int64 classes. ``path`` is the file; without it, it is looked for in
     ``root/shapes3d`` and ``root``, and downloaded into the former (268 MB). Needs h5py.
 
     At first use the images are written to ``root/shapes3d`` uncompressed: 5.9 GB of disk, a few minutes. They
-    can't be read from the file itself: the chunks that h5py chooses for such an array hold 4x4 pixels of one
+    cannot be read from the file itself: the chunks that h5py chooses for such an array hold 4x4 pixels of one
     channel of 15,000 images, so that one image is 768 compressed chunks, and takes a third of a second.
 
     Raises:

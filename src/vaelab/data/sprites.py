@@ -1,7 +1,7 @@
 """Sprites with known factors of variation, drawn on demand.
 
-The factors and their values are those of dSprites (Matthey, Higgins, Hassabis & Lerchner 2017); the images
-are this module's own: a set made here needs no download, but is not the published one, pixel for pixel.
+The factors and their values are those of "dSprites: Disentanglement testing Sprites dataset" (Matthey et al.,
+2017). The images need no download, but they are not the published ones, pixel for pixel.
 
 ===========  ======  ===========================================================
 shape             3  square, ellipse, heart
@@ -13,10 +13,10 @@ y                32  0 (top) to 1 (bottom)
 
 The index of an image counts through the factors in this order, the last one fastest.
 
-What cannot be told from an image: orientation 0 from 39, for every shape; and angles a quarter turn (square)
-or half a turn (ellipse) apart, of which the grid of angles (steps of 2 pi / 39) holds only near misses, some
-of which give the same pixels. At size 64 there is nothing else: at equal orientation all shapes, scales and
-positions differ. In smaller images a step is less than a pixel, and neighbours may coincide.
+Some factors give the same image: orientation 0 and 39, for every shape, and angles near a quarter turn
+(square) or half a turn (ellipse) apart (in steps of 2 pi / 39 they are never exactly that, but some give the
+same pixels). At size 64 there is nothing else: at equal orientation all shapes, scales and positions differ.
+In smaller images a step is less than a pixel, and neighbours may coincide.
 """
 
 import math
@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from vaelab.data.images import ImageSet, Source
-from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
+
+__all__ = ["FACTOR_NAMES", "FACTOR_SIZES", "SHAPES", "SpriteImages", "load_sprites", "render"]
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "x", "y")
 FACTOR_SIZES = (3, 6, 40, 32, 32)
@@ -40,10 +41,12 @@ RADIUS = 0.225
 
 
 def load_sprites(size: int = 64) -> Source:
-    """727,280 sprites to train on and 10,000 to test on, rendered when asked for, (N, 1, size, size) bool.
+    """727,280 sprites to train on and 10,000 to test on, rendered when indexed, (N, 1, size, size) bool.
 
     The two are a fixed random split of all combinations. y: the shape; factors: (N, 5) int64 classes.
-    Raises UserError if ``size`` is no whole number of at least 8 pixels.
+
+    Raises:
+        ValueError: ``size`` is less than 8 pixels.
     """
     sprites = SpriteImages(size)
     order = torch.randperm(len(sprites), generator=generator(0, "data/sprites/test"))
@@ -58,8 +61,8 @@ class SpriteImages:
     dtype = torch.bool
 
     def __init__(self, size: int = 64) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-            raise UserError(f"data.size is {size}; it must be a whole number of pixels, at least 8.")
+        if size < 8:
+            raise ValueError(f"size must be >= 8 pixels, got {size}")
         self.size = size
 
     @property

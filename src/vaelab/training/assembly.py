@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.data.datamodule import DataModule
+from vaelab.data import DataModule, split
 from vaelab.errors import UserError, did_you_mean, nearest
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
@@ -139,15 +139,18 @@ def _parameters(target: Callable[..., Any]) -> tuple[list[str], bool]:
 def build_data(cfg: DictConfig) -> DataModule:
     """The data module of ``cfg.data``: the source is read, checked and split."""
     data = cfg.data
-    return DataModule(
-        build("data.source", data.source),
-        batch_size=data.batch_size,
-        val_size=data.val_size,
-        train_size=data.train_size,
-        test_size=data.get("test_size"),
-        binarize=data.binarize,
-        seed=cfg.seed,
-    )
+    source = build("data.source", data.source)
+    try:
+        splits = split(
+            source,
+            val_size=data.val_size,
+            train_size=data.train_size,
+            test_size=data.get("test_size"),
+            binarize=data.binarize,
+        )
+    except ValueError as error:  # its message begins with the key
+        raise UserError(f"data.{error}.") from error
+    return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed)
 
 
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
