@@ -68,8 +68,8 @@ def as_svg(figure: "Figure", name: str) -> str:
 def inline_svg(svg: str, name: str, description: str, titles: Mapping[str, str]) -> str:
     """SVG to stand in a page: its colours follow the theme, and its ids begin with ``name``.
 
-    ``titles`` gives the artists with these gids a ``<title>``, which browsers show as a tooltip, and the
-    class ``point``. It and ``description`` are plain text.
+    ``titles`` gives artists by their gid a ``<title>``, which browsers show as a tooltip, and the class
+    ``point``. Titles and ``description`` are plain text.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

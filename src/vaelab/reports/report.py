@@ -1,11 +1,9 @@
 """From folders to a report: read the records, fold seeds, write every file, and return what to print."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vaelab.errors import UserError
 from vaelab.figures.style import as_png, as_svg, fix_layout, inline_svg
@@ -17,14 +15,10 @@ from vaelab.reports.sheets import SHEETS, as_data_uri, as_png_file, contact_shee
 from vaelab.reports.table import Table, build_table
 from vaelab.runs.files import replacing
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 __all__ = ["FOLDER", "compare", "compare_sweep", "render", "write_report"]
 
 FOLDER = "report"
 ASSETS = Path(__file__).parent / "assets"
-INTERACTIVE = "rate-distortion"
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,6 @@ class Figure:
     png: bytes
     svg: str
     inline: str  # the SVG as it stands in the page
-    interactive: bool
 
 
 def compare_sweep(folder: Path) -> str:
@@ -110,18 +103,13 @@ def drawn(table: Table) -> list[Figure]:
                 continue
             fix_layout(figure)
             svg = as_svg(figure, name)
-            inline = inline_svg(svg, name, title, tooltips(table) if name == INTERACTIVE else {})
-            figures.append(Figure(name, title, caption, as_png(figure), svg, inline, name == INTERACTIVE))
+            inline = inline_svg(svg, name, title, tooltips(table))
+            figures.append(Figure(name, title, caption, as_png(figure), svg, inline))
     return figures
 
 
 def render(name: str, content: dict[str, Any]) -> str:
     """The template ``name`` of the assets with its content: Markdown as text, HTML with its text escaped."""
-    return templates().get_template(name).render(content)
-
-
-@cache
-def templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -132,17 +120,10 @@ def templates() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"breakable": breakable, "data_uri": as_data_uri, "in_cell": in_cell}
-    return environment
+    environment.filters |= {"data_uri": as_data_uri, "in_cell": in_cell}
+    return environment.get_template(name).render(content)
 
 
 def in_cell(text: str) -> str:
     """Text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def breakable(key: str) -> str:
-    """HTML of a config key that a browser may break after its dots."""
-    from markupsafe import Markup
-
-    return Markup(html.escape(key).replace(".", ".<wbr>"))

@@ -112,18 +112,13 @@ def build_table(runs: Sequence[RecordedRun], split: str = "test", folded: bool =
     groups, repeats = group(runs) if folded else ([[run] for run in runs], [])
     firsts = [representative(members) for members in groups]
     columns = distinguishing_columns(firsts, folded)
-    # one beta for all rows is no name for a series
-    named = [key for key in columns if key != BETA] if len({run.beta for run in firsts} - {None}) > 1 else []
-    rows = [
-        Row(
-            tuple(members),
-            tuple(value_of(run, key) for key in columns),
-            label(run, columns),
-            label(run, named),
-            fold_metrics(members),
-        )
-        for run, members in zip(firsts, groups, strict=True)
-    ]
+    betas = {run.beta for run in firsts} - {None}
+    rows = []
+    for run, members in zip(firsts, groups, strict=True):
+        cells = tuple(value_of(run, key) for key in columns)
+        others = [key for key in columns if key != BETA or run.beta is None]
+        series = label(run, others if len(betas) > 1 else [])
+        rows.append(Row(tuple(members), cells, label(run, columns), series, fold_metrics(members)))
     order = {series: i for i, series in enumerate(dict.fromkeys(row.series for row in rows))}
     rows.sort(key=lambda row: (order[row.series], row.beta is not None, row.beta or 0.0))
     return Table(columns, tuple(rows), split, folded, tuple(repeats))
