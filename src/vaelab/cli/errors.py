@@ -11,7 +11,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.cli.hints import explain
+from vaelab.cli.hints import error_text
 from vaelab.errors import INTERRUPTED, MISTAKE, UserError
 
 __all__ = ["present_errors"]
@@ -42,7 +42,7 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         with pipe_may_close():
             run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        say(explain(error, sys.argv[1:], root), MISTAKE)
+        say(error_text(error, sys.argv[1:], root), MISTAKE)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f"{where.name}, line {where.line + 1}" if where else "A config file"

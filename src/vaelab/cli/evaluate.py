@@ -5,11 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import Number, OneOf, Rule, flag, integer, refuse, resolved, text
-from vaelab.cli.paths import conf_dir
+from vaelab.cli.compose import composed
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 
@@ -42,15 +41,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def composed(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:
+def config_of(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The config of ``conf/evaluate.yaml`` with these settings, checked and resolved."""
-    path = []
-    if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise UserError(f"--config-dir {config_dir}: there is no such folder.")
-        path = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = resolved(compose("evaluate", [*settings, *path]))
+    config = resolved(composed("evaluate", settings, config_dir))
     refuse(config, CONTRACT)
     unknown = [name for name, node in config["eval"].items() if node is not None and "_target_" not in node]
     if unknown:
@@ -63,7 +56,7 @@ def composed(settings: Sequence[str], config_dir: str | None = None) -> DictConf
 def run(args: argparse.Namespace) -> None:
     settings = [word for word in args.words if "=" in word]
     names = [word for word in args.words if "=" not in word]
-    cfg = composed(settings, args.config_dir)
+    cfg = config_of(settings, args.config_dir)
     paths = find_all(names, Path(cfg.paths.outputs))
     folders = {folder.resolve(): folder for path in paths for folder in record_folders(path)}
     if not folders:

@@ -1,12 +1,9 @@
-"""Hydra's errors in plain words, with the nearest valid name for a typo. Light."""
+"""Hydra's errors in plain words, with the nearest valid name for a typo. No torch."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
     InstantiationException,
@@ -15,8 +12,11 @@ from hydra.errors import (
 )
 from omegaconf import OmegaConf
 
+from vaelab.cli.compose import composed
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError, did_you_mean, nearest
+
+__all__ = ["error_text", "known_keys", "unknown_key"]
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -27,8 +27,13 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__
 
 
-def explain(error: BaseException, arguments: list[str] | None = None, root: str = "train") -> str:
-    """One or two lines: which key is wrong, and what would be right. ``root``: the config it is not in."""
+def error_text(error: BaseException, settings: Sequence[str] = (), root: str = "train") -> str:
+    """One or two lines: which key is wrong, and what would be right.
+
+    Args:
+        settings: the command line's, or those of a call from Python.
+        root: the config of conf/ that they were composed with.
+    """
     for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -45,7 +50,7 @@ def explain(error: BaseException, arguments: list[str] | None = None, root: str 
             return f"{first}. To sweep over several values put -m first; quote a value that has a comma."
         key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
         if key:
-            return unknown_key(key.group(1), arguments or [], root)
+            return unknown_key(key.group(1), settings, root)
         return " ".join([first, *(str(cause).splitlines()[0] for cause in list(causes(error))[1:])])
     if isinstance(error, InstantiationException):
         place = re.search(r"full_key: (\S+)", str(error))
@@ -55,13 +60,13 @@ def explain(error: BaseException, arguments: list[str] | None = None, root: str 
     return first
 
 
-def unknown_key(key: str, arguments: list[str], root: str = "train") -> str:
-    """``model.bta`` -> which key was probably meant, or which there are at that place."""
+def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> str:
+    """What was probably meant by a key that does not exist, or which keys there are at its place."""
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
         return f"This model has no {key} to replace. To give it one: +{key}=..."
-    keys = known_keys(arguments, without=key, root=root)
+    keys = known_keys(settings, without=key, root=root)
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")
@@ -74,26 +79,21 @@ def unknown_key(key: str, arguments: list[str], root: str = "train") -> str:
     return f"There is no key {key!r}. {did_you_mean(key, keys)}"
 
 
-def known_keys(arguments: list[str], without: str, root: str = "train") -> set[str]:
-    """Every key of the config that the other arguments compose, and the names of its groups."""
-    overrides = [
-        argument
-        for argument in arguments
-        if not argument.startswith("-") and "=" in argument and argument.split("=")[0].lstrip("+~") != without
+def known_keys(settings: Sequence[str], without: str, root: str = "train") -> set[str]:
+    """The names of the groups and every key of the config that the settings compose, but for one of them."""
+    groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
+    others = [
+        setting
+        for setting in settings
+        if not setting.startswith("-") and "=" in setting and setting.split("=")[0].lstrip("+~") != without
     ]
-    # values that are sweeps stay unread: they may be lists, and only the keys matter
-    for candidate in ([o for o in overrides if "," not in o], []):
+    # a setting with a comma is left out: it may be a sweep, and the keys alone matter
+    for candidate in ([setting for setting in others if "," not in setting], []):
         try:
-            if GlobalHydra.instance().is_initialized():
-                GlobalHydra.instance().clear()
-            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                cfg = compose(root, overrides=candidate)
-            return set(_keys(OmegaConf.to_container(cfg))) | {
-                folder.name for folder in Path(conf_dir()).iterdir() if folder.is_dir()
-            }
-        except Exception:  # a second mistake among the arguments: answer from the defaults
+            return groups | set(_keys(OmegaConf.to_container(composed(root, candidate))))
+        except Exception:  # a second mistake among the settings: answer from the defaults
             continue
-    return set()
+    return groups
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

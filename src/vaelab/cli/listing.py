@@ -1,22 +1,18 @@
-"""What there is to choose from (``--list``), and what a command would train (``--explain``).
+"""``vaelab-train --list``: what there is to choose from. Also how ``--list`` and ``--explain`` are parsed.
 
-Hydra's own parser refuses flags that it does not know, so the command line comes here before it. Light
-until a config has passed its checks, as the command line is.
+Hydra's own parser refuses flags that it does not know, so the command calls :func:`answer` before Hydra.
 """
 
-from argparse import Namespace
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
-
-from vaelab.cli.checks import check_values, resolved
+from vaelab.cli.compose import config_folder
+from vaelab.cli.explain import explanation
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError, did_you_mean
+
+__all__ = ["answer", "is_asked", "listing", "options"]
 
 LIST, EXPLAIN = "--list", "--explain"
 
@@ -26,26 +22,45 @@ OTHERS = ("wandb", "eval")  # conf/wandb is read by `wandb sweep`, conf/eval by 
 
 
 def is_asked(arguments: Iterable[str]) -> bool:
-    """Does this command line ask for something that this module answers?"""
+    """Whether the command line has a flag that :func:`answer` answers."""
     return not {LIST, EXPLAIN}.isdisjoint(arguments)
 
 
 def answer(arguments: list[str]) -> None:
     """Print what the command line, which has ``--list`` or ``--explain`` in it, asks for."""
-    settings = get_args_parser().parse_args([a for a in arguments if a not in (LIST, EXPLAIN)])
-    if LIST in arguments:
-        print(listing(_roots(settings), [word for word in settings.overrides if "=" not in word]))
-    else:
-        print(explanation(settings))
+    parsed = parse(arguments)
+    if not parsed.list:
+        print(explanation(parsed))
+        return
+    own = [] if parsed.config_dir is None else [config_folder(parsed.config_dir)]
+    print(listing([conf_dir(), *own], [word for word in parsed.settings if "=" not in word]))
 
 
-# --list
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of Hydra's command line that bear on what is listed or explained."""
+    parser = argparse.ArgumentParser(prog="vaelab-train", add_help=False, exit_on_error=False)
+    parser.add_argument("settings", nargs="*")
+    parser.add_argument(LIST, action="store_true")
+    parser.add_argument(EXPLAIN, action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-name", "-cn", default="train")
+    try:
+        parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}.") from None
+    if unknown:
+        raise UserError(f"{unknown[0]} goes with neither {LIST} nor {EXPLAIN}.")
+    return parsed
 
 
 def listing(roots: Iterable[Path], chosen: Iterable[str] = ()) -> str:
-    """Each option of the chosen groups (PARTS, and the user's own, if none is) with its one line.
+    """Each option of the chosen groups (PARTS, if none is chosen) with its one line.
 
     ``vaelab-train --list`` and ``vaelab-train --list network trainer``.
+
+    Raises:
+        UserError: there is no such group.
     """
     groups = options(roots)
     unknown = [name for name in chosen if name not in groups]
@@ -68,7 +83,7 @@ def options(roots: Iterable[Path]) -> dict[str, dict[str, str]]:
     """group -> option -> its one line, of every folder of YAML files below the ``roots``.
 
     A file whose name begins with ``_`` is the base of others, not an option. Where two roots have the same
-    option, the first is Hydra's choice and ours.
+    option, the first root's is taken, as Hydra does.
     """
     groups: dict[str, dict[str, str]] = {}
     for root in roots:
@@ -86,48 +101,3 @@ def one_line(file: Path) -> str:
             text = line.removeprefix("#").strip() if line.startswith("#") else ""
             return text.removeprefix(f"{file.stem}:").strip()
     return ""
-
-
-def _roots(settings: Namespace) -> list[Path]:
-    """Our folder of configs, and the user's own if ``--config-dir`` is given."""
-    roots = [conf_dir()]
-    if settings.config_dir:
-        roots.append(Path(settings.config_dir).absolute())
-        if not roots[-1].is_dir():
-            raise UserError(f"--config-dir {settings.config_dir}: there is no such folder.")
-    return roots
-
-
-# --explain
-
-
-def explanation(settings: Namespace) -> str:
-    """The assembly of the run that these settings describe; it is built, not trained, and nothing written."""
-    cfg = composed(settings)
-    choices, swept = cfg.hydra.runtime.choices, {}
-    if cfg.hydra.mode == RunMode.MULTIRUN:  # a file such as sweep=beta
-        swept = dict(cfg.hydra.sweeper.params or {})
-    with open_dict(cfg):
-        del cfg["hydra"]
-    config = resolved(cfg)
-    check_values(config)
-    from vaelab.training.summary import outline  # imports torch and Lightning
-
-    text = outline(config, f"{choices['model']} on {choices['data']}")
-    if swept:
-        values = " ".join(f"{key}={value}" for key, value in swept.items())
-        text += f"\nOne job of a sweep is shown. Swept: {values}"
-    return text
-
-
-def composed(settings: Namespace) -> DictConfig:
-    """The config as Hydra composes it for a single run, its own part included."""
-    swept = any(o.is_sweep_override() for o in OverridesParser.create().parse_overrides(settings.overrides))
-    if settings.multirun or swept:
-        raise UserError(f"{EXPLAIN} shows one run: leave out -m, and give every key one value.")
-    ours, *own = _roots(settings)
-    path = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"] if own else []
-    with initialize_config_dir(str(ours), version_base="1.3"):
-        return compose(
-            settings.config_name or "train", [*settings.overrides, *path], return_hydra_config=True
-        )

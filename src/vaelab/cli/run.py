@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import check_values, resolved
-from vaelab.cli.hints import explain
+from vaelab.cli.hints import error_text
 from vaelab.cli.sweep import single_summary
 from vaelab.errors import INTERRUPTED, STOPS, UserError
 from vaelab.runs.files import remove_temporary
@@ -107,10 +107,10 @@ def _run(cfg: DictConfig, hydra: Any, folder: Path, alone: bool) -> None:
     except Exception as error:
         if keep:  # refused: the folder holds another run, or this one as it was before a mistake was made
             if not alone:
-                log.error("%s: %s", folder.name, explain(error))
+                log.error("%s: %s", folder.name, error_text(error))
             raise
         late = is_out_of_time(error)
-        record |= {"status": "interrupted" if late else "failed", "error": explain(error)}
+        record |= {"status": "interrupted" if late else "failed", "error": error_text(error)}
         mistake = isinstance(error, UserError)
         if (mistake or late) and not alone:
             log.error("%s: %s", folder.name, record["error"])

@@ -1,0 +1,56 @@
+"""Configs composed by Hydra outside of a Hydra application."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from vaelab.cli.paths import conf_dir
+from vaelab.errors import UserError
+
+__all__ = ["composed", "config_folder"]
+
+
+def composed(
+    root: str, settings: Sequence[str], config_dir: str | None = None, with_hydra: bool = False
+) -> DictConfig:
+    """The config ``root`` of conf/ with these settings, and Hydra's own node if asked for.
+
+    Hydra's global state is as it was afterwards, whether another application has initialised it or not.
+
+    Args:
+        config_dir: a folder with the user's own options.
+
+    Raises:
+        UserError: there is no such folder.
+        HydraException: a setting can't be read, or names no key or option (:mod:`vaelab.cli.hints`).
+    """
+    path = [] if config_dir is None else [f"hydra.searchpath=[file://{config_folder(config_dir)}]"]
+    with global_hydra_restored(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(root, [*settings, *path], return_hydra_config=with_hydra)
+
+
+def config_folder(name: str) -> Path:
+    """The absolute path of the user's own configs.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not Path(name).is_dir():
+        raise UserError(f"--config-dir {name}: there is no such folder.")
+    return Path(name).absolute()
+
+
+@contextmanager
+def global_hydra_restored() -> Iterator[None]:
+    """Inside the block Hydra is not initialised; afterwards it is as it was."""
+    state = GlobalHydra.instance()
+    before = state.hydra
+    state.clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before

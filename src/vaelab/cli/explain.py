@@ -1,0 +1,140 @@
+"""``vaelab-train ... --explain``: what a command would train; nothing is trained and nothing written."""
+
+import math
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import open_dict
+
+from vaelab.cli.checks import check_values, resolved
+from vaelab.cli.compose import composed
+from vaelab.errors import UserError
+from vaelab.runs.tables import text_table
+
+if TYPE_CHECKING:
+    from vaelab.training.summary import PartSummary, Summary, TermSummary
+
+__all__ = ["explanation"]
+
+
+def explanation(options: Namespace) -> str:
+    """The assembly of the run that the options of :func:`vaelab.cli.listing.parsed` describe.
+
+    Raises:
+        UserError: the settings are those of a sweep, or have a mistake.
+    """
+    settings = OverridesParser.create().parse_overrides(options.settings)
+    if options.multirun or any(setting.is_sweep_override() for setting in settings):
+        raise UserError("--explain shows one run: leave out -m, and give every key one value.")
+    cfg = composed(options.config_name, options.settings, options.config_dir, with_hydra=True)
+    choices, swept = cfg.hydra.runtime.choices, {}
+    if cfg.hydra.mode == RunMode.MULTIRUN:  # a file such as sweep=beta
+        swept = dict(cfg.hydra.sweeper.params or {})
+    with open_dict(cfg):
+        del cfg["hydra"]
+    config = resolved(cfg)
+    check_values(config)
+    from vaelab.training.summary import summary  # imports torch and Lightning
+
+    text = as_text(config, summary(config), f"{choices['model']} on {choices['data']}")
+    if swept:
+        values = " ".join(f"{key}={value}" for key, value in swept.items())
+        text += f"\nOne job of a sweep is shown. Swept: {values}"
+    return text
+
+
+def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
+    """A summary for the terminal, with the parts as the config names them."""
+    data, monitor = made.data, config["model"].get("monitor") or {}
+    low, high = data["value_range"]
+    binarize = config["data"].get("binarize") or "none"
+    length = f"{made.steps:,.0f} steps" if math.isfinite(made.steps) else "no last step"
+    nodes = {
+        **dict.fromkeys(("encoder", "decoder"), config["network"]),
+        **{name: config["model"].get(name) for name in ("condition", "corruption", "posterior")},
+        **{name: config[name] for name in ("prior", "likelihood")},
+    }
+    lines = {
+        "data": f"{data['train']:,} train, {data['val']:,} val, {data['test']:,} test images of "
+        f"{by(data['image_shape'])} in [{low:g}, {high:g}]"
+        + (f", binarised ({binarize})" if binarize != "none" else ""),
+        "training": f"{length}, {made.batches:,} batches of {made.batch_size} an epoch; "
+        f"{as_call(config['optimizer'])}{step_details(config['trainer'], made)}",
+        "weights": "the last"
+        if config["model"].get("weights") == "last"
+        else f"the best by {monitor.get('metric')} ({monitor.get('mode')})",
+        "measured": ", ".join(made.metrics),
+        "objective": f"the sum of weight times term, a mean over images; {made.samples} "
+        f"{'sample' if made.samples == 1 else 'samples'} of z an image",
+    }
+    return "\n".join(
+        [
+            f"{title}: {made.parameters:,} parameters. Nothing is trained, nothing is written.",
+            "",
+            *(f"{name:10} {line}" for name, line in lines.items()),
+            "",
+            text_table(
+                ["part", "", "shapes of one image", "parameters"],
+                [part_row(name, nodes[name], part) for name, part in made.parts.items()],
+            ),
+            "",
+            text_table(
+                ["term", "", "weight at the first, middle, last step", "parameters"],
+                [term_row(name, config["model"]["objective"][name], t) for name, t in made.terms.items()],
+            ),
+        ]
+    )
+
+
+def part_row(name: str, node: Any, part: "PartSummary") -> list[str]:
+    return [name, as_call(node), " -> ".join(map(by, part.shapes)), f"{part.parameters:,}"]
+
+
+def term_row(name: str, node: Any, term: "TermSummary") -> list[str]:
+    others = "".join(f"; {key} {listed(values)}" for key, values in term.others.items())
+    return [name, as_call(node), listed(term.weight) + others, f"{term.parameters:,}"]
+
+
+def step_details(trainer: Mapping[str, Any], made: "Summary") -> str:
+    """What else bears on an optimizer step, where it is not as usual."""
+    text = ""
+    if (factor := listed(made.learning_rate_factor)) != "1":
+        text += f"; learning rates times {factor}"
+    if (accumulated := trainer.get("accumulate_grad_batches") or 1) != 1:
+        text += f"; a step for every {accumulated} batches"
+    if (most := trainer.get("gradient_clip_val")) is not None:
+        text += f"; gradients clipped at {most} ({trainer.get('gradient_clip_algorithm') or 'norm'})"
+    if (precision := str(trainer.get("precision") or "32-true")) not in ("32", "32-true"):
+        text += f"; precision {precision}"
+    return text
+
+
+def by(shape: Sequence[int]) -> str:
+    """``(1, 8, 8)`` -> ``1x8x8``."""
+    return "x".join(map(str, shape))
+
+
+def listed(values: Sequence[float]) -> str:
+    """The values of a schedule; one where it does not change."""
+    texts = [f"{value:.4g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
+
+
+def as_call(node: Any) -> str:
+    """A node of the config as a call.
+
+    >>> as_call({"_target_": "vaelab.models.KL", "weight": {"_target_": "vaelab.models.Linear", "stop": 4.0}})
+    'KL(weight=Linear(stop=4.0))'
+    """
+    if isinstance(node, Mapping):
+        arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+        if "_target_" not in node:
+            return "{" + ", ".join(f"{key}: {as_call(value)}" for key, value in arguments.items()) + "}"
+        inner = ", ".join(f"{key}={as_call(value)}" for key, value in arguments.items())
+        return f"{str(node['_target_']).rpartition('.')[2]}({inner})"
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        return f"[{', '.join(map(as_call, node))}]"
+    return "null" if node is None else str(node)
