@@ -1,4 +1,4 @@
-"""Feature networks: what they learn, that they stay the same, and what is said where they can't be had."""
+"""Feature networks: what they learn, that they are reproducible, and what is refused."""
 
 import math
 import subprocess
@@ -7,10 +7,11 @@ import types
 
 import pytest
 import torch
+from planted_run import corners, run_of
 from torch import nn
 
 from builders import random
-from quality_runs import corners, run_of
+from support.chance import SIGMAS
 from vaelab.data.images import ImageSet
 from vaelab.errors import UserError
 from vaelab.evaluation import feature_networks as features
@@ -20,7 +21,6 @@ from vaelab.evaluation.feature_networks import (
     inception,
     random_features,
     train_classifier,
-    train_images,
 )
 
 
@@ -43,7 +43,7 @@ def test_labels_without_meaning_give_chance(few_steps):
     train, test = corners(300), corners(400, seed=1)
     shuffled = torch.randint(4, (400,), generator=random(2))
     _, accuracy = train_classifier(train.x, train.y, test.x, shuffled)
-    assert abs(accuracy - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 400)
+    assert abs(accuracy - 0.25) <= SIGMAS * math.sqrt(0.25 * 0.75 / 400)
 
 
 def test_training_is_a_function_of_the_data(few_steps):
@@ -120,22 +120,15 @@ def test_any_size_of_image(shape):
     assert ConvFeatures(shape).layers[-1].in_features <= 1024
 
 
-def test_images_pass_in_parts(monkeypatch):
-    x = torch.rand(7, 1, 8, 8, generator=random())
-    whole = random_features((1, 8, 8))(x)
-    monkeypatch.setattr(features, "CHUNK", 3)
-    torch.testing.assert_close(random_features((1, 8, 8))(x), whole, atol=1e-5, rtol=1e-4)
-
-
 def test_of_dynamic_binarisation_one_draw_is_seen(tmp_path):
     train = ImageSet(torch.full((500, 1, 8, 8), 0.25))
     run = run_of(tmp_path, train, train, binarize="dynamic")
-    x = train_images(run, 400)
+    x = run.images("train", 400)
     assert set(x.unique().tolist()) == {0.0, 1.0}
-    assert abs(x.mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / x.numel())
-    assert torch.equal(x, train_images(run, 400))
+    assert abs(x.mean() - 0.25) <= SIGMAS * math.sqrt(0.25 * 0.75 / x.numel())
+    assert torch.equal(x, run.images("train", 400))
     still = run_of(tmp_path, train, train)
-    assert torch.equal(train_images(still, 400), train.x[:400])
+    assert torch.equal(still.images("train", 400), train.x[:400])
 
 
 class Extractor(nn.Module):
@@ -169,7 +162,7 @@ def test_inception_sees_bytes_in_three_channels(tmp_path, monkeypatch):
         inception(tmp_path / "wrong.pth", (0.0, 1.0))
 
 
-def test_what_inception_needs_is_said(tmp_path, monkeypatch):
+def test_inception_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="needs weights=FILE"):
         inception(None, (0.0, 1.0))
     with pytest.raises(UserError, match="There are no InceptionV3 weights"):

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from builders import ae, random, vae
-from vaelab.errors import UserError
+from vaelab.evaluation import AIS, ImportanceNLL, NotApplicable
 from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
-from vaelab.evaluation.nll import AIS, ImportanceNLL
-from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Gaussian
 
@@ -129,10 +127,16 @@ def test_what_does_not_apply_says_so():
     assert math.isfinite(AIS(**QUICK)(run)["metrics"]["nll_ais"])
 
 
-def test_settings_are_checked_before_any_run():
-    with pytest.raises(UserError, match="schedule must be sigmoid or linear"):
-        AIS(schedule="cosine")
-    with pytest.raises(UserError, match="samples must be a whole number >= 1, got 0"):
-        ImportanceNLL(samples=0)
-    with pytest.raises(UserError, match="images must be a whole number >= 1, got 0"):
-        AIS(images=0)
+@pytest.mark.parametrize(
+    ("evaluation", "setting", "message"),
+    [
+        (AIS, {"schedule": "cosine"}, "schedule must be sigmoid or linear, got cosine"),
+        (AIS, {"start": "q"}, "start must be prior or posterior, got q"),
+        (AIS, {"chains": 0}, "chains must be >= 1, got 0"),
+        (AIS, {"images": 0}, "images must be >= 1, got 0"),
+        (ImportanceNLL, {"samples": 0}, "samples must be >= 1, got 0"),
+    ],
+)
+def test_settings_are_checked_before_any_run(evaluation, setting, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation(**setting)

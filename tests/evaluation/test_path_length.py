@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from planted_run import FakeRun, codes, model_with
+from planted_run import PlantedRun, codes, model_with
 from torch import Tensor, nn
 
 from builders import random
-from vaelab.evaluation.path_length import PathLength, mean_and_error
+from vaelab.evaluation import PathLength
+from vaelab.evaluation.trained_run import mean_and_error
 
 NAMES = [
     f"{measure}_{path}{suffix}"
@@ -27,7 +28,7 @@ def linear(dimensions: int = 4) -> nn.Linear:
 def test_a_linear_decoder_has_its_closed_form(monkeypatch):
     monkeypatch.setattr("vaelab.evaluation.path_length.CHUNK", 7)
     decoder, z = linear(), torch.randn(41, 4, generator=random())
-    found = PathLength(pairs=100)(FakeRun(model_with(decoder), {"test": codes(z)}))
+    found = PathLength(pairs=100)(PlantedRun(model_with(decoder), {"test": codes(z)}))
     metrics, protocol = found["metrics"], found["protocol"]
     assert list(metrics) == NAMES
     moves = (z[1:40:2] - z[0:40:2]) @ decoder.weight.T
@@ -46,7 +47,7 @@ def test_a_linear_decoder_has_its_closed_form(monkeypatch):
 def test_features_and_the_number_of_pairs_are_those_asked_for():
     decoder, z = linear(), torch.randn(40, 4, generator=random())
     evaluation = PathLength(pairs=5, features=First())
-    found = evaluation(FakeRun(model_with(decoder), {"test": codes(z)}))
+    found = evaluation(PlantedRun(model_with(decoder), {"test": codes(z)}))
     moves = (z[1:10:2] - z[0:10:2]) @ decoder.weight[:2].T
     expected = moves.detach().square().sum(-1).mean().item()
     assert found["metrics"]["path_length_linear"] == pytest.approx(expected, rel=1e-3)
@@ -63,9 +64,9 @@ class First(nn.Module):
 def test_a_decoder_that_jumps_has_a_longer_step_than_one_that_does_not():
     z = torch.randn(200, 4, generator=random())
     decoder = linear()
-    smooth = PathLength()(FakeRun(model_with(decoder), {"test": codes(z)}))["metrics"]
+    smooth = PathLength()(PlantedRun(model_with(decoder), {"test": codes(z)}))["metrics"]
     steep = nn.Sequential(decoder, Steep())
-    jumping = PathLength()(FakeRun(model_with(steep), {"test": codes(z)}))["metrics"]
+    jumping = PathLength()(PlantedRun(model_with(steep), {"test": codes(z)}))["metrics"]
     for path in ("linear", "spherical"):
         assert jumping[f"longest_step_{path}"] > 2 * smooth[f"longest_step_{path}"]
 
@@ -76,12 +77,14 @@ class Steep(nn.Module):
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
-def test_fewer_than_two_pairs_have_no_mean(n):
-    found = PathLength()(FakeRun(model_with(linear()), {"test": codes(torch.randn(n, 4))}))
-    assert list(found["metrics"]) == NAMES
-    assert all(math.isnan(value) for value in found["metrics"].values())
+def test_fewer_than_two_pairs_have_no_standard_error(n):
+    metrics = PathLength()(
+        PlantedRun(model_with(linear()), {"test": codes(torch.randn(n, 4, generator=random()))})
+    )["metrics"]
+    assert list(metrics) == NAMES
+    for name, value in metrics.items():
+        assert math.isnan(value) == (n < 2 or name.endswith("_se"))
 
 
-def test_what_is_undefined_is_left_out_of_a_mean():
-    found = mean_and_error("x", torch.tensor([1.0, torch.nan, 3.0]))
-    assert found == {"x": 2.0, "x_se": pytest.approx(1.0)}
+def test_undefined_values_are_left_out_of_a_mean():
+    assert mean_and_error("x", torch.tensor([1.0, torch.nan, 3.0])) == {"x": 2.0, "x_se": pytest.approx(1.0)}

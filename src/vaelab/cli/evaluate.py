@@ -1,4 +1,4 @@
-"""``vaelab-evaluate``: measure trained runs further. Light: torch is imported when all is checked."""
+"""``vaelab-evaluate``: measure trained runs further. It imports torch only after the config is checked."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from vaelab.cli.checks import Number, OneOf, Rule, flag, integer, refuse, resolv
 from vaelab.cli.compose import composed
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
+from vaelab.runs.naming import MULTIRUN
 
 PROGRAM = "vaelab-evaluate"
 CONTRACT: dict[str, Rule] = {
@@ -27,15 +28,15 @@ CONTRACT: dict[str, Rule] = {
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Measure trained runs further: what is too heavy for every training. The numbers go into "
-        "each run's results.json, as eval/..., and into its W&B run; what is there is not measured again.",
-        epilog="What is measured: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (conf/eval).",
+        description="Measure what is too heavy for every training. The numbers go into a run's results.json "
+        "as eval/... and into its W&B run; what has been measured before is skipped.",
+        epilog="Settings: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (see conf/eval).",
     )
     parser.add_argument(
         "words",
         nargs="*",
         metavar="RUN_OR_SWEEP | KEY=VALUE",
-        help="folders or names of runs and sweeps (none: the newest sweep), and settings",
+        help="runs and sweeps by folder or name (default: the newest sweep), and settings",
     )
     parser.add_argument("--config-dir", help="a folder with your own eval/*.yaml")
     return parser.parse_intermixed_args(argv)
@@ -61,9 +62,15 @@ def run(args: argparse.Namespace) -> None:
     folders = {folder.resolve(): folder for path in paths for folder in record_folders(path)}
     if not folders:
         raise UserError(f"{paths[0]} holds no record of a run. Give a run's folder or a sweep's.")
-    from vaelab.evaluation.evaluate import evaluate_all  # imports torch and Lightning
+    from vaelab.evaluation.evaluate import evaluate_runs  # imports torch and Lightning
+    from vaelab.reports import compare_sweep
 
-    if not evaluate_all(list(folders.values()), cfg):
+    succeeded = evaluate_runs(list(folders.values()), cfg)
+    for sweep in dict.fromkeys(folder.parent for folder in folders.values()):
+        if (sweep / MULTIRUN).is_file():
+            compare_sweep(sweep)
+            print(f"Report: {sweep / 'report' / 'report.html'}", flush=True)
+    if not succeeded:
         sys.exit(1)
 
 

@@ -1,12 +1,13 @@
-"""Heavier numbers of trained runs: what ``vaelab-evaluate`` computes.
+"""Evaluations of trained runs that are too heavy for every training: what ``vaelab-evaluate`` measures.
 
 An evaluation is built from plain settings (``conf/eval/``) and called with a
 :class:`~vaelab.evaluation.trained_run.TrainedRun`. It returns two dictionaries:
 
-- ``metrics``: flat names, numbers or lists of numbers; they become ``eval/<name>`` in the record and in W&B;
-- ``protocol``: the method, its source and the sample sizes, in plain values.
+- ``metrics``: flat names -> numbers or lists of numbers, ``eval/<name>`` in the record and in W&B;
+- ``protocol``: the method, its source and the sample sizes, as plain values.
 
-One that makes no sense for a run raises :class:`~vaelab.evaluation.trained_run.NotApplicable` with the reason.
+An evaluation that makes no sense for a run raises :class:`~vaelab.evaluation.trained_run.NotApplicable` with
+the reason.
 """
 
 from vaelab.evaluation.disentanglement_scores import DisentanglementScores
@@ -16,7 +17,8 @@ from vaelab.evaluation.latent_space import LatentSpace
 from vaelab.evaluation.nll import AIS, ImportanceNLL
 from vaelab.evaluation.noise_gap import NoiseGap
 from vaelab.evaluation.path_length import PathLength
-from vaelab.evaluation.sample_quality import Probes, SampleQuality
+from vaelab.evaluation.probes import Probes
+from vaelab.evaluation.sample_quality import SampleQuality
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 __all__ = [

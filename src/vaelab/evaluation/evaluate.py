@@ -1,10 +1,9 @@
-"""Evaluate runs: what is new is measured, written into the record at once, and sent to the run's W&B run."""
+"""Evaluate runs: measure what is not yet measured, write it into the record at once, send it to W&B."""
 
+import json
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,114 +12,90 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import UserError
 from vaelab.evaluation.disentanglement_scores import udr_of_runs
-from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
-from vaelab.reports import compare_sweep
-from vaelab.reports.records import as_run
-from vaelab.reports.table import configuration
+from vaelab.evaluation.entries import add, describe, is_measured, measure, send_to_wandb
+from vaelab.evaluation.trained_run import TrainedRun
+from vaelab.runs.comparable import comparable
 from vaelab.runs.lock import claim
-from vaelab.runs.naming import MULTIRUN
-from vaelab.runs.record import finite, plain, read_record, write_record
+from vaelab.runs.record import plain, read_record, write_record
 from vaelab.runs.resume import FINISHED
 from vaelab.training.assembly import build
+from vaelab.training.threads import set_threads
+
+__all__ = ["evaluate_runs"]
 
 log = logging.getLogger(__name__)
 
-PREFIX = "eval/"
 UDR = "udr"
-ERROR = "_se"  # the ending of a metric that is another's standard error
 
 
-def evaluate_all(folders: Sequence[Path], cfg: DictConfig) -> bool:
-    """Evaluate the runs in ``folders``, one after the other, and print what was found.
+def evaluate_runs(folders: Sequence[Path], cfg: DictConfig) -> bool:
+    """Evaluate the runs in ``folders`` one after the other by ``cfg`` (conf/evaluate.yaml).
 
-    A run that fails does not keep the others from their turn. False if any failed.
-    """
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    evaluations = {
-        name: build(f"eval.{name}", node) for name, node in cfg.eval.items() if node is not None
-    }  # all of them, so that a mistake shows before the first is run
-    device = device_of(cfg.device)
-    succeeded = True
-    for folder in folders:
-        try:
-            succeeded &= evaluate_run(folder, evaluations, cfg, device)
-        except UserError as error:
-            print(f"{folder}: {error}", flush=True)
-            succeeded = False
-    if cfg.udr is not None:
-        rank_seeds(folders, cfg, device)
-    for sweep in dict.fromkeys(folder.parent for folder in folders if (folder.parent / MULTIRUN).is_file()):
-        compare_sweep(sweep)
-        print(f"Report: {sweep / 'report' / 'report.html'}", flush=True)
-    return succeeded
-
-
-def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: torch.device) -> None:
-    """Add UDR to the records of runs that differ in their seed alone; others stay as they are."""
-    settings = plain(OmegaConf.to_container(cfg.udr))
-    groups: dict[str, list[TrainedRun]] = {}
-    for folder in folders:
-        with suppress(OSError, ValueError):
-            record = read_record(folder)
-            if record["status"] == FINISHED:
-                run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", str(device))
-                groups.setdefault(configuration(as_run(record, folder)), []).append(run)
-    for runs in groups.values():
-        seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
-        if len(runs) < 2 or (not cfg.force and all(is_there(run.record, UDR, seeds) for run in runs)):
-            continue
-        clock = time.perf_counter()
-        try:
-            found = udr_of_runs(runs, **settings)
-        except (NotApplicable, UserError) as reason:
-            log.info("UDR: not for %s: %s", runs[0].folder.parent, reason)
-            continue
-        each = {name: values for name, values in found["metrics"].items() if isinstance(values, list)}
-        for place, run in enumerate(runs):
-            entry = {
-                "metrics": {name: values[place] for name, values in each.items()},
-                "protocol": plain(found["protocol"]),
-                "settings": seeds,
-                "weights": run.record["weights"],
-                "seconds": round(time.perf_counter() - clock, 3),
-                "date": now(),
-            }
-            keep(run.folder, UDR, entry, cfg.log)
-            print(f"{run.folder.name}: {in_words(entry)}", flush=True)
-
-
-def keep(folder: Path, name: str, entry: dict[str, Any], to_wandb: bool) -> None:
-    """Add an evaluation to the record as it is now, while nobody else writes it, and to the W&B run."""
-    lock = claim(folder)
-    if lock is None:
-        log.warning("%s: another process is at work in it; %s is not kept", folder, name)
-        return
-    with lock:
-        record = read_record(folder)
-        add(record, name, entry)
-        write_record(folder, record)
-        if to_wandb:
-            send(record)
-
-
-def device_of(name: str) -> torch.device:
-    """The device of that name; ``auto``: a GPU if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} can't be used here: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, device: torch.device) -> bool:
-    """Evaluate one run; False if any evaluation failed.
+    A run or an evaluation that fails does not stop the others. Returns False if any failed.
 
     Raises:
-        UserError: the folder holds no finished run, or somebody is at work in it.
+        UserError: an evaluation's settings or the device are wrong; nothing has been measured then.
+    """
+    set_threads(cfg.threads)
+    evaluations = {name: build(f"eval.{name}", node) for name, node in cfg.eval.items() if node is not None}
+    device = find_device(cfg.device)
+    succeeded = [evaluate_run(folder, evaluations, cfg, device) for folder in folders]
+    if cfg.udr is not None:
+        rank_seeds(folders, cfg, device)
+    return all(succeeded)
+
+
+def find_device(name: str) -> str:
+    """The device of that name; ``auto``: a GPU if there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} can't be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, device: str) -> bool:
+    """Evaluate one run; False if it can't be evaluated or if any evaluation failed."""
+    try:
+        with finished_record(folder) as record:
+            print(f"{folder.name}: {record['name']}", flush=True)
+            run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", device)
+            new, failed = [], []
+            for name, evaluation in evaluations.items():
+                settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
+                if not cfg.force and is_measured(record, name, settings):
+                    print(f"  {name}: measured before", flush=True)
+                    continue
+                try:
+                    entry = measure(evaluation, run, settings)
+                except Exception as error:
+                    failed.append(name)
+                    known = isinstance(error, UserError)
+                    if not known:
+                        log.exception("%s: the evaluation %s failed", folder, name)
+                    reason = error if known else f"failed ({type(error).__name__}: {error})"
+                    print(f"  {name}: {reason}", flush=True)
+                    continue
+                new.append(name)
+                add(record, name, entry)
+                write_record(folder, record)  # at once: the next evaluation may be interrupted
+                print(f"  {name}: {describe(entry)}", flush=True)
+            if new and cfg.log:
+                send_to_wandb(record)
+            return not failed
+    except UserError as error:
+        print(f"{folder}: {error}", flush=True)
+        return False
+
+
+@contextmanager
+def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
+    """The record of a finished run, locked so that no other process changes it.
+
+    Raises:
+        UserError: another process holds the lock, the record can't be read, or the run is not finished.
     """
     lock = claim(folder)
     if lock is None:
@@ -132,102 +107,45 @@ def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, 
             raise UserError(f"its record can't be read: {error}") from error
         if record["status"] != FINISHED:
             raise UserError(f"not evaluated: its status is {record['status']}.")
-        print(f"{folder.name}: {record['name']}", flush=True)
-        run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", str(device))
-        failed, new = [], []
-        for name, evaluation in evaluations.items():
-            settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
-            if not cfg.force and is_there(record, name, settings):
-                print(f"  {name}: measured before", flush=True)
-                continue
-            try:
-                entry = measured(run, evaluation) | {"settings": settings, "weights": record["weights"]}
-            except UserError as error:
-                print(f"  {name}: {error}", flush=True)
-                failed.append(name)
-                continue
-            except Exception as error:
-                log.exception("%s: the evaluation %s failed", folder, name)
-                print(f"  {name}: failed ({type(error).__name__}: {error})", flush=True)
-                failed.append(name)
-                continue
-            add(record, name, entry)
-            write_record(folder, record)  # at once: the next one may be interrupted
-            new.append(name)
-            print(f"  {name}: {in_words(entry)}", flush=True)
-        if new and cfg.log:
-            send(record)
-    return not failed
+        yield record
 
 
-def is_there(record: Mapping[str, Any], name: str, settings: Any) -> bool:
-    """Whether the evaluation has been done with these settings, of these weights."""
-    entry = (record.get("evaluation") or {}).get(name)
-    return entry is not None and (entry["settings"], entry["weights"]) == (settings, record["weights"])
-
-
-def measured(run: TrainedRun, evaluation: Any) -> dict[str, Any]:
-    """What the record keeps of an evaluation: metrics and protocol, or why there are none; when, how long."""
-    clock = time.perf_counter()
-    try:
-        found = evaluation(run)
-        entry = {"metrics": plain(found["metrics"]), "protocol": plain(found["protocol"])}
-    except NotApplicable as reason:
-        entry = {"metrics": {}, "skipped": str(reason)}
-    seconds = round(time.perf_counter() - clock, 3)
-    return {**entry, "seconds": seconds, "date": now()}
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    """Put an evaluation into the record, in place of an earlier one of the same name."""
-    evaluation = record.setdefault("evaluation", {})
-    for metric in evaluation.get(name, {}).get("metrics", {}):
-        record["metrics"].pop(PREFIX + metric, None)
-    evaluation[name] = entry
-    record["metrics"] |= {PREFIX + metric: value for metric, value in entry["metrics"].items()}
-
-
-def in_words(entry: Mapping[str, Any]) -> str:
-    """The scalar metrics in a line, each with its standard error, or why there are none."""
-    if "skipped" in entry:
-        return f"not for this run: {entry['skipped']}"
-    numbers = {name: finite(value) for name, value in entry["metrics"].items() if not isinstance(value, list)}
-    parts = []
-    for name, number in numbers.items():
-        if name.endswith(ERROR) and name.removesuffix(ERROR) in numbers:
+def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
+    """Let runs that differ in their seed alone rank each other (UDR); others are left out."""
+    settings = plain(OmegaConf.to_container(cfg.udr))
+    for runs in replicates(folders, Path(cfg.paths.outputs) / "cache", device):
+        seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
+        if len(runs) < 2 or (not cfg.force and all(is_measured(run.record, UDR, seeds) for run in runs)):
             continue
-        error = numbers.get(name + ERROR)
-        margin = "" if error is None else f" ± {error:.2g}"
-        parts.append(f"{name} undefined" if number is None else f"{name} {number:.4g}{margin}")
-    return f"{', '.join(parts)} ({entry['seconds']:.1f} s)"
+        try:
+            entry = measure(lambda *_: udr_of_runs(runs, **settings), runs[0], seeds)  # noqa: B023
+        except UserError as error:
+            entry = {"skipped": str(error)}
+        if "skipped" in entry:
+            log.info("UDR: not for %s: %s", runs[0].folder.parent, entry["skipped"])
+            continue
+        for place, run in enumerate(runs):
+            metrics = {name: v[place] for name, v in entry["metrics"].items() if isinstance(v, list)}
+            own = entry | {"metrics": metrics, "weights": run.record["weights"]}
+            try:
+                with finished_record(run.folder) as record:  # it may have changed since
+                    add(record, UDR, own)
+                    write_record(run.folder, record)
+                    if cfg.log:
+                        send_to_wandb(record)
+                print(f"{run.folder.name}: {describe(own)}", flush=True)
+            except UserError as error:
+                print(f"{run.folder}: {UDR} is not kept: {error}", flush=True)
 
 
-def send(record: Mapping[str, Any]) -> None:
-    """Add the numbers to the summary of the run's own W&B run; offline, as one more part of it to sync."""
-    known = record.get("wandb")
-    if not known or known["mode"] not in ("offline", "online"):
-        return
-    from vaelab.training.loggers import summary_scalars
-    from vaelab.training.wandb_run import start_run
-
-    logger = record["config"].get("logger") or {}
-    run = start_run(
-        project=known["project"],
-        entity=known.get("entity"),
-        outputs=Path(known["folder"]).parent,
-        mode=known["mode"],
-        name=record["name"],
-        group=record["group"],
-        run_id=known["id"],
-        **{key: logger[key] for key in ("init_timeout", "finish_timeout") if key in logger},
-    )
-    try:
-        run.summary.update(
-            summary_scalars({k: v for k, v in record["metrics"].items() if k.startswith(PREFIX)})
-        )
-    finally:
-        run.finish()
+def replicates(folders: Sequence[Path], cache: Path, device: str) -> list[list[TrainedRun]]:
+    """Groups of finished runs that differ in nothing that bears on the result but the seed."""
+    groups: dict[str, list[TrainedRun]] = {}
+    for folder in folders:
+        with suppress(OSError, ValueError):
+            record = read_record(folder)
+            if record["status"] == FINISHED:
+                config = {key: value for key, value in comparable(record["config"]).items() if key != "seed"}
+                key = json.dumps(config, sort_keys=True)
+                groups.setdefault(key, []).append(TrainedRun(folder, record, cache, device))
+    return list(groups.values())

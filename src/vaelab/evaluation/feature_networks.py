@@ -1,10 +1,11 @@
-"""Feature networks: images -> the vectors that samples are compared by. Its name goes with every result.
+"""Feature networks: images -> vectors by which samples are compared. The name goes with every result.
 
 ============  ======================================================================================
-classifier    a small convolutional network trained here on the data's labels; its layer before the last
+classifier    a small convolutional network trained here on the data's labels; the layer before the last
 random        the same network with fixed random weights, for data without labels (Naeem et al., 2020,
-              found random networks fit to compare images unlike ImageNet's)
-inception     InceptionV3's 2048 pooled features, for whoever has the weights: the published FID
+              "Reliable Fidelity and Diversity Metrics for Generative Models", arXiv:2002.09797, find
+              random networks suited to images unlike ImageNet's)
+inception     InceptionV3's 2048 pooled features, from a file of its weights: the published FID
 ============  ======================================================================================
 """
 
@@ -18,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.binarize import bernoulli
 from vaelab.errors import UserError, did_you_mean
+from vaelab.evaluation.trained_run import SEED, TrainedRun
 from vaelab.functional.randomness import generator
 from vaelab.runs.files import replacing
+
+__all__ = ["FeatureNetwork", "classifier", "feature_network", "inception", "random_features"]
 
 KINDS = ("auto", "classifier", "random", "inception")
 DIMENSION = 64
 CHUNK = 500  # images at once
-SEED = 0  # not the run's: every run is to be judged by the same network
 
 # the classifier's training: AdamW, one cycle of the learning rate, a fixed number of steps whatever the data
 STEPS, BATCH, RATE, DECAY = 1200, 128, 3e-3, 1e-2
@@ -36,10 +38,11 @@ MOST_PIXELS = 2**27  # numbers in all images that are trained on: 512 MB
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network and the name under which results stand.
+    """A network, and the name that stands beside its results.
 
-    network: float images (B, C, H, W) in the data's range -> features (B, d).
-    accuracy: on test images, of the classifier that the features are taken from; else NaN.
+    Attributes:
+        network: float images (B, C, H, W) in the data's range -> features (B, d).
+        accuracy: on test images, of the classifier that the features are taken from; NaN for others.
     """
 
     name: str
@@ -54,16 +57,21 @@ class FeatureNetwork:
         return torch.cat([part.cpu().double() for part in parts])
 
 
-def feature_network(run: Any, kind: str = "auto", weights: str | Path | None = None) -> FeatureNetwork:
-    """The feature network for the data of a :class:`~vaelab.evaluation.trained_run.TrainedRun`.
+def feature_network(
+    run: TrainedRun, kind: str | FeatureNetwork = "auto", weights: str | Path | None = None
+) -> FeatureNetwork:
+    """The feature network for a run's data.
 
     Args:
-        kind: "auto" is "classifier" where the data have labels, else "random".
-        weights: for "inception": the file.
+        kind: "classifier", "random", "inception", or "auto": the classifier where the data have labels, else
+            random features. A feature network is returned as it is.
+        weights: for "inception": the file of its weights.
 
     Raises:
-        UserError: there is no such kind, or what it needs is missing.
+        UserError: the kind is unknown, or something that it needs is missing.
     """
+    if isinstance(kind, FeatureNetwork):
+        return kind
     if kind not in KINDS:
         raise UserError(f"There is no feature network {kind!r}. {did_you_mean(kind, KINDS)}")
     labelled = run.labels("train", 1) is not None and run.labels("test", 1) is not None
@@ -71,9 +79,8 @@ def feature_network(run: Any, kind: str = "auto", weights: str | Path | None = N
         kind = "classifier" if labelled else "random"
     if kind == "inception":
         return inception(weights, run.data.value_range, run.device)
-    image_shape = tuple(run.images("test", 1).shape[1:])
     if kind == "random":
-        return random_features(image_shape, run.device)
+        return random_features(run.data.image_shape, run.device)
     if not labelled:
         raise UserError("features=classifier needs labels, and the data have none. Use features=random.")
     return classifier(run)
@@ -82,14 +89,14 @@ def feature_network(run: Any, kind: str = "auto", weights: str | Path | None = N
 class ConvFeatures(nn.Module):
     """Images (B, C, H, W) -> features (B, 64).
 
-    Convolutions of stride 2 until the image is at most 4 pixels wide and high (at least two), each with a
-    GELU, then one linear layer: any size of image gives it at most 1024 numbers. The features are that
-    layer's output before its nonlinearity, where no unit is ever dead.
+    Convolutions of stride 2, at least two, each with a GELU, until the image is at most 4 pixels wide and
+    high; then one linear layer of at most 1024 inputs. The features are its output before a nonlinearity,
+    where no unit is dead.
 
     Attributes:
-        center, scale: numbers that the pixels are standardised by.
-        feature_center, feature_scale: (64,), that the features are standardised by: so that the Fréchet
-            distance has a scale, on which the spread of the training images is 64.
+        center, scale: numbers that standardise the pixels.
+        feature_center, feature_scale: (64,), which standardise the features, so that the spread of the
+            training images is 64 on the scale of the Fréchet distance.
     """
 
     def __init__(self, image_shape: Sequence[int]) -> None:
@@ -131,26 +138,28 @@ def random_features(image_shape: Sequence[int], device: torch.device | str = "cp
     return FeatureNetwork(f"random-{shape}", network.to(device).eval(), device=device)
 
 
-def classifier(run: Any) -> FeatureNetwork:
-    """A classifier of the data's labels, trained on the training images, from ``run.cache`` if it is there.
+def classifier(run: TrainedRun) -> FeatureNetwork:
+    """A classifier trained on the training images and labels, kept in ``run.cache``.
 
-    On the CPU, so that it depends on the data alone. A file for every set of images, labels and settings:
-    runs that train on fewer images have another network, and their results do not compare.
+    It is trained on the CPU, so that it depends on the data alone. Every set of images, labels and settings
+    has its own file: runs that train on fewer images get another network, and their results do not compare.
     """
     from filelock import FileLock
 
-    limit = min(MOST_TRAINED, max(1, MOST_PIXELS // math.prod(run.images("test", 1).shape[1:])))
-    x, y = train_images(run, limit), run.labels("train", limit)
+    limit = min(MOST_TRAINED, max(1, MOST_PIXELS // math.prod(run.data.image_shape)))
+    x, y = run.images("train", limit), run.labels("train", limit)
     x_test, y_test = run.images("test", MOST_TESTED), run.labels("test", MOST_TESTED)
+    assert y is not None
+    assert y_test is not None
     settings = repr((str(ConvFeatures(x.shape[1:])), STEPS, BATCH, RATE, DECAY, SEED))
     digest = hashlib.blake2b(settings.encode(), digest_size=16)
     for part in (x, y, x_test, y_test):
         digest.update(repr(tuple(part.shape)).encode())
         digest.update(part.contiguous().numpy().data)
-    name = f"classifier-{run.record.get('dataset') or 'data'}-{digest.hexdigest()[:6]}"
+    name = f"classifier-{run.dataset}-{digest.hexdigest()[:6]}"
     file = Path(run.cache) / "features" / f"{name}-{digest.hexdigest()[6:]}.pt"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):  # jobs side by side: one trains, the others wait
+    with FileLock(file.with_suffix(".lock")):  # of parallel jobs one trains, the others wait
         if not file.is_file():
             network, accuracy = train_classifier(x, y, x_test, y_test, run.progress)
             with replacing(file) as temporary:
@@ -160,7 +169,7 @@ def classifier(run: Any) -> FeatureNetwork:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(saved["network"])
         accuracy = saved["accuracy"]
-    except Exception as error:  # torch raises whatever damaged bytes lead it to
+    except Exception as error:  # damaged bytes make torch raise errors of any kind
         raise UserError(
             f"{file} is not a readable feature network: delete it ({type(error).__name__})."
         ) from error
@@ -168,28 +177,16 @@ def classifier(run: Any) -> FeatureNetwork:
     return FeatureNetwork(name, network.to(run.device).eval(), accuracy, run.device)
 
 
-def train_images(run: Any, limit: int) -> Tensor:
-    """The first training images as the model meets them, (N, C, H, W) float.
-
-    Where every batch is a new binary draw (data.binarize=dynamic), which the run's training images are not
-    yet: one draw of them, the same for every run.
-    """
-    x: Tensor = run.images("train", limit)
-    if run.record["config"]["data"]["binarize"] != "dynamic":
-        return x
-    return bernoulli(x, generator(SEED, "quality/binarize")).float()
-
-
 def train_classifier(
     x: Tensor,
     y: Tensor,
     x_test: Tensor,
     y_test: Tensor,
-    progress: Callable[..., Any] = lambda iterable, *_: iterable,
+    progress: Callable[[range, str], Any] = lambda steps, _: steps,
 ) -> tuple[ConvFeatures, float]:
     """The features of a classifier trained on images x (N, C, H, W) and classes y (N,), and its accuracy.
 
-    A function of the arguments alone. The accuracy is the share of the test images whose class it names.
+    The result depends on the arguments alone, not on global generators.
     """
     classes = int(max(y.max(), y_test.max())) + 1
     with torch.random.fork_rng(devices=[]):
@@ -213,24 +210,24 @@ def train_classifier(
         schedule.step()
     with torch.no_grad():
         answers = torch.cat([head(network(part)).argmax(1) for part in x_test.split(CHUNK)])
-        found = torch.cat([network(part) for part in x.split(CHUNK)])
-        network.feature_center, network.feature_scale = found.mean(0), found.std(0).clamp(min=1e-6)
+        features = torch.cat([network(part) for part in x.split(CHUNK)])
+        network.feature_center, network.feature_scale = features.mean(0), features.std(0).clamp(min=1e-6)
     return network, float((answers == y_test).double().mean())
 
 
 def inception(
     weights: str | Path | None, value_range: tuple[float, float], device: torch.device | str = "cpu"
 ) -> FeatureNetwork:
-    """InceptionV3's 2048 pooled features through torch-fidelity, with its port of TensorFlow's resizing.
+    """InceptionV3's 2048 pooled features through torch-fidelity, which ports TensorFlow's resizing.
 
-    The images' ``value_range`` becomes 0 to 255; grey images become three equal channels.
+    ``value_range`` is mapped to 0 to 255; grey images become three equal channels.
 
     Raises:
-        UserError: torch-fidelity or the weights are missing, or the file is something else.
+        UserError: torch-fidelity or the weights are missing, or the file does not hold them.
     """
     if weights is None:
         raise UserError(
-            "features=inception needs weights=FILE, InceptionV3's weights as torch-fidelity has them: "
+            "features=inception needs weights=FILE, the file of InceptionV3's weights for torch-fidelity: "
             "weights-inception-2015-12-05-6726825d.pth."
         )
     file = Path(weights)
@@ -244,7 +241,7 @@ def inception(
             "or use features=auto."
         ) from error
     try:
-        # torch-fidelity unpickles whatever it finds: only a file of tensors gets there
+        # torch-fidelity unpickles the file: load it as tensors first, so that other pickles stop here
         state = torch.load(file, map_location="cpu", weights_only=True)
         extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(file)).to(device)
     except Exception as error:

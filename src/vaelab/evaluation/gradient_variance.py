@@ -1,64 +1,69 @@
-"""How much the gradient of the reconstruction varies: passed through z, or by the score function."""
+"""Variance of the gradient of the distortion: reparametrised, or by the score function."""
 
 from typing import Any
 
 from torch import Tensor
 
-from vaelab.errors import UserError
-from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun
+from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, require
 from vaelab.functional.gradient_estimators import compare_estimators
 from vaelab.functional.randomness import normal_rows
 from vaelab.models.posteriors import DiagonalGaussian
 
+__all__ = ["GradientVariance"]
+
 
 class GradientVariance:
-    """Variances of two unbiased estimates of d E_q[-log p(x|z)] / d(mu, log sigma), of test images.
+    """Variances of two unbiased estimates of d E_q[-log p(x|z)] / d(mu, log sigma) on test images.
 
-    With the same model, images and draws of z (:mod:`vaelab.functional.gradient_estimators`); summed over an image's 2 D
-    parameters, mean over images, in nats^2. (The KL has a closed form: no estimate, no variance.)
+    Both use the same model, images and draws of z (:mod:`vaelab.functional.gradient_estimators`). Variances
+    are summed over an image's 2 D parameters and averaged over images, in nats^2. The KL has a closed form,
+    so its gradient has no variance.
 
     - ``gradient_variance_reparametrised``;
-    - ``gradient_variance_score``, ``gradient_variance_score_baseline``: score function, without a baseline
-      and with the mean of the other draws as one;
-    - ``gradient_variance_ratio``, ``gradient_variance_ratio_baseline``: those two over the first: how many
-      times as many draws the score function needs for an estimate as exact;
-    - ``gradient_difference``: root mean square of (mean with baseline - mean reparametrised), in standard
-      errors: near 1 if both have the same expectation.
+    - ``gradient_variance_score``, ``gradient_variance_score_baseline``: the score function without a baseline
+      and with the mean of the other draws as baseline;
+    - ``gradient_variance_ratio``, ``gradient_variance_ratio_baseline``: those two divided by the first, which
+      is how many times as many draws the score function needs for an equally exact estimate;
+    - ``gradient_difference``: root mean square of (mean with baseline - mean reparametrised) in standard
+      errors; near 1 if both estimates have the same expectation.
 
     Args:
-        images: test images, the first so many.
+        images: the number of test images, from the first.
         samples: draws of z in one estimate.
-        repetitions: estimates, over which the variance is taken.
+        repetitions: estimates over which the variance is taken.
+
+    Raises:
+        ValueError: no image, or fewer than two samples or repetitions.
     """
 
     def __init__(self, images: int = 100, samples: int = 8, repetitions: int = 100) -> None:
-        for name, value in (("images", images), ("samples", samples), ("repetitions", repetitions)):
-            least = 1 if name == "images" else 2
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(
-                    f"The evaluation of gradients needs {name} of at least {least}, got {name}={value}."
-                )
+        require(1, images=images)
+        require(2, samples=samples, repetitions=repetitions)
         self.images, self.samples, self.repetitions = images, samples, repetitions
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         """Raises NotApplicable unless q(z|x) is a diagonal Gaussian."""
         if not isinstance(run.model.posterior, DiagonalGaussian):
-            raise NotApplicable("its posterior is no diagonal Gaussian")
+            raise NotApplicable("its posterior is not a diagonal Gaussian")
         codes = run.codes("test", self.images)
         number, draws = len(codes.loc), self.samples * self.repetitions
         x = run.images("test", self.images).to(run.device)
         y = None if codes.y is None else codes.y.to(run.device)
-        loc, scale = codes.loc.to(run.device), codes.scale.to(run.device)
         noise = normal_rows(0, draws * number, run.model.latent_dim, SEED, "evaluation/gradients")
-        noise = noise.unflatten(0, (draws, number)).to(run.device)
 
         def distortion(z: Tensor) -> Tensor:
             return -run.model.log_likelihood(x, z, y)
 
-        found = compare_estimators(distortion, loc, scale, noise, self.samples)
-        mean = {name: value.double().mean().item() for name, value in found._asdict().items()}
+        variances = compare_estimators(
+            distortion,
+            codes.loc.to(run.device),
+            codes.scale.to(run.device),
+            noise.unflatten(0, (draws, number)).to(run.device),
+            self.samples,
+        )
+        mean = {name: value.double().mean().item() for name, value in variances._asdict().items()}
         smallest = mean["reparametrised"]
-        metrics = {f"gradient_variance_{name}": mean[name] for name in found._fields[:3]}
+        metrics = {f"gradient_variance_{name}": mean[name] for name in variances._fields[:3]}
         metrics["gradient_variance_ratio"] = mean["score"] / smallest
         metrics["gradient_variance_ratio_baseline"] = mean["score_baseline"] / smallest
         metrics["gradient_difference"] = mean["difference"] ** 0.5

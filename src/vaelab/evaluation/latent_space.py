@@ -1,4 +1,4 @@
-"""Latent health with more images than a training can spare, and whether codes survive a round trip."""
+"""Latent health with more images than a training can afford, and whether codes survive a round trip."""
 
 import math
 from typing import Any
@@ -6,33 +6,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.trained_run import SEED, TrainedRun
+from vaelab.evaluation.trained_run import SEED, TrainedRun, require
 from vaelab.functional.holes import low_density_rate
 from vaelab.functional.randomness import normal_rows
 from vaelab.metrics import AggregatePosterior
 
+__all__ = ["LatentSpace"]
+
 
 class LatentSpace:
-    """The split of the rate, holes, and the cycle error, on the first ``images`` test images.
+    """The parts of the rate, holes and the cycle error on the first ``images`` test images.
 
-    ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl`` and ``hole_rate``
-    are those of every run (:class:`~vaelab.metrics.AggregatePosterior`), with more images; beside them
+    ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl``, ``hole_rate`` and
+    ``hole_rate_matched`` are those of every run (:class:`~vaelab.metrics.AggregatePosterior`), from more
+    images. Also
 
     - ``low_density_rate``: the share of prior draws with log q(z) below the 1% quantile of fresh z ~ q(z);
-    - ``cycle_error_prior``, ``cycle_error_posterior``: E |mu(E[x|z]) - z|^2, per dimension, for z ~ p(z) and
-      for z ~ q(z). Where the first is larger, the decoder makes of prior draws what the encoder takes for
-      other codes. A conditional model is given labels in turn.
+    - ``cycle_error_prior``, ``cycle_error_posterior``: E |mu(E[x|z]) - z|^2 / D for z ~ p(z) and for
+      z ~ q(z). Where the first is larger, the encoder takes decoded prior draws for other codes. A
+      conditional model gets labels in turn.
+
+    Raises:
+        ValueError: fewer than two images.
     """
 
     def __init__(self, images: int = 10_000) -> None:
+        require(2, images=images)
         self.images = images
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         model, codes = run.model, run.codes("test", self.images)
         prior = model.prior_density()
-        z_prior = prior.sample(
-            normal_rows(0, len(codes.z), model.latent_dim, SEED, "evaluation/prior").to(run.device)
-        ).cpu()
+        noise = normal_rows(0, len(codes.z), model.latent_dim, SEED, "evaluation/prior")
+        z_prior = prior.sample(noise.to(run.device)).cpu()
         q = type(codes.q)._make(part.to(run.device) for part in codes.q)
         z = codes.z.to(run.device)
         metric = AggregatePosterior(self.images)
@@ -68,7 +74,7 @@ class LatentSpace:
 
 
 def cycle_error(run: TrainedRun, z: Tensor, batch: int = 1024) -> float:
-    """mean |mu(E[x|z]) - z|^2 / D: z (N, D)."""
+    """The mean of |mu(E[x|z]) - z|^2 / D over z (N, D)."""
     total = 0.0
     for part in z.to(run.device).split(batch):
         y = run.model.condition.in_turn(len(part), run.device)

@@ -1,9 +1,9 @@
 """log p(x) of a trained model: the importance bound, and annealed importance sampling between two bounds.
 
-Each number is per image and in nats; averages are for the caller, so that standard errors can be given. Noise
-belongs to the image's position, the sample and the seed: the numbers do not depend on how the work is cut,
-but for the rounding of sums. The model must be in evaluation mode. A conditional model's log p(x) is
-log p(x|y), and the labels y (N,) are needed. Images may lie on another device than the model.
+All numbers are per image and in nats; the caller averages, so that standard errors can be given. Noise
+depends on the image's position, the sample and the seed alone: up to the rounding of sums, the numbers do not
+depend on the sizes of batches and chunks. The model must be in evaluation mode. For a conditional model,
+log p(x) means log p(x|y) and needs the labels y (N,). Images may lie on another device than the model.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.errors import UserError
+from vaelab.evaluation.trained_run import NotApplicable, require
 from vaelab.functional.annealed_importance import (
     NoiseAt,
     Path,
@@ -28,7 +28,17 @@ from vaelab.functional.estimators import importance_bound
 from vaelab.functional.randomness import normal_rows
 from vaelab.models.autoencoder import Autoencoder
 
+__all__ = [
+    "AnnealedEstimate",
+    "Annealing",
+    "ImportanceEstimate",
+    "annealed_estimate",
+    "importance_estimate",
+    "simulate",
+]
+
 CHUNK = 2**20  # numbers in the decoded images of one pass: 4 MB of float32, about what a cache holds
+SCHEDULES = {"sigmoid": sigmoid_temperatures, "linear": linear_temperatures}
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]  # items and a label -> the same items, with a bar
 
@@ -38,57 +48,41 @@ def silent(items: Iterable[int], label: str) -> Iterable[int]:
     return items
 
 
-class Part(NamedTuple):
-    """Consecutive images, on the model's device and in its precision."""
+class ImageBatch(NamedTuple):
+    """Consecutive images on the model's device and in its precision."""
 
-    first: int  # their positions: from first to last, which is left out
-    last: int
+    first: int  # position of the first image
     x: Tensor  # (B, C, H, W)
     y: Tensor | None  # (B,)
 
     def noise(self, samples: Iterable[int], width: int, seed: int, stream: str, *counters: int) -> Tensor:
-        """Standard normal (S, B, width), that of each image and of the samples with these numbers."""
-        rows = [normal_rows(self.first, self.last, width, seed, stream, *counters, k) for k in samples]
+        """Standard normal (S, B, width) for each image and each of the numbered samples."""
+        last = self.first + len(self.x)
+        rows = [normal_rows(self.first, last, width, seed, stream, *counters, k) for k in samples]
         return torch.stack(rows).to(self.x)
 
 
-def part_of(model: Autoencoder, x: Tensor, y: Tensor | None, first: int, batch: int) -> Part:
-    """At most ``batch`` images from position ``first``."""
+def batches(model: Autoencoder, x: Tensor, y: Tensor | None, size: int) -> list[ImageBatch]:
+    """The images in batches of at most ``size``. Raises ValueError for a model in training mode."""
     if model.training:
-        raise ValueError("the model is in training mode, where it may be another: call model.eval()")
+        raise ValueError("the model is in training mode, where it may differ: call model.eval()")
     like = next(model.parameters())
-    last = min(first + batch, len(x))
-    return Part(first, last, x[first:last].to(like), None if y is None else y[first:last].to(like.device))
-
-
-def refuse(reason: str | None) -> None:
-    """A UserError with the reason, if there is one."""
-    if reason is not None:
-        raise UserError(f"{reason[0].upper()}{reason[1:]}.")
-
-
-def at_least(least: int, name: str, value: int) -> None:
-    """A UserError that names the setting if it is no whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name} must be a whole number >= {least}, got {value}.")
+    labels = [None] * -(-len(x) // size) if y is None else [part.to(like.device) for part in y.split(size)]
+    return [
+        ImageBatch(i * size, part.to(like), label)
+        for i, (part, label) in enumerate(zip(x.split(size), labels, strict=True))
+    ]
 
 
 # the importance bound
 
 
 class ImportanceEstimate(NamedTuple):
-    """Of N images, each (N,), float64."""
+    """Estimates of N images, each (N,), float64."""
 
     bound: Tensor  # log 1/K sum_k w_k
     elbo: Tensor  # 1/K sum_k log w_k of the same samples: never above ``bound``
     effective: Tensor  # (sum w)^2 / sum w^2, from 1 to K: on how many samples the bound rests (Kong, 1992)
-
-
-def why_no_importance_bound(model: Autoencoder) -> str | None:
-    """Why it is undefined for this model, if it is."""
-    if model.posterior.deterministic:
-        return "the posterior is deterministic: it has no density to weight samples with"
-    return None
 
 
 @torch.no_grad()
@@ -104,32 +98,35 @@ def importance_estimate(
 ) -> ImportanceEstimate:
     """The importance bound of images x (N, C, H, W) with w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x).
 
-    Burda, Grosse & Salakhutdinov (2016), who take K = 5000 ``samples`` to stand for log p(x). In
-    expectation it is a lower bound, and close where many samples are effective.
+    Its expectation is a lower bound of log p(x), close to it where many samples are effective. Burda, Grosse
+    & Salakhutdinov (2016, "Importance Weighted Autoencoders", arXiv:1509.00519) report K = 5000.
 
     Args:
+        samples: K.
         batch: images at once.
-        chunk: samples of each at once; None for as many as keep the decoded images near CHUNK numbers.
+        chunk: samples of each image at once; None to keep the decoded images near CHUNK numbers.
 
     Raises:
-        UserError: the posterior has no density.
+        NotApplicable: the posterior has no density.
+        ValueError: the model is in training mode.
     """
-    refuse(why_no_importance_bound(model))
+    if model.posterior.deterministic:
+        raise NotApplicable("the posterior is deterministic: it has no density to weight samples with")
     chunk = chunk or max(1, CHUNK // (batch * math.prod(x.shape[1:])))
     prior, posterior = model.prior_density(), model.posterior
-    found = []
-    for first in progress(range(0, len(x), batch), "importance bound"):
-        part = part_of(model, x, y, first, batch)
+    estimates = []
+    parts = batches(model, x, y, batch)
+    for i in progress(range(len(parts)), "importance bound"):
+        part = parts[i]
         q = model.posterior_parameters(part.x, part.y)
         log_w = torch.empty(samples, len(part.x), dtype=torch.float64)
-        for start in range(0, samples, chunk):
-            rows = range(start, min(start + chunk, samples))
-            z = posterior.sample(q, part.noise(rows, model.latent_dim, seed, "importance bound"))
+        for rows in torch.arange(samples).split(chunk):
+            z = posterior.sample(q, part.noise(rows.tolist(), model.latent_dim, seed, "importance bound"))
             weights = model.log_likelihood(part.x, z, part.y) + prior.log_prob(z) - posterior.log_prob(q, z)
-            log_w[rows.start : rows.stop] = weights.cpu()
+            log_w[rows] = weights.cpu().double()
         effective = (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
-        found.append(ImportanceEstimate(importance_bound(log_w), log_w.mean(0), effective))
-    return ImportanceEstimate._make(map(torch.cat, zip(*found, strict=True)))
+        estimates.append(ImportanceEstimate(importance_bound(log_w), log_w.mean(0), effective))
+    return ImportanceEstimate._make(map(torch.cat, zip(*estimates, strict=True)))
 
 
 # annealed importance sampling
@@ -137,18 +134,21 @@ def importance_estimate(
 
 @dataclass(frozen=True)
 class Annealing:
-    """How to anneal.
+    """Settings of annealed importance sampling.
 
     Args:
         chains: M, weighted chains for each image.
         steps: T, temperatures after the first.
         schedule: "sigmoid", dense at both ends, or "linear".
-        start: where the path begins, at temperature 0.
-            "prior": p(z) p(x|z)^b (Wu et al., 2017), which asks nothing of q(z|x);
-            "posterior": q(z|x)^(1-b) p(x, z)^b, shorter where q is good; where q misses a part of p(z|x),
-            the chains have to find it.
+        start: the distribution at temperature b = 0.
+            "prior": the path is p(z) p(x|z)^b (Wu et al., 2017), which does not depend on q(z|x);
+            "posterior": the path is q(z|x)^(1-b) p(x, z)^b, which is shorter where q is good; where q misses
+            a part of p(z|x), the chains have to find it.
         leapfrog_steps: of each HMC transition.
         pilot_chains: further chains for each image, which set its step sizes and are not weighted.
+
+    Raises:
+        ValueError: a number is below 1, or the schedule or the start is unknown.
     """
 
     chains: int = 16
@@ -159,36 +159,30 @@ class Annealing:
     pilot_chains: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("chains", "steps", "leapfrog_steps", "pilot_chains"):
-            at_least(1, name, getattr(self, name))
-        for name, known in (("schedule", ("sigmoid", "linear")), ("start", ("prior", "posterior"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)}.")
+        require(
+            1,
+            chains=self.chains,
+            steps=self.steps,
+            leapfrog_steps=self.leapfrog_steps,
+            pilot_chains=self.pilot_chains,
+        )
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be sigmoid or linear, got {self.schedule}")
+        if self.start not in ("prior", "posterior"):
+            raise ValueError(f"start must be prior or posterior, got {self.start}")
 
     @property
     def temperatures(self) -> list[float]:
         """b_0 = 0, ..., b_T = 1."""
-        return (linear_temperatures if self.schedule == "linear" else sigmoid_temperatures)(self.steps)
+        return SCHEDULES[self.schedule](self.steps)
 
 
 class AnnealedEstimate(NamedTuple):
-    """Of N images, each (N,), float64."""
+    """Estimates of N images, each (N,), float64."""
 
     lower: Tensor  # of log p(x), in expectation
     upper: Tensor  # of log p(x), in expectation; NaN where no exact posterior sample is given
     acceptance: Tensor  # the share of HMC proposals that the weighted chains accept
-
-
-def why_no_annealing(model: Autoencoder, start: str = "prior") -> str | None:
-    """Why it is undefined for this model, if it is.
-
-    A deterministic posterior is no hindrance: p(z) and p(x|z) are all that log p(x) needs.
-    """
-    if model.prior.discrete:
-        return "the prior is over codes: there is no gradient for Hamiltonian Monte Carlo to follow"
-    if model.posterior.deterministic and (start == "posterior" or model.prior.encodes):
-        return "the posterior is deterministic: it has no density to anneal from"
-    return None
 
 
 def annealed_estimate(
@@ -201,32 +195,36 @@ def annealed_estimate(
     seed: int = 0,
     progress: Progress = silent,
 ) -> AnnealedEstimate:
-    """Bounds of log p(x) for images x (N, C, H, W) by annealing: see :mod:`vaelab.functional.annealed_importance`.
+    """Bounds of log p(x) for images x (N, C, H, W) by :mod:`vaelab.functional.annealed_importance`.
 
-    The lower one needs nothing more. The upper one needs ``exact`` (N, D), a sample of p(z|x) for each image,
-    which only :func:`simulate` has; all reverse chains of an image start there. Both directions have the same
-    transitions, with step sizes from the same pilot chains.
+    The upper bound needs ``exact`` (N, D), a sample of p(z|x) for each image, which only :func:`simulate`
+    gives; all reverse chains of an image start there. Both directions use the same transitions, with step
+    sizes from the same pilot chains. A deterministic posterior is allowed with start="prior", where p(z) and
+    p(x|z) are all that log p(x) needs.
 
     Args:
-        batch: images at once; None for as many as keep the decoded images near CHUNK numbers.
+        batch: images at once; None to keep the decoded images near CHUNK numbers.
 
     Raises:
-        UserError: prior or posterior do not fit (:func:`why_no_annealing`).
+        NotApplicable: the prior is over codes, or there is no density to anneal from.
+        ValueError: the model is in training mode.
     """
     annealing = annealing or Annealing()
-    refuse(why_no_annealing(model, annealing.start))
+    if model.prior.discrete:
+        raise NotApplicable("the prior is over codes: there is no gradient for Hamiltonian Monte Carlo")
+    if model.posterior.deterministic and (annealing.start == "posterior" or model.prior.encodes):
+        raise NotApplicable("the posterior is deterministic: it has no density to anneal from")
     batch = batch or max(1, CHUNK // (annealing.chains * math.prod(x.shape[1:])))
-    found = []
-    for first in range(0, len(x), batch):
-        part = part_of(model, x, y, first, batch)
-        given = None if exact is None else exact[part.first : part.last].to(part.x)
-        found.append(_annealed(model, part, annealing, given, seed, progress))
-    return AnnealedEstimate._make(map(torch.cat, zip(*found, strict=True)))
+    estimates = []
+    for part in batches(model, x, y, batch):
+        start = None if exact is None else exact[part.first : part.first + len(part.x)].to(part.x)
+        estimates.append(_annealed(model, part, annealing, start, seed, progress))
+    return AnnealedEstimate._make(map(torch.cat, zip(*estimates, strict=True)))
 
 
 def _annealed(
     model: Autoencoder,
-    part: Part,
+    part: ImageBatch,
     annealing: Annealing,
     exact: Tensor | None,
     seed: int,
@@ -237,7 +235,7 @@ def _annealed(
     d, leaps, temperatures = model.latent_dim, annealing.leapfrog_steps, annealing.temperatures
     pilots, chains = range(annealing.pilot_chains), range(annealing.chains)
 
-    def beginning(rows: range, stream: str) -> Tensor:
+    def first_points(rows: range, stream: str) -> Tensor:
         return sample(part.noise(rows, d, seed, f"annealing/{stream}/start"))
 
     def transitions(rows: range, stream: str) -> NoiseAt:
@@ -246,42 +244,24 @@ def _annealed(
     def bar(label: str) -> Callable[[Iterable[int]], Iterable[int]]:
         return lambda items: progress(items, f"annealing: {label}")
 
-    step_sizes = adapted_step_sizes(
-        path,
-        beginning(pilots, "pilot"),
-        temperatures,
-        transitions(pilots, "pilot"),
-        leaps,
-        progress=bar("step sizes"),
-    )
-    up = anneal(
-        path,
-        beginning(chains, "up"),
-        temperatures,
-        step_sizes,
-        transitions(chains, "up"),
-        leaps,
-        progress=bar("from below"),
-    )
-    lower = importance_bound(up.log_w)
-    acceptance = up.acceptance.mean(0).double()
+    noise = transitions(pilots, "pilot")
+    start = first_points(pilots, "pilot")
+    step_sizes = adapted_step_sizes(path, start, temperatures, noise, leaps, progress=bar("step sizes"))
+    start, noise = first_points(chains, "up"), transitions(chains, "up")
+    up = anneal(path, start, temperatures, step_sizes, noise, leaps, progress=bar("from below"))
+    lower, acceptance = importance_bound(up.log_w), up.acceptance.mean(0).double()
     if exact is None:
         return AnnealedEstimate(lower, torch.full_like(lower, torch.nan), acceptance)
+    start, noise = exact.expand(len(chains), -1, -1), transitions(chains, "down")
     down = anneal(
-        path,
-        exact.expand(len(chains), -1, -1),
-        temperatures[::-1],
-        step_sizes.flip(0),
-        transitions(chains, "down"),
-        leaps,
-        progress=bar("from above"),
+        path, start, temperatures[::-1], step_sizes.flip(0), noise, leaps, progress=bar("from above")
     )
     return AnnealedEstimate(lower, -importance_bound(down.log_w), acceptance)
 
 
 @torch.no_grad()
-def _path(model: Autoencoder, part: Part, start: str) -> tuple[Path, Callable[[Tensor], Tensor]]:
-    """The path of densities, and how noise (M, B, D) becomes samples of its beginning."""
+def _path(model: Autoencoder, part: ImageBatch, start: str) -> tuple[Path, Callable[[Tensor], Tensor]]:
+    """The path of densities, and the function from noise (M, B, D) to samples of its first density."""
     prior, posterior = model.prior_density(), model.posterior
 
     def log_likelihood(z: Tensor) -> Tensor:
@@ -307,10 +287,10 @@ def _path(model: Autoencoder, part: Part, start: str) -> tuple[Path, Callable[[T
 
 
 class Simulated(NamedTuple):
-    """Images of the model's own, and the latents that they were made from."""
+    """Images drawn from the model, with the latents they were drawn from."""
 
     x: Tensor  # (N, C, H, W)
-    z: Tensor  # (N, D)  given x it is an exact sample of p(z|x)
+    z: Tensor  # (N, D)  given x, an exact sample of p(z|x)
     y: Tensor | None  # (N,)
 
 
@@ -318,10 +298,11 @@ class Simulated(NamedTuple):
 def simulate(
     model: Autoencoder, number: int, image_shape: tuple[int, ...], y: Tensor | None = None, seed: int = 0
 ) -> Simulated:
-    """z ~ p(z), x ~ p(x|z), not the mean image: (z, x) is a sample of the joint, so z is one of p(z|x).
+    """Draw z ~ p(z) and x ~ p(x|z), pixels included, so that z is an exact sample of p(z|x).
 
-    That is what makes bidirectional Monte Carlo possible (Grosse et al., 2015). A conditional model takes the
-    labels y, again from the first if they are fewer than ``number``; without y its own in turn.
+    This makes bidirectional Monte Carlo possible (Grosse, Ghahramani & Adams, 2015, "Sandwiching the Marginal
+    Likelihood Using Bidirectional Monte Carlo", arXiv:1511.02543). A conditional model uses the labels y,
+    repeated from the first if they are fewer than ``number``; without y its own labels in turn.
     """
     like = next(model.parameters())
     if y is None:
@@ -331,5 +312,5 @@ def simulate(
     noise = normal_rows(0, number, model.latent_dim, seed, "simulated z").to(like)
     z = model.prior_density().sample(noise)
     pixels = normal_rows(0, number, math.prod(image_shape), seed, "simulated x").to(like)
-    decoded = model.likelihood_parameters(z, labels)
-    return Simulated(model.likelihood.sample(decoded, pixels.reshape(number, *image_shape)), z, labels)
+    parameters = model.likelihood_parameters(z, labels)
+    return Simulated(model.likelihood.sample(parameters, pixels.reshape(number, *image_shape)), z, labels)

@@ -1,4 +1,4 @@
-"""How probable held-out images are to a model: -log p(x), by importance sampling and by annealing."""
+"""-log p(x) of held-out images, by importance sampling and by annealed importance sampling."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,16 +9,15 @@ from torch import Tensor
 from vaelab.evaluation.marginal_likelihood import (
     Annealing,
     annealed_estimate,
-    at_least,
     importance_estimate,
     simulate,
-    why_no_annealing,
-    why_no_importance_bound,
 )
-from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
+from vaelab.evaluation.trained_run import TrainedRun, mean_and_error, require
 from vaelab.functional.annealed_importance import TARGET
 from vaelab.functional.measures import bits_per_dimension
 from vaelab.models.autoencoder import Autoencoder
+
+__all__ = ["AIS", "ImportanceNLL"]
 
 CONVENTION = (
     "nats per image, summed over pixels, averaged over images; conditional models: of p(x|label); "
@@ -26,39 +25,33 @@ CONVENTION = (
 )
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of (N,) and its standard error, sd / sqrt(N); NaN for a single value."""
-    error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(torch.nan)
-    return values.mean().item(), error.item()
-
-
 def negative_log_likelihood(name: str, model: Autoencoder, x: Tensor, bound: Tensor) -> dict[str, float]:
     """``name``, ``name_se`` and ``name_bits`` (per dimension; NaN where p(x|z) is no probability of x)."""
-    mean, error = mean_and_error(-bound)
-    bits = bits_per_dimension(torch.tensor(mean), x[0].numel()).item()
-    return {
-        name: mean,
-        f"{name}_se": error,
-        f"{name}_bits": bits if bool(model.likelihood.discrete(x)) else torch.nan,
-    }
+    metrics = mean_and_error(name, -bound)
+    bits = bits_per_dimension(torch.tensor(metrics[name]), x[0].numel()).item()
+    return metrics | {f"{name}_bits": bits if bool(model.likelihood.discrete(x)) else torch.nan}
 
 
 class ImportanceNLL:
-    """-L_K, with L_K = log 1/K sum_k p(x, z_k) / q(z_k|x), z_k ~ q(z|x) (Burda et al., 2016).
+    """-L_K, where L_K = log 1/K sum_k p(x, z_k) / q(z_k|x) and z_k ~ q(z|x).
 
-    In expectation an upper bound of -log p(x). Positive for discrete images; a density may have either sign.
+    Its expectation is an upper bound of -log p(x) (Burda, Grosse & Salakhutdinov, 2016, "Importance Weighted
+    Autoencoders", arXiv:1509.00519). It is positive for discrete images; a density may have either sign.
 
-    Metrics: ``nll_importance`` with its ``_se`` and ``_bits``; ``elbo_gap``, L_K - ELBO of the same images
-    and samples, which is what the ELBO lacks at least; ``importance_ess``, the median over images of the
-    effective number of samples: where it is small against K, L_K may still be far from log p(x), and
-    :class:`AIS` tells how far.
+    Metrics: ``nll_importance`` with ``_se`` and ``_bits``; ``elbo_gap``, L_K - ELBO of the same images and
+    samples, which the ELBO lacks at least; ``importance_ess``, the median over images of the effective number
+    of samples. Where that is small compared with K, L_K may still be far from log p(x); :class:`AIS` says how
+    far.
 
     Args:
         samples: K.
-        images: at most that many, the first of the split.
+        images: the most images, from the first of the split.
         batch: images at once.
-        chunk: samples of each at once; None for what a cache holds.
+        chunk: samples of each image at once; None for as many as a cache holds.
         split: of the data.
+
+    Raises:
+        ValueError: one of the numbers is below 1.
     """
 
     def __init__(
@@ -69,57 +62,54 @@ class ImportanceNLL:
         chunk: int | None = None,
         split: str = "test",
     ) -> None:
-        at_least(1, "samples", samples)
-        at_least(1, "images", images)
-        at_least(1, "batch", batch)
-        self.samples = samples
-        self.images = images
-        self.batch = batch
-        self.chunk = chunk
-        self.split = split
+        require(1, samples=samples, images=images, batch=batch)
+        self.samples, self.images, self.batch, self.chunk, self.split = samples, images, batch, chunk, split
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        reason = why_no_importance_bound(run.model)
-        if reason is not None:
-            raise NotApplicable(reason)
+        """Raises NotApplicable for a posterior without a density."""
         x, y = run.images(self.split, self.images), run.labels(self.split, self.images)
-        found = importance_estimate(
+        estimate = importance_estimate(
             run.model, x, y, self.samples, self.batch, self.chunk, progress=run.progress
         )
-        metrics = {
-            **negative_log_likelihood("nll_importance", run.model, x, found.bound),
-            "elbo_gap": (found.bound - found.elbo).mean().item(),
-            "importance_ess": found.effective.median().item(),
+        return {
+            "metrics": {
+                **negative_log_likelihood("nll_importance", run.model, x, estimate.bound),
+                "elbo_gap": (estimate.bound - estimate.elbo).mean().item(),
+                "importance_ess": estimate.effective.median().item(),
+            },
+            "protocol": {
+                "method": "importance bound, samples from q(z|x) (Burda, Grosse & Salakhutdinov, 2016)",
+                "samples": self.samples,
+                "images": len(x),
+                "split": self.split,
+                "convention": CONVENTION,
+            },
         }
-        protocol = {
-            "method": "importance bound, samples from q(z|x) (Burda, Grosse & Salakhutdinov, 2016)",
-            "samples": self.samples,
-            "images": len(x),
-            "split": self.split,
-            "convention": CONVENTION,
-        }
-        return {"metrics": metrics, "protocol": protocol}
 
 
 class AIS:
-    """-log p(x) by annealed importance sampling, with its accuracy on simulated images (Wu et al., 2017).
+    """-log p(x) by annealed importance sampling, with its accuracy on simulated images.
 
-    Metrics:
-        ``nll_ais`` with its ``_se`` and ``_bits``: minus the lower bound of log p(x) on held-out images;
-        ``ais_simulated_lower``, ``ais_simulated_upper``: the mean bounds of log p(x) on images that the model
-        draws itself, where there is one from above too (bidirectional Monte Carlo);
-        ``ais_gap``: upper - lower, with its ``_se``. In expectation neither bound is further off than that,
-        and noise may turn its sign once it is small. It speaks of simulated images: those of the data may be
-        harder for a poor model (Wu et al. discuss it);
-        ``ais_acceptance``: the share of HMC proposals accepted; the step sizes aim at 0.65.
+    Wu, Burda, Salakhutdinov & Grosse (2017, "On the Quantitative Analysis of Decoder-Based Generative
+    Models", arXiv:1611.04273). Metrics:
+
+    - ``nll_ais`` with ``_se`` and ``_bits``: minus the lower bound of log p(x) on held-out images;
+    - ``ais_simulated_lower``, ``ais_simulated_upper``: mean bounds of log p(x) on images that the model
+      draws itself, for which there is also an upper bound (bidirectional Monte Carlo);
+    - ``ais_gap`` with ``_se``: upper - lower. Neither bound is further off in expectation; noise may turn the
+      sign of a small gap. It holds for simulated images: those of the data may be harder for a poor model;
+    - ``ais_acceptance``: the share of HMC proposals that are accepted; the step sizes aim at 0.65.
 
     Args:
-        images: at most that many, the first of the split.
-        simulated: how many images to simulate; 0 for none, and NaN for what they would tell.
-        batch: images at once; None for what a cache holds.
-        split: of the data.
         chains, steps, schedule, start, leapfrog_steps, pilot_chains: see
             :class:`~vaelab.evaluation.marginal_likelihood.Annealing`.
+        images: the most images, from the first of the split.
+        simulated: the number of images to simulate; 0 for none, which leaves their metrics NaN.
+        batch: images at once; None for as many as a cache holds.
+        split: of the data.
+
+    Raises:
+        ValueError: a number is too small, or the schedule or the start is unknown.
     """
 
     def __init__(
@@ -136,45 +126,43 @@ class AIS:
         split: str = "test",
     ) -> None:
         self.annealing = Annealing(chains, steps, schedule, start, leapfrog_steps, pilot_chains)
-        at_least(1, "images", images)
-        at_least(0, "simulated", simulated)
-        self.images = images
-        self.simulated = simulated
-        self.batch = batch
-        self.split = split
+        require(1, images=images)
+        require(0, simulated=simulated)
+        self.images, self.simulated, self.batch, self.split = images, simulated, batch, split
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        reason = why_no_annealing(run.model, self.annealing.start)
-        if reason is not None:
-            raise NotApplicable(reason)
+        """Raises NotApplicable for a prior over codes, and where there is no density to anneal from."""
         x, y = run.images(self.split, self.images), run.labels(self.split, self.images)
         real = annealed_estimate(run.model, x, y, self.annealing, batch=self.batch, progress=run.progress)
-        metrics = {
-            **negative_log_likelihood("nll_ais", run.model, x, real.lower),
-            **self._sandwich(run, x, y),
-            "ais_acceptance": real.acceptance.mean().item(),
+        return {
+            "metrics": {
+                **negative_log_likelihood("nll_ais", run.model, x, real.lower),
+                **self._simulated_bounds(run, x, y),
+                "ais_acceptance": real.acceptance.mean().item(),
+            },
+            "protocol": {
+                "method": "annealed importance sampling with HMC, from below (Neal, 2001; Wu et al., 2017)",
+                "gap": "bidirectional Monte Carlo on simulated images (Grosse et al., 2015)",
+                "adaptation": f"step size per image and temperature, by pilot chains, to acceptance {TARGET}",
+                **asdict(self.annealing),
+                "images": len(x),
+                "simulated": self.simulated,
+                "split": self.split,
+                "convention": CONVENTION,
+            },
         }
-        protocol = {
-            "method": "annealed importance sampling with HMC, from below (Neal, 2001; Wu et al., 2017)",
-            "gap": "bidirectional Monte Carlo on simulated images (Grosse et al., 2015)",
-            "adaptation": f"step size per image and temperature, by pilot chains, to acceptance {TARGET}",
-            **asdict(self.annealing),
-            "images": len(x),
-            "simulated": self.simulated,
-            "split": self.split,
-            "convention": CONVENTION,
-        }
-        return {"metrics": metrics, "protocol": protocol}
 
-    def _sandwich(self, run: TrainedRun, x: Tensor, y: Tensor | None) -> dict[str, float]:
+    def _simulated_bounds(self, run: TrainedRun, x: Tensor, y: Tensor | None) -> dict[str, float]:
         """Both bounds on simulated images, and the gap between them."""
-        names = ("ais_simulated_lower", "ais_simulated_upper", "ais_gap", "ais_gap_se")
         if not self.simulated:
+            names = ("ais_simulated_lower", "ais_simulated_upper", "ais_gap", "ais_gap_se")
             return dict.fromkeys(names, torch.nan)
         made = simulate(run.model, self.simulated, x.shape[1:], y)
-        found = annealed_estimate(
+        bounds = annealed_estimate(
             run.model, made.x, made.y, self.annealing, made.z, self.batch, progress=run.progress
         )
-        gap = mean_and_error(found.upper - found.lower)
-        values = (found.lower.mean().item(), found.upper.mean().item(), *gap)
-        return dict(zip(names, values, strict=True))
+        return {
+            "ais_simulated_lower": bounds.lower.mean().item(),
+            "ais_simulated_upper": bounds.upper.mean().item(),
+            **mean_and_error("ais_gap", bounds.upper - bounds.lower),
+        }

@@ -1,6 +1,5 @@
 """How evenly images change along paths between held-out images' codes."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation.feature_networks import feature_network
-from vaelab.evaluation.trained_run import TrainedRun
+from vaelab.evaluation.trained_run import TrainedRun, mean_and_error, require
 from vaelab.functional.interpolation import (
     detour,
     image_distance,
@@ -17,30 +16,37 @@ from vaelab.functional.interpolation import (
     perceptual_path_length,
 )
 
+__all__ = ["PathLength"]
+
 CHUNK = 250  # pairs decoded at once
-PATHS = {"linear": False, "spherical": True}  # is it spherical?
+PATHS = {"linear": False, "spherical": True}  # whether the path is spherical
 MEASURES = ("path_length", "detour", "longest_step")
 
 
 class PathLength:
-    """Perceptual path length and longest step between the posterior means of held-out pairs (x_2i, x_2i+1).
+    """Lengths of paths in image space between the posterior means of held-out pairs (x_2i, x_2i+1).
 
-    Metrics, for straight ("linear") and spherical paths, each with its standard error over the pairs:
+    Metrics for straight ("linear") and spherical paths, each with its standard error over the pairs, from
+    :mod:`vaelab.functional.interpolation`:
 
-    - ``path_length_<path>``: the mean of :func:`~vaelab.functional.interpolation.perceptual_path_length`;
-    - ``detour_<path>``: the mean of :func:`~vaelab.functional.interpolation.detour`, which compares models of unlike
+    - ``path_length_<path>``: mean perceptual path length;
+    - ``detour_<path>``: mean path length over the distance of its ends, which compares models of different
       sharpness: an autoencoder, whose codes leave gaps, has a larger one than a VAE of the same networks;
-    - ``longest_step_<path>``: the mean of :func:`~vaelab.functional.interpolation.longest_step`, pairs that do not move
-      left out here and there.
+    - ``longest_step_<path>``: mean longest step over the mean step; pairs that do not move are left out.
 
-    NaN for fewer than two pairs. A conditional model decodes a pair with its first image's label.
+    A conditional model decodes a pair with the label of its first image.
 
     Args:
-        pairs: at most so many.
-        steps: of each path for ``detour`` and ``longest_step``.
-        features: what distances are measured in: "pixels", a kind of feature network
-            (:func:`~vaelab.evaluation.feature_networks.feature_network`), or images -> features.
-        epsilon: the step of the path length; None: by the precision.
+        pairs: the most pairs.
+        steps: steps of each path for ``detour`` and ``longest_step``.
+        features: where distances are measured: "pixels", a kind of feature network
+            (:func:`~vaelab.evaluation.feature_networks.feature_network`), or a function images -> features.
+        epsilon: the step of the perceptual path length; None to choose it by the precision.
+        split: of the data.
+        seed: of the places along the paths.
+
+    Raises:
+        ValueError: no pair or no step.
     """
 
     def __init__(
@@ -52,25 +58,26 @@ class PathLength:
         split: str = "test",
         seed: int = 0,
     ) -> None:
+        require(1, pairs=pairs, steps=steps)
         self.pairs, self.steps, self.features = pairs, steps, features
         self.epsilon, self.split, self.seed = epsilon, split, seed
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        name, features = self._network(run)
+        name, features = self._features(run)
         codes = run.codes(self.split, 2 * self.pairs)
         n = len(codes.loc) // 2
         z1, z2 = codes.loc[0 : 2 * n : 2], codes.loc[1 : 2 * n : 2]
         y = None if codes.y is None else codes.y[0 : 2 * n : 2]
-        found: dict[str, list[Tensor]] = {}
+        columns: dict[str, list[Tensor]] = {f"{m}_{path}": [] for m in MEASURES for path in PATHS}
         starts = range(0, n, CHUNK)
-        for start in run.progress(starts, "interpolation", total=len(starts)):
+        for start in run.progress(starts, "path length", total=len(starts)):
             part = slice(start, start + CHUNK)
             labels = None if y is None else y[part]
-            for key, values in self._measured(run, z1[part], z2[part], labels, start, features).items():
-                found.setdefault(key, []).append(values)
+            for key, values in self._measure(run, z1[part], z2[part], labels, start, features).items():
+                columns[key].append(values.cpu())
         metrics: dict[str, float] = {}
-        for key in (f"{measure}_{path}" for measure in MEASURES for path in PATHS):
-            metrics |= mean_and_error(key, torch.cat(found[key]) if key in found else torch.empty(0))
+        for key, parts in columns.items():
+            metrics |= mean_and_error(key, torch.cat([torch.empty(0), *parts]))
         return {
             "metrics": metrics,
             "protocol": {
@@ -83,8 +90,8 @@ class PathLength:
             },
         }
 
-    def _network(self, run: TrainedRun) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-        """The name of what distances are measured in, and the function; None: the pixels as they are."""
+    def _features(self, run: TrainedRun) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+        """The name of the features, and the function that computes them; None for pixels."""
         if self.features == "pixels":
             return "pixels", None
         if isinstance(self.features, str):
@@ -92,7 +99,7 @@ class PathLength:
             return network.name, network
         return type(self.features).__name__, self.features
 
-    def _measured(
+    def _measure(
         self,
         run: TrainedRun,
         z1: Tensor,
@@ -101,33 +108,21 @@ class PathLength:
         start: int,
         features: Callable[[Tensor], Tensor] | None,
     ) -> dict[str, Tensor]:
-        device = run.device
-        z1, z2 = z1.to(device), z2.to(device)
-        labels = None if y is None else y.to(device)
+        z1, z2 = z1.to(run.device), z2.to(run.device)
+        labels = None if y is None else y.to(run.device)
 
         def decode(z: Tensor) -> Tensor:
-            images: Tensor = run.model.decode(z, labels)
-            return images
+            return run.model.decode(z, labels)
 
         measured: dict[str, Tensor] = {}
         across = image_distance(decode, z1, z2, features)
         for path, spherical in PATHS.items():
-            lengths = perceptual_path_length(
-                decode, z1, z2, features, spherical, self.epsilon, self.seed + start
-            )
-            moved = path_steps(decode, z1, z2, self.steps, features, spherical)
+            steps = path_steps(decode, z1, z2, self.steps, features, spherical)
             measured |= {
-                f"path_length_{path}": lengths.cpu(),
-                f"detour_{path}": detour(moved, across).cpu(),
-                f"longest_step_{path}": longest_step(moved).cpu(),
+                f"path_length_{path}": perceptual_path_length(
+                    decode, z1, z2, features, spherical, self.epsilon, self.seed + start
+                ),
+                f"detour_{path}": detour(steps, across),
+                f"longest_step_{path}": longest_step(steps),
             }
         return measured
-
-
-def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
-    """The mean and its standard error, of the values that are not NaN; NaN of fewer than two."""
-    kept = values[~values.isnan()].double()
-    if len(kept) < 2:
-        return {name: math.nan, f"{name}_se": math.nan}
-    error = kept.std() / len(kept) ** 0.5
-    return {name: kept.mean().item(), f"{name}_se": error.item()}

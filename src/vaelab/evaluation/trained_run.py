@@ -1,6 +1,7 @@
 """A trained run as evaluations see it: the model, its data, and the codes of its images."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,37 +10,40 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from vaelab.data.binarize import bernoulli
 from vaelab.data.datamodule import DataModule
 from vaelab.data.images import ImageSet
 from vaelab.functional.images import to_float
+from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes, encoded
 from vaelab.training.assembly import build_data
 from vaelab.training.loading import load
-from vaelab.types import Batch
+
+__all__ = ["NotApplicable", "TrainedRun", "mean_and_error", "require"]
 
 T = TypeVar("T")
 
-BATCH = 512  # images at once
-SEED = 0  # not the run's: every run is evaluated with the same noise
+SEED = 0  # not the run's: all runs are evaluated with the same noise
 
 
 class NotApplicable(Exception):
-    """Why an evaluation makes no sense for a run, in words: no labels, no density."""
+    """Why an evaluation makes no sense for a run: there are no labels, the posterior has no density."""
 
 
 class TrainedRun:
-    """A finished run: model and data are loaded when they are first asked for.
+    """A finished run, whose model and data are loaded when they are first used.
 
-    Splits are ``train``, ``val`` and ``test``, in their fixed order; ``limit`` takes the first so many
-    images. Noise belongs to the split and the image alone, so that runs are evaluated with the same.
+    Splits are ``train``, ``val`` and ``test`` in their fixed order; ``limit`` selects the first images of a
+    split. The noise of a code depends on the split and the image alone, so all runs are evaluated with the
+    same noise.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         record: its ``results.json``.
         cache: a folder that all runs share, for feature networks.
-        device: where the model is.
-        quiet: no progress bars.
+        device: where the model is put.
+        quiet: True for no progress bars.
     """
 
     def __init__(
@@ -59,71 +63,73 @@ class TrainedRun:
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The weights that the record's metrics were measured with, in evaluation mode."""
+        """The weights that the record's metrics were measured with, in evaluation mode, without gradients."""
         return load(self.folder, device=str(self.device)).requires_grad_(False)
 
     @cached_property
     def data(self) -> DataModule:
         return build_data(self.config)
 
-    def split(self, name: str) -> ImageSet:
-        """The images of a split, as they are stored.
+    @property
+    def dataset(self) -> str:
+        return self.record.get("dataset") or "data"
 
-        Raises:
-            NotApplicable: the run has no validation images.
+    def images(self, split: str, limit: int | None = None) -> Tensor:
+        """Images (N, C, H, W) as the model meets them, in floats on the CPU.
+
+        Training images that are binarised anew for every batch (``data.binarize=dynamic``) are binarised
+        here once, with the same draw for every run.
         """
-        chosen: ImageSet | None = {"train": self.data.train, "val": self.data.val, "test": self.data.test}[
-            name
-        ]
+        chosen = self._split(split)
+        x = to_float(chosen.x[torch.arange(_count(chosen, limit))])
+        if split == "train" and self.data.splits.redraw:
+            x = bernoulli(x, generator(SEED, "quality/binarize")).float()
+        return x
+
+    def labels(self, split: str, limit: int | None = None) -> Tensor | None:
+        """Class labels (N,); None if the data have none."""
+        chosen = self._split(split)
+        return None if chosen.y is None else chosen.y[: _count(chosen, limit)]
+
+    def codes(self, split: str, limit: int | None = None) -> Codes:
+        """q(z|x) of the images and one sample of each, on the CPU; computed once."""
+        chosen = self._split(split)
+        key = split, _count(chosen, limit)
+        if key not in self._codes:
+            self._codes[key] = encoded(self.model, chosen, key[1], f"evaluation/codes/{split}")
+        return self._codes[key]
+
+    def progress(self, iterable: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
+        """The same items, with a progress bar if standard error is a terminal."""
+        from tqdm import tqdm
+
+        disable = True if self.quiet else None  # None: tqdm decides by the terminal
+        bar: Iterable[T] = tqdm(iterable, desc=label, total=total, leave=False, disable=disable)
+        return bar
+
+    def _split(self, name: str) -> ImageSet:
+        chosen: ImageSet | None = getattr(self.data, name)
         if chosen is None:
             raise NotApplicable(f"the run has no {name} images")
         return chosen
 
-    def images(self, split: str, limit: int | None = None) -> Tensor:
-        """(N, C, H, W) floats on the CPU."""
-        chosen = self.split(split)
-        return to_float(chosen.x[self._first(chosen, limit)])
 
-    def labels(self, split: str, limit: int | None = None) -> Tensor | None:
-        """Class labels (N,), if the data have any."""
-        chosen = self.split(split)
-        return None if chosen.y is None else chosen.y[self._first(chosen, limit)]
+def _count(images: ImageSet, limit: int | None) -> int:
+    return len(images) if limit is None else min(limit, len(images))
 
-    def factors(self, split: str, limit: int | None = None) -> Tensor | None:
-        """Ground-truth factors of variation (N, F), if the data have any."""
-        chosen = self.split(split)
-        return None if chosen.factors is None else chosen.factors[self._first(chosen, limit)]
 
-    def batches(self, split: str, limit: int | None = None, batch_size: int = BATCH) -> Iterator[Batch]:
-        """The images in order, as floats on the model's device."""
-        chosen = self.split(split)
-        for index in self._first(chosen, limit).split(batch_size):
-            x, y, factors, position = chosen.batch(index)
-            yield Batch(
-                to_float(x.to(self.device)),
-                None if y is None else y.to(self.device),
-                None if factors is None else factors.to(self.device),
-                position,
-            )
+def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
+    """``name``: the mean of values (N,) that are not NaN; ``name_se``: its standard error, sd / sqrt(N).
 
-    def codes(self, split: str, limit: int | None = None) -> Codes:
-        """q(z|x) of the images, and a sample of each; computed once."""
-        chosen = self.split(split)
-        number = len(self._first(chosen, limit))
-        if (split, number) not in self._codes:
-            self._codes[split, number] = encoded(self.model, chosen, number, f"evaluation/codes/{split}")
-        return self._codes[split, number]
+    NaN where there are too few values: none for the mean, fewer than two for its error.
+    """
+    kept = values[~values.isnan()].double()
+    error = kept.std().item() / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
+    return {name: kept.mean().item(), f"{name}_se": error}
 
-    def progress(self, iterable: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
-        """The same items, with a progress bar on a terminal."""
-        from tqdm import tqdm
 
-        # None: tqdm shows nothing where standard error is no terminal
-        bar: Iterable[T] = tqdm(
-            iterable, desc=label, total=total, leave=False, disable=True if self.quiet else None
-        )
-        return bar
-
-    @staticmethod
-    def _first(chosen: ImageSet, limit: int | None) -> Tensor:
-        return torch.arange(len(chosen) if limit is None else min(limit, len(chosen)))
+def require(least: float, **settings: float) -> None:
+    """Raise ValueError if one of the settings is smaller than ``least``."""
+    for name, value in settings.items():
+        if not value >= least:
+            raise ValueError(f"{name} must be >= {least}, got {value}")

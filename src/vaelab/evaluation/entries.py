@@ -1,0 +1,92 @@
+"""What a record keeps of an evaluation: its metrics and protocol, the settings and weights they belong to."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
+from vaelab.runs.record import finite, plain
+from vaelab.training.loggers import summary_scalars
+from vaelab.training.wandb_run import start_run
+
+__all__ = ["add", "describe", "is_measured", "measure", "send_to_wandb"]
+
+PREFIX = "eval/"
+ERROR = "_se"  # the ending of the standard error of a metric
+
+
+def is_measured(record: Mapping[str, Any], name: str, settings: Any) -> bool:
+    """Whether the record has this evaluation, with these settings and of its present weights."""
+    entry = (record.get("evaluation") or {}).get(name)
+    return entry is not None and (entry["settings"], entry["weights"]) == (settings, record["weights"])
+
+
+def measure(
+    evaluation: Callable[[TrainedRun], Mapping[str, Any]], run: TrainedRun, settings: Any
+) -> dict[str, Any]:
+    """Call an evaluation: its metrics and protocol, or why it was skipped, and how long it took."""
+    clock = time.perf_counter()
+    try:
+        result = evaluation(run)
+        entry = {"metrics": plain(result["metrics"]), "protocol": plain(result["protocol"])}
+    except NotApplicable as reason:
+        entry = {"metrics": {}, "skipped": str(reason)}
+    return {
+        **entry,
+        "settings": settings,
+        "weights": run.record["weights"],
+        "seconds": round(time.perf_counter() - clock, 3),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
+    """Put an entry into the record, in place of an earlier one of the same name."""
+    entries = record.setdefault("evaluation", {})
+    for metric in entries.get(name, {}).get("metrics", {}):
+        record["metrics"].pop(PREFIX + metric, None)
+    entries[name] = entry
+    record["metrics"] |= {PREFIX + metric: value for metric, value in entry["metrics"].items()}
+
+
+def describe(entry: Mapping[str, Any]) -> str:
+    """One line: the scalar metrics with their standard errors, or why the evaluation was skipped."""
+    if "skipped" in entry:
+        return f"not for this run: {entry['skipped']}"
+    numbers = {name: finite(value) for name, value in entry["metrics"].items() if not isinstance(value, list)}
+    parts = []
+    for name, number in numbers.items():
+        if name.endswith(ERROR) and name.removesuffix(ERROR) in numbers:
+            continue
+        error = numbers.get(name + ERROR)
+        margin = "" if error is None else f" ± {error:.2g}"
+        parts.append(f"{name} undefined" if number is None else f"{name} {number:.4g}{margin}")
+    return f"{', '.join(parts)} ({entry['seconds']:.1f} s)"
+
+
+def send_to_wandb(record: Mapping[str, Any]) -> None:
+    """Add the evaluations' metrics to the summary of the run's W&B run, if it has one.
+
+    Offline this becomes a further part of the W&B run, which ``wandb sync`` joins to the others.
+    """
+    wandb = record.get("wandb")
+    if not wandb or wandb["mode"] not in ("offline", "online"):
+        return
+    logger = record["config"].get("logger") or {}
+    run = start_run(
+        project=wandb["project"],
+        entity=wandb.get("entity"),
+        outputs=Path(wandb["folder"]).parent,
+        mode=wandb["mode"],
+        name=record["name"],
+        group=record["group"],
+        run_id=wandb["id"],
+        **{key: logger[key] for key in ("init_timeout", "finish_timeout") if key in logger},
+    )
+    metrics = {name: value for name, value in record["metrics"].items() if name.startswith(PREFIX)}
+    try:
+        run.summary.update(summary_scalars(metrics))
+    finally:
+        run.finish()
