@@ -56,7 +56,7 @@ def draw(records: list[dict]):  # type: ignore[no-untyped-def]
     figure = new_figure(11.0, 0.85 * len(records) + 0.5)
     axes = figure.subplots(len(records), 4, width_ratios=[1.1, 3, 3, 1.8])
     for row, record in zip(axes, records, strict=True):
-        model = vaelab.load(record["folder"])
+        model = vaelab.load(record["folder"]).model
         metrics = record["metrics"]
         label = (
             f"β = {record['beta']:g}\nrate {metrics['test/rate']:.1f}, distortion "

@@ -189,7 +189,7 @@ def test_vq_vae_trains_uses_its_codes_and_comes_back(tmp_path):
     assert got["test/rate"] == pytest.approx(8 * math.log(64), rel=1e-5)
     assert got["test/elbo"] == pytest.approx(-(got["test/rate"] + got["test/distortion"]), rel=1e-5)
     assert 10 < got["test/perplexity"] <= 64
-    model = vaelab.load(result.folder)
+    model = vaelab.load(result.folder).model
     x = torch.from_numpy(_digits()[:200])
     blank = (x - x.mean(0)).square().mean()
     assert (model.reconstruct(x) - x).square().mean() < 0.5 * blank

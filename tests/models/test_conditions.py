@@ -152,7 +152,7 @@ def test_a_conditional_vae_draws_the_digit_that_it_is_told_to(tmp_path):
         "data.val_size=200",
         "network.hidden=[128]", "optimizer.lr=0.002", "callbacks.samples.every_n_epochs=null",
     )  # fmt: skip
-    model = vaelab.load(result.folder)
+    model = vaelab.load(result.folder).model
     assert model.condition.channels == 10
     digits = load_digits()
     judge = LogisticRegression(max_iter=2000).fit(digits.data / 16, digits.target)

@@ -237,7 +237,7 @@ def test_a_denoising_autoencoder_denoises_better_than_a_plain_one(tmp_path, plai
     denoising = trained(tmp_path / "denoising", "model=denoising_ae", own, *LONG)
     assert denoising.record["parameters"] == plain.record["parameters"]
     x = to_float(load_digits().test.x)
-    models = {name: vaelab.load(result.folder) for name, result in (("d", denoising), ("p", plain))}
+    models = {name: vaelab.load(result.folder).model for name, result in (("d", denoising), ("p", plain))}
     corrupted = models["d"].corruption(x, torch.randn(x.shape, generator=random(11)))
     error = {name: (model.reconstruct(corrupted) - x).square().mean() for name, model in models.items()}
     clean = {name: (model.reconstruct(x) - x).square().mean() for name, model in models.items()}
@@ -252,7 +252,7 @@ def test_measures_are_of_clean_images(tmp_path):
         tmp_path,
         *("model=denoising_ae", "model/corruption=masking", "model.corruption.share=1", "callbacks=none"),
     )
-    model = vaelab.load(result.folder)
+    model = vaelab.load(result.folder).model
     x = to_float(load_digits().test.x)
     with torch.no_grad():
         expected = -model.likelihood.log_prob(x, model.decoder(model.encoder(x))).mean().item()

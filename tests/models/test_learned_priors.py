@@ -289,7 +289,7 @@ def test_a_learned_prior_trains_is_measured_and_comes_back(tmp_path, variant):
     assert (result.folder / "samples" / "prior.png").is_file()
     # no KL per dimension: no picture of it
     assert [path.name for path in (result.folder / "latents").iterdir()] == ["map.png"]
-    model = vaelab.load(result.folder)
+    model = vaelab.load(result.folder).model
     before = {"vamp_vae": "pseudo_inputs", "mog_vae": "logits"}.get(variant)
     if before:
         assert getattr(model.prior, before).std() > 0  # the logits began equal

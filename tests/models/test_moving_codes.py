@@ -207,7 +207,7 @@ def test_moving_codes_stay_in_use_and_the_fitted_prior_is_near_the_entropy(tmp_p
     )  # fmt: skip
     got = result.record["metrics"]
     assert 50 < got["test/perplexity"] <= 64
-    whole = vaelab.load(result.folder)
+    whole = vaelab.load(result.folder).model
     from omegaconf import OmegaConf
 
     data = build_data(OmegaConf.create(result.record["config"]))

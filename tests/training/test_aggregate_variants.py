@@ -105,7 +105,7 @@ def test_the_penalties_keep_code_and_decoder_small(tmp_path):
     for weight in (0, 1):
         settings = (f"model.latent_l2={weight}", f"model.decoder_l2={0.1 * weight}", *LONGER)
         folder = trained(tmp_path / str(weight), "model=regularized_ae", *settings).folder
-        decoder = sum(p.square().sum().item() for p in load(folder).decoder.parameters())
+        decoder = sum(p.square().sum().item() for p in load(folder).model.decoder.parameters())
         sizes[weight] = (codes(folder)[0].square().sum(1).mean().item(), decoder)
     assert sizes[1][0] < 0.5 * sizes[0][0]
     assert sizes[1][1] < 0.5 * sizes[0][1]
@@ -127,7 +127,7 @@ def test_the_discriminator_is_trained_at_its_own_rate(tmp_path):
                 f"trainer.max_epochs={epochs}",
                 "seed=0",
             )
-            model = load(result.folder, "checkpoints/last.ckpt")
+            model = load(result.folder, "checkpoints/last.ckpt").model
             weights.append([next(part.parameters()).detach() for part in (model.encoder, model.objective)])
         moved[rate] = [(after - before).abs().max().item() for before, after in zip(*weights, strict=True)]
     assert moved[1e-30][0] > 1e-3

@@ -44,7 +44,7 @@ def test_two_processes_train_one_model_and_write_one_record(tmp_path):
     from vaelab.functional.images import to_float
     from vaelab.training.assembly import build_data
 
-    model = vaelab.load(file.parent)
+    model = vaelab.load(file.parent).model
     test = build_data(_config(record)).test
     kl = model.posterior.kl(model.encode(to_float(test.x)), model.prior)
     assert metrics["test/kl_per_dim"] == pytest.approx(kl.mean(0).tolist(), rel=1e-4)

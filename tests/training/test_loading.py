@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 import vaelab
 from builders import trainer
@@ -19,16 +20,37 @@ from vaelab.training.assembly import build_data, build_metrics, run_context
 from vaelab.training.module import LitAutoencoder
 
 
-def test_a_loaded_model_does_what_a_model_does(vae_run: Result):
-    model = vaelab.load(vae_run.folder)
+def test_a_loaded_run_does_what_its_model_does(vae_run: Result):
+    run = vaelab.load(vae_run.folder)
     x = torch.rand(5, 1, 8, 8)
-    assert not model.training
-    assert model.encode(x).loc.shape == model.encode(x).scale.shape == (5, 4)
-    assert model.decode(torch.zeros(2, 3, 4)).shape == (2, 3, 1, 8, 8)
-    assert model.sample(7).shape == (7, 1, 8, 8)
-    assert model.reconstruct(x).shape == x.shape
-    assert 0 <= model.sample(7).min() < model.sample(7).max() <= 1
-    assert not model.reconstruct(x).requires_grad
+    assert not run.model.training
+    assert run.encode(x).loc.shape == run.encode(x).scale.shape == (5, 4)
+    assert run.decode(torch.zeros(2, 3, 4)).shape == (2, 3, 1, 8, 8)
+    assert run.sample(7).shape == (7, 1, 8, 8)
+    assert run.reconstruct(x).shape == x.shape
+    assert 0 <= run.sample(7).min() < run.sample(7).max() <= 1
+    assert not run.reconstruct(x).requires_grad
+    assert (run.folder, run.record, run.metrics) == (
+        vae_run.folder,
+        vae_run.record,
+        vae_run.record["metrics"],
+    )
+
+
+def test_the_figures_are_those_that_the_run_drew(vae_run: Result):
+    figures = vaelab.load(vae_run.folder).figures()
+    assert {"samples/prior", "samples/reconstructions", "latents/map"} <= figures.keys()
+    for name, figure in figures.items():
+        with Image.open(vae_run.folder / f"{name}.png") as drawn:
+            assert figure.tobytes() == drawn.tobytes()
+
+
+def test_a_run_without_pictures_draws_them_from_its_model(tmp_path):
+    run = vaelab.load(trained(tmp_path, "model=vae", "callbacks=none").folder)
+    figures = run.figures()
+    assert {"samples/prior", "samples/reconstructions", "samples/traversals"} <= figures.keys()
+    assert figures["samples/prior"].size[0] > 8
+    assert not list(run.folder.rglob("*.png"))
 
 
 @pytest.mark.parametrize("model", ["vae", "ae"])
@@ -40,7 +62,7 @@ def test_the_loaded_weights_are_those_of_the_record(tmp_path, model):
     cfg = OmegaConf.create(run.record["config"])
     data = build_data(cfg)
     metrics = build_metrics(cfg, run_context(cfg, data))
-    lit = LitAutoencoder(vaelab.load(str(run.folder)), lambda _: None, metrics)
+    lit = LitAutoencoder(vaelab.load(str(run.folder)).model, lambda _: None, metrics)
     trainer(tmp_path).test(lit, datamodule=data, verbose=False)
     for name in ("distortion", "rate", "elbo", "mse"):
         expected, got = run.record["metrics"][f"test/{name}"], lit.results["test"][name].item()
@@ -50,7 +72,7 @@ def test_the_loaded_weights_are_those_of_the_record(tmp_path, model):
 def test_other_weights_of_the_run_can_be_asked_for(vae_run: Result):
     last = vaelab.load(vae_run.folder, weights="checkpoints/last.ckpt")
     saved = torch.load(vae_run.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    assert all(torch.equal(value, saved[f"model.{name}"]) for name, value in last.state_dict().items())
+    assert all(torch.equal(value, saved[f"model.{name}"]) for name, value in last.model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["last", "best"])
@@ -92,9 +114,16 @@ def test_a_damaged_checkpoint(copy: Path, content: bytes | str):
         vaelab.load(copy)
 
 
-def test_a_checkpoint_of_something_else(copy: Path):
-    torch.save({"state_dict": {}}, copy / "checkpoints" / "best.ckpt")
-    with pytest.raises(UserError, match=r"best\.ckpt"):
+@pytest.mark.parametrize(
+    ("checkpoint", "text"),
+    [
+        ({"state_dict": {}}, r"best\.ckpt is not a readable checkpoint"),
+        ({"state_dict": {}, "vaelab": {"config": {}, "known": {}}}, "was written by an older vaelab"),
+    ],
+)
+def test_a_checkpoint_of_something_else(copy: Path, checkpoint: dict, text: str):
+    torch.save(checkpoint, copy / "checkpoints" / "best.ckpt")
+    with pytest.raises(UserError, match=text):
         vaelab.load(copy)
 
 

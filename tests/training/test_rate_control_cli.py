@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(tmp_path, model):
 
 def test_a_multiplier_comes_back_with_its_model(tmp_path):
     result = trained(tmp_path, "model=geco_vae", "trainer.max_epochs=3", *TINY)
-    shown = readings(vaelab.load(result.folder), 0)
+    shown = readings(vaelab.load(result.folder).model, 0)
     assert shown.keys() == {"distortion_multiplier"}
     logged = column(result.folder, "train/distortion_multiplier")[-1]
     assert logged != 1.0

@@ -64,7 +64,7 @@ class TrainedRun:
     @cached_property
     def model(self) -> Autoencoder:
         """The weights that the record's metrics were measured with, in evaluation mode, without gradients."""
-        return load(self.folder, device=str(self.device)).requires_grad_(False)
+        return load(self.folder, device=str(self.device)).model.requires_grad_(False)
 
     @cached_property
     def data(self) -> DataModule:

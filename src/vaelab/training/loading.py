@@ -1,28 +1,90 @@
-"""Trained models back from disk."""
+"""Runs back from disk: the model with its weights, the record and the pictures."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
 
 from vaelab.errors import UserError
+from vaelab.figures.pictures import sample_grids
+from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.record import FILE_NAME, read_record
-from vaelab.training.assembly import build_autoencoder
+from vaelab.training.assembly import build_autoencoder, build_data
 from vaelab.types import RunContext
 
+__all__ = ["Run", "load"]
 
-def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Autoencoder:
-    """The model of a finished run, in evaluation mode: ``encode``, ``decode``, ``sample``, ``reconstruct``.
+SHOWN = 256  # held-out images that pictures are drawn from where the run drew none
 
-    ``run`` is the run's folder. ``weights`` names a checkpoint in it; without, those are taken that the
-    record's metrics were measured with. Nothing is unpickled but tensors and plain types.
 
-    >>> model = vaelab.load("outputs/runs/...")                                      # doctest: +SKIP
-    >>> model.sample(16).shape                                                       # doctest: +SKIP
-    torch.Size([16, 1, 8, 8])
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it was written.
+        record: its ``results.json``.
+        model: in evaluation mode, with the weights that the record's metrics were measured with.
     """
-    folder = Path(run)
+
+    folder: Path
+    record: dict[str, Any]
+    model: Autoencoder
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """``{"test/elbo": -25.0, ...}``; vectors are lists with an entry per latent dimension."""
+        metrics: dict[str, Any] = self.record["metrics"]
+        return metrics
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional."""
+        return self.model.encode(x, y)
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Codes z (..., D) -> mean images E[x|z], (..., C, H, W)."""
+        return self.model.decode(z, y)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """n mean images E[x|z] for z ~ p(z), (n, C, H, W)."""
+        return self.model.sample(n, seed)
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
+        return self.model.reconstruct(x, y)
+
+    def figures(self) -> dict[str, Image.Image]:
+        """name -> picture: what the run drew, or, if it drew nothing, sample grids of its model now."""
+        files = sorted(self.folder.glob("*/*.png"))
+        if files:
+            return {f"{file.parent.name}/{file.stem}": opened(file) for file in files}
+        data = build_data(OmegaConf.create(self.record["config"]))
+        images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
+        x = to_float(images.x.to(self.model.device))
+        y = None if images.y is None else images.y.to(self.model.device)
+        grids = sample_grids(self.model, x, y, data.value_range)
+        return {f"samples/{name}": grid for name, grid in grids.items()}
+
+
+def load(folder: str | Path, weights: str | None = None, device: str = "cpu") -> Run:
+    """The run in ``folder``. Nothing is unpickled but tensors and plain types.
+
+    >>> run = vaelab.load("outputs/runs/...")                                        # doctest: +SKIP
+    >>> run.sample(16).shape                                                         # doctest: +SKIP
+    torch.Size([16, 1, 8, 8])
+
+    Args:
+        weights: a checkpoint in the folder; by default the one that the record's metrics were measured with.
+
+    Raises:
+        UserError: the folder holds no run, or one without weights, a damaged one, or an older vaelab's.
+    """
+    folder = Path(folder)
     try:
         record = read_record(folder)
     except FileNotFoundError:
@@ -32,7 +94,15 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Au
     name = weights or record["weights"]
     if name is None:
         raise UserError(f"The run in {folder} has no weights: its status is {record['status']}.")
-    file = folder / name
+    return Run(folder, record, load_model(folder / name, device))
+
+
+def load_model(file: Path, device: str = "cpu") -> Autoencoder:
+    """The model of a checkpoint, in evaluation mode.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or an older vaelab wrote it.
+    """
     if not file.is_file():
         raise UserError(f"There are no weights {file}.")
     try:
@@ -46,3 +116,10 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu") -> Au
     prefix = "model."
     model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return model.to(device).eval()
+
+
+def opened(file: Path) -> Image.Image:
+    """A picture read from a file, which is closed again."""
+    with Image.open(file) as picture:
+        picture.load()
+        return picture.copy()
