@@ -13,6 +13,7 @@ from vaelab.data.mapped import MappedImages
 from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SpriteImages
 from vaelab.errors import UserError
 
+(NAME,) = DSPRITES.md5
 SIZES = (1, 3, 2, 5, 4, 3)  # of the file's six factors
 
 
@@ -118,37 +119,32 @@ def test_the_file_is_unpacked_once(tmp_path, file, monkeypatch):
 
 
 def test_it_is_downloaded_once_and_checked(tmp_path, file, mirror, monkeypatch):
-    content = file.read_bytes()
-    monkeypatch.setattr(dsprites, "DSPRITES", DSPRITES._replace(md5=hashlib.md5(content).hexdigest()))
-    mirror.files[DSPRITES.name] = content
-    root = tmp_path / "root"
+    content, root = file.read_bytes(), tmp_path / "root"
+    mirror.files[NAME] = content
+    here = DSPRITES._replace(mirrors=(mirror.url,))
+    monkeypatch.setattr(dsprites, "DSPRITES", here)
+    with pytest.raises(UserError, match=rf"wrong checksum(.|\n)*{DSPRITES.advice}"):
+        load_dsprites(str(root))
+    assert not [path for path in root.rglob("*") if path.is_file()]
+    monkeypatch.setattr(dsprites, "DSPRITES", here._replace(md5={NAME: hashlib.md5(content).hexdigest()}))
     for _ in range(2):
-        source = load_dsprites(str(root), mirrors=[mirror.url])
-        assert len(source.train) == 360
-    assert mirror.asked == [DSPRITES.name]
-    assert (root / "dsprites" / DSPRITES.name).read_bytes() == content
-
-
-def test_what_is_not_the_published_file_is_not_downloaded(tmp_path, file, mirror):
-    mirror.files[DSPRITES.name] = file.read_bytes()
-    with pytest.raises(UserError, match=r"sent a file with a wrong checksum") as caught:
-        load_dsprites(str(tmp_path / "root"), mirrors=[mirror.url])
-    assert f"By hand: get {DSPRITES.name} from {DSPRITES.page}" in str(caught.value)
-    assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
+        assert len(load_dsprites(str(root)).train) == 360
+    assert mirror.asked == [NAME] * 2
+    assert (root / "dsprites" / NAME).read_bytes() == content
 
 
 @pytest.mark.parametrize("folder", ["dsprites", ""])
 def test_a_file_that_is_there_is_found(tmp_path, file, folder):
     place = tmp_path / "root" / folder
     place.mkdir(parents=True)
-    file.rename(place / DSPRITES.name)
+    file.rename(place / NAME)
     assert len(load_dsprites(str(tmp_path / "root"), download=False).train) == 360
 
 
 def test_without_a_file_it_is_said_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=rf"There is no {tmp_path}/dsprites/.*\nBy hand: .*data\.path="):
+    with pytest.raises(UserError, match=rf"No {NAME} in {tmp_path}/dsprites or .*\nBy hand: .*data\.path="):
         load_dsprites(str(tmp_path), download=False)
-    with pytest.raises(UserError, match=rf"data.path={tmp_path}/no.npz is not a file.*{DSPRITES.page}"):
+    with pytest.raises(UserError, match=rf"data.path={tmp_path}/no.npz is not a file.*{DSPRITES.advice}"):
         load_dsprites(str(tmp_path), str(tmp_path / "no.npz"))
 
 

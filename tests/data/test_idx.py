@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.data.idx import FASHION_MNIST, MNIST, IdxData, load_fashion_mnist, load_idx, load_mnist, read_idx
+from vaelab.data.download import Published
+from vaelab.data.idx import FASHION_MNIST, MNIST, load_fashion_mnist, load_idx, load_mnist, read_idx
 from vaelab.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-NAMES = tuple(MNIST.md5)
+NAMES = tuple(name.removesuffix(".gz") for name in MNIST.md5)
 
 
 def idx_bytes(array: np.ndarray, kind: int = 8) -> bytes:
@@ -107,11 +108,11 @@ def test_images_and_labels_must_be_of_one_set(tmp_path, arrays):
         load_mnist(str(tmp_path), download=False)
 
 
-def published(arrays: dict[str, np.ndarray], mirrors: list[str]) -> tuple[IdxData, dict[str, bytes]]:
+def published(arrays: dict[str, np.ndarray], mirrors: list[str]) -> tuple[Published, dict[str, bytes]]:
     """The small data set as if it were published: its description and the files on its mirrors."""
-    files = {name: gzip.compress(idx_bytes(array), mtime=0) for name, array in arrays.items()}
+    files = {f"{name}.gz": gzip.compress(idx_bytes(array), mtime=0) for name, array in arrays.items()}
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    return IdxData("Small/raw", md5, tuple(mirrors)), {f"{name}.gz": file for name, file in files.items()}
+    return Published("Small/raw", md5, tuple(mirrors), "Ask the authors."), files
 
 
 def test_only_what_is_missing_is_downloaded(tmp_path, arrays, mirror):

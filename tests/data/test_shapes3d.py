@@ -84,16 +84,17 @@ def test_factors_reach_the_test_split_with_their_images(tmp_path, file):
 
 
 def test_it_is_downloaded_once_and_checked(tmp_path, file, mirror, monkeypatch):
-    content = file.read_bytes()
-    mirror.files[SHAPES3D.name] = content
-    root = tmp_path / "root"
+    content, root, (name,) = file.read_bytes(), tmp_path / "root", SHAPES3D.md5
+    mirror.files[name] = content
+    here = SHAPES3D._replace(mirrors=(mirror.url,))
+    monkeypatch.setattr(shapes3d, "SHAPES3D", here)
     with pytest.raises(UserError, match="wrong checksum"):
-        load_shapes3d(str(root), mirrors=[mirror.url])
-    monkeypatch.setattr(shapes3d, "SHAPES3D", SHAPES3D._replace(md5=hashlib.md5(content).hexdigest()))
+        load_shapes3d(str(root))
+    monkeypatch.setattr(shapes3d, "SHAPES3D", here._replace(md5={name: hashlib.md5(content).hexdigest()}))
     for _ in range(2):
-        assert len(load_shapes3d(str(root), mirrors=[mirror.url]).train) == COUNT
-    assert mirror.asked == [SHAPES3D.name] * 2
-    assert (root / "shapes3d" / SHAPES3D.name).read_bytes() == content
+        assert len(load_shapes3d(str(root)).train) == COUNT
+    assert mirror.asked == [name] * 2
+    assert (root / "shapes3d" / name).read_bytes() == content
 
 
 def test_without_h5py_it_is_said_how_to_get_it(tmp_path, file, monkeypatch):

@@ -8,47 +8,57 @@ from typing import NamedTuple
 
 from vaelab.errors import UserError
 
-__all__ = ["PublishedFile", "fetch", "find_or_fetch"]
+__all__ = ["Published", "fetch", "find_or_fetch"]
 
 TIMEOUT = 30  # seconds without an answer before the next mirror is tried
 
 
-class PublishedFile(NamedTuple):
-    """A data set that is published as one file."""
+class Published(NamedTuple):
+    """A data set that is published as one or several files."""
 
-    name: str
-    folder: str  # of the file under a root that other data sets share
-    md5: str
+    folder: str  # of its files under a root that other data sets share
+    md5: dict[str, str]  # of the published files, by their names
     mirrors: tuple[str, ...]  # addresses that end in a slash, tried in order
-    page: str  # for people
+    advice: str  # where people find the files
 
 
-def find_or_fetch(file: PublishedFile, root: str, path: str | None, download: bool) -> Path:
-    """Where ``file`` is: at ``path`` if that is set, else in ``root/<folder>`` or ``root``, else downloaded.
+def find_or_fetch(data: Published, root: str, download: bool, path: str | None = None) -> list[Path]:
+    """The files of ``data``, in the order of ``data.md5``.
 
-    It is downloaded into ``root/<folder>``; only downloads are checked against the checksum.
+    Each is looked for in ``root/<folder>`` and then in ``root``; a .gz file may be unpacked. What is missing
+    is downloaded into ``root/<folder>``: not into ``root``, where files of other data sets may have the same
+    names. Only downloads are compared with the checksum.
+
+    Args:
+        path: the file itself, of a data set that has one.
 
     Raises:
-        UserError: no file is found and none can be downloaded; it says what to do by hand.
+        UserError: files are missing (all of them are named) and cannot be downloaded; it says what to do.
     """
     if path is not None:
         given = Path(path).expanduser()
         if not given.is_file():
-            raise UserError(f"data.path={given} is not a file. It must be {file.name} from {file.page}.")
-        return given
+            raise UserError(
+                f"data.path={given} is not a file. It must be {next(iter(data.md5))}. {data.advice}"
+            )
+        return [given]
     top = Path(root).expanduser()
-    places = (top / file.folder / file.name, top / file.name)
-    for place in places:
-        if place.is_file():
-            return place
-    by_hand = f"By hand: get {file.name} from {file.page} and say where it is with data.path=..."
-    if not download:
-        raise UserError(f"There is no {places[0]}.\n{by_hand}")
+    places = (top / data.folder, top)
+    missing = {name: md5 for name, md5 in data.md5.items() if _find(name, places) is None}
+    key = "data.path=..." if len(data.md5) == 1 else "data.root=..."
+    by_hand = f"By hand: put {', '.join(data.md5)} into {places[0]}, or set {key}. {data.advice}"
+    if missing and not download:
+        raise UserError(f"No {', '.join(missing)} in {places[0]} or {top}.\n{by_hand}")
     try:
-        fetch({file.name: file.md5}, file.mirrors, places[0].parent)
+        fetch(missing, data.mirrors, places[0])
     except UserError as error:
         raise UserError(f"{error}\n{by_hand}") from None
-    return places[0]
+    return [file for name in data.md5 if (file := _find(name, places)) is not None]
+
+
+def _find(name: str, places: Sequence[Path]) -> Path | None:
+    candidates = (place / file for place in places for file in (name.removesuffix(".gz"), name))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def fetch(md5: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:
@@ -61,6 +71,8 @@ def fetch(md5: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:
         UserError: no mirror has a file, with the reason of each mirror. The files after it are not tried,
             since without a network each would need its time to fail.
     """
+    if not md5:
+        return
     import pooch
 
     # pooch reports each step; the progress bar here and the error below are enough

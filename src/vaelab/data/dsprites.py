@@ -13,7 +13,7 @@ latents_values, and metadata, which is pickled and never read here.
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.data.download import PublishedFile, find_or_fetch
+from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.mapped import MappedImages, written_out
 from vaelab.data.sprites import FACTOR_NAMES
@@ -32,23 +32,20 @@ __all__ = ["DSPRITES", "load_dsprites"]
 
 # Its authors publish no checksum. Two projects agree on this one:
 # BoevaLab/latte (latte/dataset/dsprites.py) and ganmodokix/vaetc (vaetc/data/dsprites.py), both on GitHub.
-DSPRITES = PublishedFile(
-    name="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
+DSPRITES = Published(
     folder="dsprites",
-    md5="7da33b31b13a06f4b04a70402ce90c2e",
+    md5={"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz": "7da33b31b13a06f4b04a70402ce90c2e"},
     mirrors=(
         "https://raw.githubusercontent.com/google-deepmind/dsprites-dataset/master/",
         "https://github.com/deepmind/dsprites-dataset/raw/master/",
     ),
-    page="https://github.com/google-deepmind/dsprites-dataset",
+    advice="It is published at https://github.com/google-deepmind/dsprites-dataset.",
 )
 FILE_FACTORS = ("color", *FACTOR_NAMES)
 BLOCK = 8192  # images unpacked at once: 34 MB
 
 
-def load_dsprites(
-    root: str, path: str | None = None, download: bool = True, mirrors: Sequence[str] = DSPRITES.mirrors
-) -> Source:
+def load_dsprites(root: str, path: str | None = None, download: bool = True) -> Source:
     """The 737,280 images, (N, 1, 64, 64) bool, read when indexed; test images are taken by the split.
 
     y: the shape; factors: (N, 5) int64 classes. ``path`` is the file; without it, it is looked for in
@@ -60,7 +57,7 @@ def load_dsprites(
     Raises:
         UserError: if there is no such file, it is damaged, or it has another layout.
     """
-    file = find_or_fetch(DSPRITES._replace(mirrors=tuple(mirrors)), root, path, download)
+    (file,) = find_or_fetch(DSPRITES, root, download, path)
     with _imgs(file) as (_, shape):
         images, height, width = shape
     classes = _classes(file, images)

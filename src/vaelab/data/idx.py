@@ -10,50 +10,40 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vaelab.data.download import fetch
+from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
 
-__all__ = ["IdxData", "load_fashion_mnist", "load_idx", "load_mnist", "read_idx"]
-
-
-class IdxData(NamedTuple):
-    """A published data set of four IDX files."""
-
-    folder: str  # of its files under a root that other data sets share, as in torchvision
-    md5: dict[str, str]  # of the published .gz file, by the name without ".gz"
-    mirrors: tuple[str, ...]  # addresses that end in a slash, tried in order
-    advice: str = ""  # where else the files can be had
+__all__ = ["FASHION_MNIST", "MNIST", "load_fashion_mnist", "load_idx", "load_mnist", "read_idx"]
 
 
 # The checksums are those that torchvision publishes for its downloads.
-MNIST = IdxData(
+MNIST = Published(
     folder="MNIST/raw",
     md5={
-        "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-        "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     },
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
+    advice="torchvision downloads the same files.",
 )
-FASHION_MNIST = IdxData(
+FASHION_MNIST = Published(
     folder="FashionMNIST/raw",
     md5={
-        "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
-        "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     },
     mirrors=(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -63,44 +53,24 @@ FASHION_MNIST = IdxData(
 )
 
 
-def load_mnist(root: str, download: bool = True, mirrors: Sequence[str] = MNIST.mirrors) -> Source:
+def load_mnist(root: str, download: bool = True) -> Source:
     """60,000 and 10,000 handwritten digits, (N, 1, 28, 28) uint8; y: the digit. See :func:`load_idx`."""
-    return load_idx(MNIST._replace(mirrors=tuple(mirrors)), root, download)
+    return load_idx(MNIST, root, download)
 
 
-def load_fashion_mnist(
-    root: str, download: bool = True, mirrors: Sequence[str] = FASHION_MNIST.mirrors
-) -> Source:
+def load_fashion_mnist(root: str, download: bool = True) -> Source:
     """60,000 and 10,000 pictures of clothes, (N, 1, 28, 28) uint8; y: the class. See :func:`load_idx`."""
-    return load_idx(FASHION_MNIST._replace(mirrors=tuple(mirrors)), root, download)
+    return load_idx(FASHION_MNIST, root, download)
 
 
-def load_idx(data: IdxData, root: str, download: bool) -> Source:
-    """The four files of ``data`` as train and test images (N, 1, H, W) uint8 with labels.
-
-    Each file, plain or .gz, is looked for in ``root/<data.folder>`` and then in ``root`` itself. What is
-    missing is downloaded into ``root/<data.folder>``: not into ``root``, where MNIST and Fashion-MNIST, whose
-    files have the same names, would be confused.
+def load_idx(data: Published, root: str, download: bool) -> Source:
+    """Training images and labels, test images and labels as (N, 1, H, W) uint8 and (N,) int64.
 
     Raises:
-        UserError: files are missing (all of them are named), cannot be downloaded or are damaged.
+        UserError: files are missing (:func:`~vaelab.data.download.find_or_fetch`) or damaged.
     """
-    top = Path(root).expanduser()
-    places = (top / data.folder, top)
-    by_hand = (
-        f"By hand: put {', '.join(data.md5)} (plain or .gz) into {places[0]}, "
-        f"or say where they are with data.root=... {data.advice}"
-    ).strip()
-    missing = [name for name in data.md5 if _find(name, places) is None]
-    if missing and not download:
-        raise UserError(f"No {', '.join(missing)} in {places[0]} or {top}.\n{by_hand}")
-    if missing:
-        try:
-            fetch({f"{name}.gz": data.md5[name] for name in missing}, data.mirrors, places[0])
-        except UserError as error:
-            raise UserError(f"{error}\n{by_hand}") from None
-    files = {name: path for name in data.md5 if (path := _find(name, places)) is not None}
-    return Source(train=_image_set(files, "train"), test=_image_set(files, "t10k"))
+    train, train_labels, test, test_labels = find_or_fetch(data, root, download)
+    return Source(_image_set(train, train_labels), _image_set(test, test_labels))
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
@@ -132,8 +102,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)
 
 
-def _image_set(files: dict[str, Path], part: str) -> ImageSet:
-    image_path, label_path = files[f"{part}-images-idx3-ubyte"], files[f"{part}-labels-idx1-ubyte"]
+def _image_set(image_path: Path, label_path: Path) -> ImageSet:
     images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
     if len(images) != len(labels):
         raise UserError(
@@ -141,8 +110,3 @@ def _image_set(files: dict[str, Path], part: str) -> ImageSet:
             "they are not of one data set."
         )
     return ImageSet(images.unsqueeze(1), labels.long())
-
-
-def _find(name: str, places: Sequence[Path]) -> Path | None:
-    candidates = (place / file for place in places for file in (name, f"{name}.gz"))
-    return next((path for path in candidates if path.is_file()), None)

@@ -15,7 +15,7 @@ The file is HDF5 with images (480000, 64, 64, 3) uint8 and labels (480000, 6) fl
 factors, in this order, the last one changing fastest. A factor is the rank of its value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.data.download import PublishedFile, find_or_fetch
+from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.mapped import MappedImages, written_out
 from vaelab.errors import UserError
@@ -34,21 +34,18 @@ __all__ = ["SHAPES3D", "load_shapes3d"]
 # Its authors publish no checksum. Three projects agree on this one:
 # nmichlo/disent (disent/dataset/data/_groundtruth__shapes3d.py), BoevaLab/latte (latte/dataset/shapes3d.py)
 # and ganmodokix/vaetc (vaetc/data/shapes3d.py), all on GitHub.
-SHAPES3D = PublishedFile(
-    name="3dshapes.h5",
+SHAPES3D = Published(
     folder="shapes3d",
-    md5="099a2078d58cec4daad0702c55d06868",
+    md5={"3dshapes.h5": "099a2078d58cec4daad0702c55d06868"},
     mirrors=("https://storage.googleapis.com/3d-shapes/",),
-    page="https://github.com/google-deepmind/3d-shapes",
+    advice="It is published at https://github.com/google-deepmind/3d-shapes.",
 )
 FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 SHAPE = FACTOR_NAMES.index("shape")
 BLOCK = 1024  # images read at once, unless the file's chunks reach over more
 
 
-def load_shapes3d(
-    root: str, path: str | None = None, download: bool = True, mirrors: Sequence[str] = SHAPES3D.mirrors
-) -> Source:
+def load_shapes3d(root: str, path: str | None = None, download: bool = True) -> Source:
     """The 480,000 images, (N, 3, 64, 64) uint8, read when indexed; test images are taken by the split.
 
     y: the shape; factors: (N, 6) int64 classes. ``path`` is the file; without it, it is looked for in
@@ -62,7 +59,7 @@ def load_shapes3d(
         UserError: if there is no h5py or no such file, or if it is damaged or has another layout.
     """
     _require_h5py()
-    file = find_or_fetch(SHAPES3D._replace(mirrors=tuple(mirrors)), root, path, download)
+    (file,) = find_or_fetch(SHAPES3D, root, download, path)
     with _opened(file) as arrays:
         images, height, width, channels = arrays["images"].shape
         factors = classes(arrays["labels"][:])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from planted_codes import codes, grid
 from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LinearRegression
 
 from support.chance import SIGMAS
 from vaelab.functional.disentanglement import dci, explicitness, sap
@@ -87,21 +86,6 @@ def test_boosting_agrees_with_the_trees_of_disentanglement_lib():
     assert found.disentanglement == pytest.approx(disentanglement(reference), abs=0.07)
     assert found.completeness == pytest.approx(completeness(reference), abs=0.07)
     assert found.informativeness == pytest.approx(np.mean(accuracy), abs=0.04)
-
-
-def test_sap_of_numbers_is_the_gap_of_squared_correlations():
-    random = np.random.default_rng(2)
-    factors = random.standard_normal((300, 2))
-    z = np.stack([factors[:, 0], factors[:, 0] + random.standard_normal(300), factors @ [1, 2]], axis=1)
-    expected = np.array(
-        [[LinearRegression().fit(z[:, [d]], factors[:, k]).score(z[:, [d]], factors[:, k]) for k in range(2)]
-         for d in range(3)]
-    )  # fmt: skip
-    found = sap(np.concatenate([z, np.ones((300, 1))], axis=1), factors, continuous=True)
-    np.testing.assert_allclose(found.predictability[:3], expected, atol=1e-10)
-    assert (found.predictability[3] == 0).all()
-    ordered = np.sort(expected, axis=0)
-    assert found.score == pytest.approx((ordered[2] - ordered[1]).mean())
 
 
 def test_sap_of_classes_by_hand():

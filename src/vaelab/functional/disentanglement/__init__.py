@@ -10,33 +10,19 @@ same images. Protocols are those of disentanglement_lib (Locatello et al., 2019)
 1.0
 """
 
-from vaelab.functional.disentanglement.dci import DCI, dci
-from vaelab.functional.disentanglement.information import MIG, Modularity, mig, mig_chen, modularity
+from vaelab.functional.disentanglement.dci import dci
+from vaelab.functional.disentanglement.information import mig, mig_chen, modularity
 from vaelab.functional.disentanglement.inputs import binned
-from vaelab.functional.disentanglement.interventions import (
-    BetaVAEScore,
-    FactorVAEScore,
-    beta_vae_score,
-    factor_vae_score,
-)
-from vaelab.functional.disentanglement.irs import IRS, irs
-from vaelab.functional.disentanglement.predictors import SAP, Explicitness, explicitness, sap
+from vaelab.functional.disentanglement.interventions import beta_vae_score, factor_vae_score
+from vaelab.functional.disentanglement.irs import irs
+from vaelab.functional.disentanglement.predictors import explicitness, sap
 from vaelab.functional.disentanglement.scores import METRICS, as_classes, check_names, scores
-from vaelab.functional.disentanglement.udr import SIMILARITIES, UDR, udr
+from vaelab.functional.disentanglement.udr import SIMILARITIES, udr
 from vaelab.functional.disentanglement.unsupervised import gaussian_total_correlation, wasserstein_correlation
 
 __all__ = [
-    "DCI",
-    "IRS",
     "METRICS",
-    "MIG",
-    "SAP",
     "SIMILARITIES",
-    "UDR",
-    "BetaVAEScore",
-    "Explicitness",
-    "FactorVAEScore",
-    "Modularity",
     "as_classes",
     "beta_vae_score",
     "binned",

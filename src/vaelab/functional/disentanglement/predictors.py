@@ -9,12 +9,9 @@ from vaelab.functional.disentanglement.inputs import (
     Floats,
     Ints,
     Values,
-    check_same_images,
-    code_array,
     paired,
     split,
     standardised,
-    table,
     top_two_gap,
 )
 
@@ -28,7 +25,7 @@ class SAP(NamedTuple):
 
     score: float  # the mean of the gaps
     gaps: Floats  # (F,)
-    predictability: Floats  # (D, F)  test accuracy, or R^2
+    predictability: Floats  # (D, F)  test accuracy
 
 
 class Explicitness(NamedTuple):
@@ -42,18 +39,15 @@ class Explicitness(NamedTuple):
 def sap(
     codes: Values,
     factors: Values,
-    continuous: bool = False,
     test_share: float = TEST_SHARE,
     seed: int = 0,
 ) -> SAP:
     """Separated attribute predictability: the mean over factors of s_(1)k - s_(2)k.
 
-    s_dk is how well dimension d alone predicts factor k, and the two best dimensions are compared:
-
-    - discrete factors: the accuracy, on test images, of a linear support vector machine with C = 0.01 and
-      classes weighted to balance, one against the rest, as in disentanglement_lib. The penalty makes it
-      depend on the scale of the codes;
-    - continuous ones: R^2 = Cov(z_d, v_k)^2 / (Var z_d Var v_k) over all images; 0 for a constant dimension.
+    s_dk is how well dimension d alone predicts factor k, and the two best dimensions are compared: the
+    accuracy, on test images, of a linear support vector machine with C = 0.01 and classes weighted to
+    balance, one against the rest, as in disentanglement_lib. The penalty makes it depend on the scale of the
+    codes.
 
     In [0, 1]; below 1 for a perfect code of a factor with many values, which a linear classifier of one
     number cannot separate. disentanglement_lib takes 10,000 images to train on and 5,000 to test on; here
@@ -64,25 +58,13 @@ def sap(
 
     Args:
         codes: (N, D), posterior means; D >= 2.
-        factors: (N, F), classes, or numbers if ``continuous``.
+        factors: (N, F), classes.
     """
-    if continuous:
-        z, numbers = code_array(codes), table(factors, "factors").astype(np.float64)
-        check_same_images(z, numbers)
-        return _sap(_squared_correlation(z, numbers))
     z, v = paired(codes, factors)
     train, test = split(len(z), test_share, seed)
-    return _sap(np.array([[_svm_accuracy(x, y, train, test) for y in v.T] for x in z.T]))
-
-
-def _sap(predictability: Floats) -> SAP:
+    predictability = np.array([[_svm_accuracy(x, y, train, test) for y in v.T] for x in z.T])
     gaps = top_two_gap(predictability)
     return SAP(float(gaps.mean()), gaps, predictability)
-
-
-def _squared_correlation(z: Floats, v: Floats) -> Floats:
-    z, v = standardised(z, z), standardised(v, v)
-    return np.square(z.T @ v / len(z))
 
 
 def _svm_accuracy(z: Floats, v: Ints, train: Ints, test: Ints) -> float:
