@@ -132,9 +132,9 @@ def bare_loop(network: str, options: argparse.Namespace, fused: bool) -> float:
 
 def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:
     """Images per second of vaelab's training steps, and of the whole fit."""
-    from omegaconf import OmegaConf
-
+    from vaelab.cli.checks import resolved
     from vaelab.data import DataModule, ImageSet, Source, split
+    from vaelab.runs.request import RunRequest
     from vaelab.training import fit as experiment
 
     logging.getLogger("vaelab").setLevel(logging.WARNING)
@@ -145,21 +145,9 @@ def vaelab_fit(network: str, options: argparse.Namespace, folder: Path) -> tuple
     cfg.trainer.enable_progress_bar = False
     splits = split(source, val_size=500, train_size=None)
     experiment.build_data = lambda cfg: DataModule(splits, batch_size=options.batch, seed=0)
-    record: dict[str, Any] = {
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "name": network,
-        "group": None,
-        "swept": {},
-        "wandb": None,
-        "timing": {},
-        "variant": "vae",
-        "dataset": "random",
-        "beta": 1.0,
-        "latent_dim": 10,
-        "seed": 0,
-    }
-    experiment.train_and_measure(record, folder, save=lambda: None)
-    timing = record["timing"]
+    request = RunRequest(folder, variant="vae", dataset="random", name=network)
+    timing = experiment.fit(resolved(cfg), request).timing
+    assert timing["images_per_second"] is not None
     return timing["images_per_second"], options.epochs * options.images / timing["fit_seconds"]
 
 

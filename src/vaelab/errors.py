@@ -23,6 +23,16 @@ class UserError(Exception):
     """
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed: the user error among its causes, else the first line of its own text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def nearest(name: str, options: Iterable[str]) -> str | None:
     """The option most like ``name``, or None if none is like it."""
     found = difflib.get_close_matches(name, sorted(options), n=1, cutoff=0.6)

@@ -18,7 +18,7 @@ from vaelab.cli.checks import CONTRACT, check_values
 from vaelab.cli.paths import conf_dir
 from vaelab.models.schedules import set_total_steps
 from vaelab.training.assembly import build, build_autoencoder, build_data, build_metrics
-from vaelab.training.fit import build_callbacks, build_optimizer
+from vaelab.training.setup import build_callbacks, build_optimizer
 from vaelab.types import RunContext
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaelab.runs import files
-from vaelab.training.checkpoints import WholeCheckpoints, random_states, set_random_states
+from vaelab.training.checkpoints import AtomicCheckpointIO, random_states, set_random_states
 
 
 def draws() -> tuple[list[float], list[float], list[float]]:
@@ -30,9 +30,9 @@ def test_the_generators_go_on_where_they_were():
 
 def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"step": 1}, path)
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
     monkeypatch.setattr(files.os, "fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        WholeCheckpoints().save_checkpoint({"step": 2}, path)
-    assert WholeCheckpoints().load_checkpoint(path, weights_only=True) == {"step": 1}
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

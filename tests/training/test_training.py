@@ -16,8 +16,8 @@ from vaelab.functional.images import to_float
 from vaelab.metrics import BitsPerDimension, RateDistortion
 from vaelab.models.likelihoods import DiscretizedLogistic
 from vaelab.models.schedules import LinearSchedule
+from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.module import LitAutoencoder, named_scalars
-from vaelab.types import Batch
 
 
 def weights(module: LitAutoencoder) -> Tensor:
@@ -165,16 +165,15 @@ def test_held_out_numbers_do_not_depend_on_the_batch_size(tmp_path, size):
 
 def test_held_out_noise_belongs_to_the_image(tmp_path, monkeypatch):
     """Also past the end of a block of the noise table, which grows as images come."""
-    monkeypatch.setattr("vaelab.training.module.NOISE_ROWS", 8)
+    monkeypatch.setattr("vaelab.training.held_out_noise.BLOCK", 8)
     expected = evaluated(tmp_path, lit(), data_module(test=40, eval_batch_size=40))
     found = evaluated(tmp_path, lit(seed=1), data_module(test=40, eval_batch_size=3))
     torch.testing.assert_close(found["distortion"], expected["distortion"], rtol=1e-5, atol=0)
 
 
 def test_held_out_noise_is_standard_normal_and_differs_by_image_and_split():
-    module = lit()
-    batch = Batch(torch.zeros(3000, 1, 4, 4), position=torch.arange(3000))
-    val, test = module._noise_of("val", batch), module._noise_of("test", batch)
+    noise = HeldOutNoise(samples=1, latent_dim=3)
+    val, test = (noise(split, torch.arange(3000)) for split in ("val", "test"))
     rows = torch.stack([val.posterior[0], val.prior, test.posterior[0], test.prior])  # (4, N, D)
     assert rows.shape == (4, 3000, 3)
     columns = rows.permute(0, 2, 1).flatten(0, 1)  # 12 series of N numbers
@@ -185,14 +184,14 @@ def test_held_out_noise_is_standard_normal_and_differs_by_image_and_split():
 
 def test_held_out_batches_need_the_positions():
     with pytest.raises(ValueError, match="position"):
-        lit()._noise_of("val", Batch(torch.zeros(2, 1, 4, 4)))
+        HeldOutNoise(samples=1, latent_dim=3)("val", None)
 
 
 def test_held_out_results_are_those_of_the_model(tmp_path):
     module, data = lit(), data_module()
     found = evaluated(tmp_path, module, data)
     x = to_float(data.test.x)
-    noise = module._noise_of("test", Batch(x, position=torch.arange(len(x))))
+    noise = module.held_out_noise("test", torch.arange(len(x)))
     stats = module.model.eval()(x, noise).stats
     assert found["rate"].item() == pytest.approx(stats.rate.mean().item(), rel=1e-5)
     assert found["distortion"].item() == pytest.approx(stats.distortion.mean().item(), rel=1e-5)

@@ -1,4 +1,4 @@
-"""How checkpoints are written and read: whole or not at all, tensors and plain types alone."""
+"""How checkpoints are written, and what they keep of the global generators: tensors and plain types alone."""
 
 import random
 from pathlib import Path
@@ -10,12 +10,14 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vaelab.runs.files import replacing
 
+__all__ = ["AtomicCheckpointIO", "random_states", "set_random_states"]
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's files, flushed to the disk under another name first.
 
-    Its own go through a temporary folder, from which they are copied when that lies on another disk: who is
-    killed in the copy is left with half a checkpoint.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes Lightning's checkpoints under another name, flushes them to the disk and renames them.
+
+    Lightning's own way copies a file from a temporary folder where that lies on another disk. A process
+    killed during the copy would leave a partial checkpoint.
     """
 
     def save_checkpoint(
@@ -26,7 +28,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all global generators, for parts of users that draw from them (dropout); plain types."""
+    """The states of all global generators, from which parts of users may draw (dropout), as plain types."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
@@ -37,7 +39,10 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where :func:`random_states` found them; other devices than then are left alone."""
+    """Put the generators where :func:`random_states` found them.
+
+    The generators of GPUs are left alone where their number is another than it was.
+    """
     torch.set_rng_state(states["torch"].cpu())
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Loggers: Weights & Biases, CSV. Each factory takes the run's record and folder, beside its own settings."""
+"""Loggers: Weights & Biases, CSV. A factory takes the run's request and config, beside its own settings."""
 
 import logging
 import warnings
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from vaelab.runs.request import RunRequest, RunResult
 from vaelab.training.assembly import build
 from vaelab.training.callbacks.history import read_rows
 from vaelab.training.module import named_scalars
@@ -20,11 +21,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
+def running_loggers(
+    cfg: DictConfig, request: RunRequest, wandb_id: str | None = None
+) -> Iterator[list[Logger]]:
     """The run's loggers, and the end of its W&B run with the true exit code, whatever happens."""
     loggers: list[Logger] = []
     if cfg.logger:
-        loggers = build("logger", cfg.logger, record=record, folder=folder)
+        config = OmegaConf.to_container(cfg)
+        loggers = build("logger", cfg.logger, request=request, config=config, wandb_id=wandb_id)
     exit_code = 1
     try:
         yield loggers
@@ -35,18 +39,26 @@ def running_logger(cfg: DictConfig, record: dict[str, Any], folder: Path) -> Ite
                 logger.experiment.finish(exit_code=exit_code)
 
 
-def write_summary(loggers: list[Logger], record: dict[str, Any]) -> None:
+def wandb_facts(loggers: Sequence[Logger]) -> dict[str, Any] | None:
+    """What the record says of the W&B run (:attr:`SteadyRun.facts`), None if there is none.
+
+    The run adds to it what goes wrong later.
+    """
+    return next((logger.experiment.facts for logger in loggers if isinstance(logger, WandbLogger)), None)
+
+
+def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
     """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
-    scalars = summary_scalars(record["metrics"])
+    scalars = summary_scalars(result.metrics)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(
                 {
                     **scalars,
-                    "verdict": (record["verdict"] or {}).get("label"),
-                    "weights": record["weights"],
+                    "verdict": (result.verdict or {}).get("label"),
+                    "weights": result.weights,
                     "status": "finished",
-                    **record["timing"],
+                    **result.timing,
                 }
             )
 
@@ -64,8 +76,9 @@ def summary_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def wandb_logger(
-    record: dict[str, Any],
-    folder: Path,
+    request: RunRequest,
+    config: Mapping[str, Any],
+    wandb_id: str | None = None,
     mode: str = "offline",
     project: str = "vaelab",
     entity: str | None = None,
@@ -73,7 +86,7 @@ def wandb_logger(
     init_timeout: float = 20.0,
     finish_timeout: float = 30.0,
 ) -> list[Logger]:
-    """Start the W&B run of this job, or go on with the one that the record names; note it in the record.
+    """Start the W&B run of this job, or go on with the one that has the id ``wandb_id``.
 
     All runs share ``<paths.outputs>/wandb``, so that one ``wandb sync`` covers a sweep. The config is the
     resolved one, nested, and flat copies of what dashboards group and plot by.
@@ -82,38 +95,43 @@ def wandb_logger(
         return []
     from vaelab.training.wandb_run import start_run
 
-    outputs = Path(record["config"]["paths"]["outputs"])
-    flat = {key: record[key] for key in ("variant", "dataset", "beta", "latent_dim", "seed")}
+    outputs = Path(config["paths"]["outputs"])
+    flat = {
+        "variant": request.variant,
+        "dataset": request.dataset,
+        "beta": request.beta,
+        "latent_dim": config["model"]["latent_dim"],
+        "seed": config["seed"],
+    }
     run = start_run(
         project=project,
         outputs=outputs,
         mode=mode,
         entity=entity,
-        name=record["name"],
-        group=record["group"],
+        name=request.name,
+        group=request.group,
         job_type="train",
-        tags=[record["variant"], record["dataset"], *tags],
-        config={**record["config"], **flat, "run_folder": str(folder), "swept": record["swept"]},
-        run_id=(record["wandb"] or {}).get("id"),
+        tags=[request.variant, request.dataset, *tags],
+        config={**config, **flat, "run_folder": str(request.folder), "swept": dict(request.swept)},
+        run_id=wandb_id,
         init_timeout=init_timeout,
         finish_timeout=finish_timeout,
     )
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    record["wandb"] = run.facts
     if run.facts["url"]:
         log.info("W&B: %s", run.facts["url"])
     experiment: Any = run  # not a wandb.Run, but it does what one does
-    return [WandbLogger(experiment=experiment, project=project, name=record["name"], save_dir=str(outputs))]
+    return [WandbLogger(experiment=experiment, project=project, name=request.name, save_dir=str(outputs))]
 
 
-def csv_logger(record: dict[str, Any], folder: Path) -> list[Logger]:
+def csv_logger(request: RunRequest, config: Mapping[str, Any], wandb_id: str | None = None) -> list[Logger]:
     """``metrics.csv`` in the run's folder; a run that goes on keeps what is there.
 
     Steps after its last checkpoint were logged before, and are again: the later rows count.
     """
-    before = read_rows(folder / "metrics.csv")
-    logger = CSVLogger(folder, name="", version="")
+    before = read_rows(request.folder / "metrics.csv")
+    logger = CSVLogger(request.folder, name="", version="")
     with warnings.catch_warnings():
         # it finds Hydra's files in the folder and warns; it deletes no file but an older metrics.csv
         warnings.filterwarnings("ignore", message="Experiment logs directory")

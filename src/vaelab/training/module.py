@@ -15,65 +15,40 @@ from torchmetrics import MetricCollection
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder, detached
-from vaelab.models.schedules import as_schedule, readings, set_total_steps
+from vaelab.models.schedules import readings, set_total_steps
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, set_random_states
+from vaelab.training.held_out_noise import HeldOutNoise
+from vaelab.training.learning_rates import LearningRates, parameter_groups
+from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
-HELD_OUT_SEED = 0  # not the run's seed: every run is measured with the same noise
-NOISE_ROWS = 4096  # images per block of the table of held-out noise
+__all__ = ["LitAutoencoder", "OptimizerFactory", "named_scalars", "total_steps"]
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
-
-
-class Window:
-    """Means over the training steps since the last log, summed on the device: one transfer when closed."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._sums: Tensor | None = None
-        self._names: list[str] = []
-
-    def add(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        values = torch.stack([value.detach() for value in (loss, *terms.values())])
-        self._sums = values if self._sums is None else self._sums + values
-        self._names = ["loss", *terms]
-        self.steps += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "sums": self._sums, "names": self._names}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        self.steps, self._names = state["steps"], list(state["names"])
-        self._sums = None if state["sums"] is None else state["sums"].to(device)
-
-    def close(self) -> dict[str, float]:
-        """The means by name; the window is empty after that."""
-        assert self._sums is not None
-        means = (self._sums / self.steps).tolist()
-        self._sums, self.steps = None, 0
-        return dict(zip(self._names, means, strict=True))
 
 
 class LitAutoencoder(pl.LightningModule):
     """Trains ``model`` with its own objective and measures it with ``metrics`` on held-out images.
 
-    - Training noise is a function of (seed, epoch, batch); ``seed=None`` draws a root of its own.
-    - Held-out noise is a function of the split and the image alone: the same in every epoch, every run and
-      at every batch size, so that runs differ by their models and by nothing else.
-    - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged, every
-      ``trainer.log_every_n_steps`` steps and at the end of an epoch: sums stay on the device until then.
+    - Training noise is a function of (seed, epoch, batch); held-out noise is a :class:`HeldOutNoise`.
+    - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged
+      (:class:`RunningMeans`): every ``trainer.log_every_n_steps`` steps and at the end of an epoch.
     - A part may follow the training beside its gradient, as moving averages do: after each optimizer step
       its ``after_step(batches, total)`` is called with q(z|x) of the step's batches (more than one where
       gradients accumulate) and a function that sums over devices. What it changes are buffers.
-    - ``lr_factor``, a number or a schedule, multiplies every learning rate (``train/lr_factor``).
-    - ``results[split]`` holds what the metrics said last, NaN where a quantity is undefined.
     - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
-      the seed, the means that are being summed, torch's random states. ``logged`` is what the run had logged
-      of training and validation when the checkpoint was written that it goes on from.
-    """
+      the seed, the means that are being summed, the states of the global generators.
 
-    own: torch.nn.ModuleDict
+    Args:
+        optimizer: makes the optimizer from parameters or groups of them.
+        seed: None draws one.
+        checkpoint_extra: further plain types for every checkpoint, under ``vaelab``.
+        lr_factor: a number or a schedule; it multiplies every learning rate (``train/lr_factor``).
+
+    Attributes:
+        results: for each held-out split what the metrics said last, NaN where a quantity is undefined.
+    """
 
     def __init__(
         self,
@@ -92,56 +67,30 @@ class LitAutoencoder(pl.LightningModule):
         self.seed = secrets.randbits(32) if seed is None else seed
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
-        self.logged: dict[str, float] = {}
-        # not a submodule: its value is wanted on the CPU, whatever device the model is on
-        self.__dict__["own"] = torch.nn.ModuleDict({"lr_factor": as_schedule(lr_factor)})
-        self._held_out_noise: dict[str, Tensor] = {}
-        self._window = Window()
+        self.learning_rates = LearningRates(lr_factor)
+        self.held_out_noise = HeldOutNoise(model.samples, model.latent_dim)
+        self.means = RunningMeans()
         self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
-        self._seen: list[Any] = []  # q(z|x) of each batch since the last optimizer step
+        self._posteriors: list[Any] = []  # q(z|x) of each batch since the last optimizer step
         self._step_before = 0
-        self._restore: dict[str, Any] | None = None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning sets this one forty times a step; Module's own way, which looks for parameters and
-        # submodules first, would cost a small network several per cent of its speed
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+        self._logged_before: dict[str, float] = {}  # train/... of the checkpoint that the run goes on from
+        self._random_states: dict[str, Any] | None = None  # to be restored when training starts
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = self.optimizer_factory(parameter_groups(self))
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        return optimizer
+        return self.learning_rates.attach(self.optimizer_factory(parameter_groups(self)))
 
     def set_total_steps(self, total: float) -> None:
         """Tell every schedule how many optimizer steps the whole training has."""
         set_total_steps(self.model, total)
-        set_total_steps(self.own, total)
-
-    def set_learning_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Each group's own, times what ``lr_factor`` is at the step."""
-        factor = float(self.own["lr_factor"](step))
-        for group in optimizer.param_groups:
-            group["lr"] = factor * group["initial_lr"]
+        self.learning_rates.set_total_steps(total)
 
     # training
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
-        self.set_learning_rates(optimizer, self.global_step)
-        super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        if self._followers:
-            with torch.no_grad():
-                for part in self._followers:
-                    part.after_step(self._seen, self._total)  # type: ignore[operator]
-            self._seen = []
-
-    def _total(self, value: Tensor) -> Tensor:
-        """The sum of each device's ``value``."""
-        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
-        return total
+    def on_train_start(self) -> None:
+        self.set_total_steps(total_steps(self.trainer))
+        if self._random_states is not None:  # not earlier: what is built before may draw random numbers
+            set_random_states(self._random_states)
+            self._random_states = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         random = generator(
@@ -149,41 +98,62 @@ class LitAutoencoder(pl.LightningModule):
         )
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
         output = self._forward(batch, noise)
-        self._window.add(output.loss, output.terms)
+        self.means.add(output.loss, output.terms)
         if self._followers:
-            self._seen.append(detached(output.stats.q))
+            self._posteriors.append(detached(output.stats.q))
         self._step_before = self.global_step
         return output.loss
 
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
+        self.learning_rates.set(optimizer, self.global_step)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        if self._followers:
+            with torch.no_grad():
+                for part in self._followers:
+                    part.after_step(self._posteriors, self._sum_over_devices)  # type: ignore[operator]
+            self._posteriors = []
+
     def on_train_batch_end(self, *args: Any) -> None:
-        stepped = self.global_step != self._step_before  # not so while gradients accumulate
-        if stepped and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if self._log_is_due():
             self._log_training()
 
     def on_train_epoch_end(self) -> None:
         self._log_training()
 
+    def training_metrics(self) -> dict[str, float]:
+        """``train/...`` as they were last logged, also before the checkpoint that the run goes on from."""
+        logged = self.trainer.callback_metrics
+        return self._logged_before | {k: v.item() for k, v in logged.items() if k.startswith("train/")}
+
+    def _log_is_due(self) -> bool:
+        stepped = self.global_step != self._step_before  # False while gradients accumulate
+        return stepped and self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
     def _log_training(self) -> None:
-        if not self._window.steps:
+        means = self.means.take()
+        if not means:
             return
-        means = self._window.close()
         if not math.isfinite(means["loss"]):
             raise UserError(
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        # as the last step had them
-        shown = {**readings(self.model, self._step_before), **readings(self.own, self._step_before)}
-        train = {f"train/{name}": value for name, value in (means | shown).items()}
+        step = self._step_before  # as the last step had them
+        values = means | readings(self.model, step) | self.learning_rates.readings(step)
+        train = {f"train/{name}": value for name, value in values.items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
+
+    def _sum_over_devices(self, value: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
+        return total
 
     # held-out images
 
     def on_validation_start(self) -> None:
-        unround(self.val_metrics)
+        self._restore_float32(self.val_metrics)
 
     def on_test_start(self) -> None:
-        unround(self.test_metrics)
+        self._restore_float32(self.test_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "val", self.val_metrics)
@@ -197,14 +167,22 @@ class LitAutoencoder(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self._report("test", self.test_metrics, to_loggers=True)
 
+    def _restore_float32(self, metrics: MetricCollection) -> None:
+        """Give metrics the 32 bits back that trainer.precision=bf16-true took from their sums.
+
+        bfloat16 has 8 significand bits, so 256 + 1 is 256: sums would stop growing there.
+        """
+        if self.dtype in (torch.bfloat16, torch.float16):
+            metrics.set_dtype(torch.float32)
+
     def _forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
-        noise = Noise._make(part.to(self.dtype) for part in noise)
+        noise = Noise._make(part.to(batch.x.device).to(self.dtype) for part in noise)
         output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        output = self._forward(batch, self._noise_of(split, batch))
+        output = self._forward(batch, self.held_out_noise(split, batch.position))
         metrics.update(
             **output.stats._asdict(),
             x=batch.x,
@@ -224,22 +202,6 @@ class LitAutoencoder(pl.LightningModule):
     def _images(self, batch: Batch) -> Tensor:
         """In the model's precision, or their own where it is the higher: half would round grey levels."""
         return batch.x.to(torch.promote_types(batch.x.dtype, next(self.model.parameters()).dtype))
-
-    def _noise_of(self, split: str, batch: Batch) -> Noise:
-        """The noise that belongs to these images of this split, from a table that grows as needed."""
-        if batch.position is None:
-            raise ValueError("held-out batches need the position of each image in its split")
-        index = batch.position.cpu()
-        # the first sample, the prior's, further samples: the first two are the same for any number of samples
-        noises = 1 + self.model.samples
-        table = self._held_out_noise.get(split, torch.empty(noises, 0, self.model.latent_dim))
-        while table.shape[1] <= int(index.max()):
-            random = generator(HELD_OUT_SEED, split, table.shape[1])
-            rows = torch.randn(noises, NOISE_ROWS, self.model.latent_dim, generator=random)
-            table = torch.cat([table, rows], dim=1)
-        self._held_out_noise[split] = table
-        first, prior, *further = table[:, index].to(batch.x.device)
-        return Noise(torch.stack([first, *further]), prior)
 
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
         to_loggers = to_loggers and bool(self.trainer.loggers)
@@ -261,56 +223,23 @@ class LitAutoencoder(pl.LightningModule):
                 # the metrics have been reduced over devices: sync_dist averages equal numbers
                 self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
 
-    # checkpoints
+    # checkpoints: plain types and tensors alone, so that torch.load(weights_only=True) reads them
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # plain types alone, so that torch.load(weights_only=True) reads it
-        logged = self.trainer.callback_metrics
+        # means that are due are logged after the checkpoint was written, and begin anew in a resumed run
+        means = RunningMeans() if self._log_is_due() else self.means
         checkpoint["vaelab"] = {
             **self.checkpoint_extra,
             "seed": self.seed,
-            "window": self._window.state_dict(),
-            "logged": {k: v.item() for k, v in logged.items() if k.startswith(("train/", "val/"))},
+            "means": means.state_dict(),
+            "logged": self.training_metrics(),
             "random": random_states(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         extra = checkpoint["vaelab"]
-        self.seed, self.logged = extra["seed"], extra["logged"]
-        self._restore = extra
-
-    def on_train_start(self) -> None:
-        self.set_total_steps(total_steps(self.trainer))
-        # last of all, since what is built on the way may draw random numbers
-        if self._restore is not None:
-            self._window.load_state_dict(self._restore["window"], self.device)
-            if self._window.steps and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-                self._window.close()  # the step before was logged after its checkpoint was written
-            set_random_states(self._restore["random"])
-            # what was logged last, for callbacks that look at it before it is logged again
-            self.trainer.callback_metrics.update({k: torch.tensor(v) for k, v in self.logged.items()})
-            self._restore = None
-
-
-def parameter_groups(model: torch.nn.Module) -> list[Any]:
-    """The parameters as an optimizer takes them: a group of its own for each module that asks for one.
-
-    A module asks by an attribute ``optimizer_options``, which the optimizer's own settings give way to:
-    ``{"lr": 1e-2, "weight_decay": 0.0}``. It applies to all parameters in it.
-    """
-    asking = [module for module in model.modules() if getattr(module, "optimizer_options", None)]
-    own = [
-        {"params": list(module.parameters()), **module.optimizer_options}  # type: ignore[dict-item]
-        for module in asking
-    ]
-    apart = {id(parameter) for group in own for parameter in group["params"]}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
-    return [{"params": rest}, *own] if own else rest
-
-
-def unround(metrics: torch.nn.Module) -> None:
-    """Give sums the 32 bits back that trainer.precision=bf16-true took: with its 8, 256 + 1 is 256."""
-    metrics._apply(lambda value: value.float() if value.dtype in (torch.bfloat16, torch.float16) else value)
+        self.seed, self._logged_before, self._random_states = extra["seed"], extra["logged"], extra["random"]
+        self.means.load_state_dict(extra["means"])
 
 
 def total_steps(trainer: pl.Trainer) -> float:

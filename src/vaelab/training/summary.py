@@ -14,7 +14,8 @@ from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.schedules import short_name
 from vaelab.training.assembly import build_data
-from vaelab.training.fit import build_lit, describe
+from vaelab.training.measure import describe
+from vaelab.training.setup import build_module
 
 __all__ = ["PartSummary", "Summary", "TermSummary", "planned_steps", "summary"]
 
@@ -67,7 +68,7 @@ def summary(config: Mapping[str, Any]) -> Summary:
     cfg: DictConfig = OmegaConf.create(dict(config))
     data = build_data(cfg)
     with torch.random.fork_rng(devices=[]):
-        lit = build_lit(cfg, data)
+        lit = build_module(cfg, data)
     model = lit.model
     batches = len(data.train_dataloader())
     steps = planned_steps(cfg.trainer, batches)
@@ -101,7 +102,7 @@ def summary(config: Mapping[str, Any]) -> Summary:
         batch_size=data.batch_size,
         batches=batches,
         steps=steps,
-        learning_rate_factor=over_time(lit.own["lr_factor"], steps),
+        learning_rate_factor=over_time(lit.learning_rates.factor, steps),
         samples=model.samples,
         parameters=parameter_count(model),
         parts=parts,

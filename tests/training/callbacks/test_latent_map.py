@@ -7,7 +7,6 @@ from PIL import Image
 
 from builders import ae, data_module, lit, trainer, vae
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError
 from vaelab.training.callbacks import LatentMap
 
 

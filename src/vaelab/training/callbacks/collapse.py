@@ -14,9 +14,8 @@ log = logging.getLogger(__name__)
 class Collapse(pl.Callback):
     """Warns, once and with a W&B alert, when the posterior has collapsed; ``stop`` ends the training then.
 
-    The verdict is :func:`vaelab.runs.health.verdict` of the validation images. Most trainings begin collapsed, so
-    it has to hold for ``patience`` validations in a row; what is said of the weights that are tested comes
-    without such a wait.
+    The verdict is :func:`vaelab.runs.health.verdict` of the validation images. Most trainings begin
+    collapsed, so it has to hold for ``patience`` validations in a row. On the test images it is said at once.
     """
 
     def __init__(self, stop: bool = False, patience: int = 5) -> None:

@@ -1,0 +1,62 @@
+"""Learning rates: which parameters have one of their own, and a factor that may follow a schedule."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.models.schedules import as_schedule, readings, set_total_steps
+
+__all__ = ["LearningRates", "parameter_groups"]
+
+
+class LearningRates:
+    """Multiplies the learning rate of every parameter group by a factor.
+
+    It is no module: the factor is read on the CPU in every step, whatever device the model is on.
+
+    Args:
+        factor: a number, or a schedule.
+    """
+
+    def __init__(self, factor: float | torch.nn.Module = 1.0) -> None:
+        self._schedules = torch.nn.ModuleDict({"lr_factor": as_schedule(factor)})
+
+    def factor(self, step: int) -> float:
+        """The factor at an optimizer step."""
+        return float(self._schedules["lr_factor"](step))
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Note the optimizer's own learning rates, which the factor multiplies."""
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Set the learning rates for a step."""
+        factor = self.factor(step)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
+
+    def set_total_steps(self, total: float) -> None:
+        set_total_steps(self._schedules, total)
+
+    def readings(self, step: int) -> dict[str, Tensor]:
+        """``lr_factor`` if it follows a schedule."""
+        return readings(self._schedules, step)
+
+
+def parameter_groups(model: torch.nn.Module) -> list[Any]:
+    """The parameters as an optimizer takes them: a group for each module that has ``optimizer_options``.
+
+    Such an attribute, ``{"lr": 1e-2, "weight_decay": 0.0}``, holds for all parameters of the module and comes
+    before the optimizer's own settings.
+    """
+    groups: list[dict[str, Any]] = []
+    for module in model.modules():
+        options = getattr(module, "optimizer_options", None)
+        if isinstance(options, dict) and options:
+            groups.append({"params": list(module.parameters()), **options})
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in grouped]
+    return [{"params": rest}, *groups] if groups else rest
