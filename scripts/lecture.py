@@ -1,21 +1,18 @@
 """Run the lecture's experiments and write its page, docs/lecture.md, with their numbers and pictures.
 
     python scripts/lecture.py                      # make lecture: all of it; what is finished is skipped
-    python scripts/lecture.py --only holes beta    # some questions; the page keeps the others' numbers
+    python scripts/lecture.py --only holes kl_weight    # some questions; the others keep their numbers
     python scripts/lecture.py --pages              # run nothing: the pages from docs/lecture_numbers.json
 
-Exits with 1 if the page does not speak the truth about the numbers: see the claims in
-lecture_page/questions.py.
+Exits with 1 if a sentence of the page is not true of the numbers (the claims in lecture_page/questions.py).
 """
 
 import argparse
-import io
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -24,7 +21,7 @@ from lecture_page.questions import QUESTIONS, Question
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, TEMPLATES = ROOT / "docs", ROOT / "scripts" / "lecture_page"
-NUMBERS, PICTURES = DOCS / "lecture_numbers.json", DOCS / "images" / "lecture"
+NUMBERS, IMAGES = DOCS / "lecture_numbers.json", DOCS / "images" / "lecture"
 PAGES = {"lecture.en.md": "lecture.md", "lecture.es.md": "lecture.es.md"}  # template: page
 PROGRAMS = {"vaelab-train": "train.py", "vaelab-evaluate": "evaluate.py"}
 
@@ -47,7 +44,7 @@ def main() -> None:
 
 
 def run_commands(question: Question, outputs: Path) -> None:
-    """The commands that stand in the page; what is finished, they skip."""
+    """Run the commands that the page shows; they skip what is finished."""
     for command in question.commands:
         program, *words = command.split()
         print(f"$ {command}", flush=True)
@@ -60,25 +57,19 @@ def run_commands(question: Question, outputs: Path) -> None:
 
 
 def measured(question: Question, outputs: Path) -> dict[str, dict[str, object]]:
-    """The question's numbers; its picture is drawn on the way."""
+    """The question's numbers; also draws docs/images/lecture/<name>.png, in 256 colours, which halves it."""
+    from PIL import Image
+
+    from lecture_page import pictures
     from lecture_page.numbers import gathered, trained_runs  # imports torch
+    from vaelab.figures.plots import figure_image
 
     runs = trained_runs(question, outputs)
     values = gathered(question, runs)
-    draw(question, runs, values)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    picture = figure_image(pictures.PICTURES[question.name](runs, values))
+    picture.quantize(256, dither=Image.Dither.NONE).save(IMAGES / f"{question.name}.png", optimize=True)
     return values
-
-
-def draw(question: Question, runs: Any, values: Any) -> None:
-    """docs/images/lecture/<name>.png, in 256 colours, which halves it."""
-    from PIL import Image
-
-    from lecture_page.pictures import PICTURES as DRAWN
-    from vaelab.figures.style import as_png
-
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    picture = Image.open(io.BytesIO(as_png(DRAWN[question.name](runs, values)))).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(PICTURES / f"{question.name}.png", optimize=True)
 
 
 def write_pages(numbers: dict[str, dict[str, dict[str, object]]]) -> None:
@@ -86,12 +77,12 @@ def write_pages(numbers: dict[str, dict[str, dict[str, object]]]) -> None:
 
     unanswered = [question.name for question in QUESTIONS if question.name not in numbers]
     if unanswered:
-        sys.exit(f"The page waits for numbers of {', '.join(unanswered)}: run python scripts/lecture.py.")
+        sys.exit(f"The page has no numbers of {', '.join(unanswered)}: run python scripts/lecture.py.")
     for template, page in PAGES.items():
         (DOCS / page).write_text(rendered((TEMPLATES / template).read_text(), numbers))
         print(f"{DOCS / page}")
     if wrong := broken(numbers):
-        sys.exit("Of these numbers the page does not speak the truth:\n" + "\n".join(wrong))
+        sys.exit("These claims of the page do not hold:\n" + "\n".join(wrong))
     print("Every claim holds.")
 
 

@@ -20,7 +20,7 @@ SLOT = re.compile(r"\{\{([^{}]+)\}\}")
 
 
 def trained_runs(question: Question, outputs: Path) -> dict[str, TrainedRun]:
-    """The finished runs of a question's sweep, by the swept value.
+    """The finished runs of a question's sweep by the swept value.
 
     Raises:
         SystemExit: one is missing.
@@ -37,7 +37,7 @@ def trained_runs(question: Question, outputs: Path) -> dict[str, TrainedRun]:
 
 
 def gathered(question: Question, runs: Mapping[str, TrainedRun]) -> dict[str, dict[str, Any]]:
-    """The question's metrics of its runs: of test images, or of an evaluation, or derived."""
+    """The question's metrics of its runs, rounded."""
     return {
         key: {metric: rounded(number(run, metric)) for metric in question.metrics}
         for key, run in runs.items()
@@ -45,6 +45,7 @@ def gathered(question: Question, runs: Mapping[str, TrainedRun]) -> dict[str, di
 
 
 def number(run: TrainedRun, metric: str) -> Any:
+    """A metric of the test images, of an evaluation, or derived from these."""
     metrics = run.record["metrics"]
     if metric in DERIVED:
         return DERIVED[metric](run)
@@ -60,13 +61,13 @@ def hole_rate_fitted(run: TrainedRun) -> float:
 
 
 def images_per_code(run: TrainedRun) -> float:
-    """exp of H(n|z) = log N - I_q: of how many images a code may well be, between 1 and N."""
+    """exp H(n|z) with H(n|z) = log N - I_q: how many images a code may belong to, from 1 to N."""
     metrics = run.record["metrics"]
     return float(metrics["test/aggregate_images"] * math.exp(-metrics["test/mutual_information"]))
 
 
 def objective(run: TrainedRun) -> float:
-    """Distortion + beta * rate, what a beta-VAE minimises, whatever the run itself was led by."""
+    """Distortion + beta * rate, the loss of a beta-VAE, whatever the run's own objective was."""
     metrics, beta = run.record["metrics"], run.record["config"]["model"]["beta"]
     return float(metrics["test/distortion"] + beta * metrics["test/rate"])
 
@@ -80,7 +81,7 @@ DERIVED = {
 
 
 def rounded(value: Any) -> Any:
-    """To DIGITS significant digits; undefined is None."""
+    """A number with DIGITS significant digits, None where it is undefined; words as they are."""
     if isinstance(value, str):
         return value
     value = finite(value)
@@ -92,24 +93,21 @@ def rounded(value: Any) -> Any:
 
 def value_of(term: str, numbers: Mapping[str, Mapping[str, Any]]) -> float:
     """``run/metric``, ``factor * run/metric`` or a plain number; NaN where it is undefined."""
-    factor, star, name = term.partition(" * ")
-    if not star:
-        factor, name = "1", term
+    factor, star, name = term.rpartition(" * ")
     run, slash, metric = name.partition("/")
     value = numbers[run][metric] if slash else float(name)
-    return float(factor) * (math.nan if value is None else value)
+    return (float(factor) if star else 1.0) * (math.nan if value is None else value)
 
 
 def holds(claim: tuple[str, ...], numbers: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether each term exceeds the next."""
-    values = [value_of(term, numbers) for term in claim]
-    return all(left > right for left, right in pairwise(values))
+    return all(left > right for left, right in pairwise(value_of(term, numbers) for term in claim))
 
 
 def broken(numbers: Numbers) -> list[str]:
     """The claims that do not hold, with the numbers."""
     return [
-        f"{question.name}: {claim_text(claim)}, but they are "
+        f"{question.name}: {' > '.join(claim)}, but they are "
         + ", ".join(f"{value_of(term, numbers[question.name]):.4g}" for term in claim)
         for question in QUESTIONS
         for claim in question.claims
@@ -117,37 +115,48 @@ def broken(numbers: Numbers) -> list[str]:
     ]
 
 
-def claim_text(claim: tuple[str, ...]) -> str:
-    return " > ".join(term.replace(" * ", " · ") for term in claim)
-
-
 # pages
+
+
+def shown(value: Any, form: str = "") -> str:
+    """A number with three significant digits, or as ``form`` says; a dash where it is undefined."""
+    if value is None or isinstance(value, str):
+        return value or "–"
+    return format(value, form or (".0f" if abs(value) >= 100 else ".3g")).replace("-", "−")
 
 
 def rendered(template: str, numbers: Numbers) -> str:
     """The template with every slot filled.
 
-    ``{{question/run/metric:format}}`` is a number, formatted as Python formats it; ``{{question/commands}}``
-    the commands, a line each; ``{{question/claims}}`` what has been checked.
+    ==============================  ==============================================================
+    ``{{question/commands}}``       the commands, a line each
+    ``{{question/rows}}``           the table's rows, a run each
+    ``{{question/run}}``            the cells of a run's row
+    ``{{question/run/metric}}``     a number; a format may follow a colon, as in ``:.0%``
+    ==============================  ==============================================================
 
     Raises:
-        KeyError: a slot that nothing fills.
+        KeyError: nothing fills a slot.
     """
     questions = {question.name: question for question in QUESTIONS}
 
+    def cells(question: Question, run: str) -> str:
+        texts = [
+            (shown(numbers[question.name][run][name.rstrip("*")]), name[-1] == "*") for name in question.table
+        ]
+        return " | ".join(f"**{text}**" if bold else text for text, bold in texts)
+
     def fill(match: re.Match[str]) -> str:
         name, _, form = match[1].partition(":")
-        question, run, *metric = name.split("/")
-        if run == "commands" and not metric:
+        question, what, *metric = name.split("/")
+        if metric:
+            return shown(numbers[question][what][metric[0]], form)
+        if what == "commands":
             return "\n".join(questions[question].commands)
-        if run == "claims" and not metric:
-            return "; ".join(f"`{claim_text(claim)}`" for claim in questions[question].claims)
-        value = numbers[question][run][metric[0]]
-        return "–" if value is None else format(value, form).replace("-", "−" if form else "-")
+        if what == "rows":
+            return "\n".join(
+                f"| {run} | {cells(questions[question], run)} |" for run in questions[question].runs
+            )
+        return cells(questions[question], what)
 
     return SLOT.sub(fill, template)
-
-
-def slots(template: str) -> set[str]:
-    """The slots of a template without their formats."""
-    return {match[1].partition(":")[0] for match in SLOT.finditer(template)}

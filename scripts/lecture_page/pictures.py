@@ -60,12 +60,12 @@ def samples_and_reconstructions(runs: Runs, labels: Mapping[str, str]) -> Any:
     return sheet(rows, ["test images, reconstructions below", "decoded draws from the prior, same noise"])
 
 
-def sampleable(runs: Runs, values: Values) -> Any:
+def sampling(runs: Runs, values: Values) -> Any:
     labels = {key: f"{NAMES[key]}\nhole rate {values[key]['hole_rate']:.2f}" for key in runs}
     return samples_and_reconstructions(runs, labels)
 
 
-def kl(runs: Runs, values: Values) -> Any:
+def kl_weight(runs: Runs, values: Values) -> Any:
     labels = {
         key: f"β = {key}\nrate {values[key]['rate']:.1f}\ndistortion {values[key]['distortion']:.1f}"
         for key in runs
@@ -106,7 +106,7 @@ def holes(runs: Runs, values: Values) -> Any:
     return figure
 
 
-def uncertainty(runs: Runs, values: Values) -> Any:
+def noisy_codes(runs: Runs, values: Values) -> Any:
     x = next(iter(runs.values())).images("test", 8)
     share = torch.linspace(0, 1, 9)[:, None]
     rows = []
@@ -122,7 +122,7 @@ def uncertainty(runs: Runs, values: Values) -> Any:
     return sheet(rows, ["a test image, its code shaken 8 times", "from one image's code to another's"])
 
 
-def beta(runs: Runs, values: Values) -> Any:
+def raising_beta(runs: Runs, values: Values) -> Any:
     figure = new_figure(9.0, 3.6)
     plane, bars = figure.subplots(1, 2)
     rates = [values[key]["rate"] for key in runs]
@@ -154,7 +154,7 @@ def beta(runs: Runs, values: Values) -> Any:
     return figure
 
 
-def gradient(runs: Runs, values: Values) -> Any:
+def reparametrisation(runs: Runs, values: Values) -> Any:
     figure = new_figure(6.2, 3.4)
     axes = figure.subplots()
     series = {
@@ -174,7 +174,7 @@ def gradient(runs: Runs, values: Values) -> Any:
     return figure
 
 
-def smooth(runs: Runs, values: Values) -> Any:
+def smooth_paths(runs: Runs, values: Values) -> Any:
     panels = {
         "hole_rate": "hole rate",
         "images_per_code": "images that share a code",
@@ -211,7 +211,7 @@ def collapse(runs: Runs, values: Values) -> Any:
     return sheet(rows, ["decoded from its own code", "decoded from the code of the image to its left"])
 
 
-def structure(runs: Runs, values: Values) -> Any:
+def factors(runs: Runs, values: Values) -> Any:
     """Traversals of the dimensions in use, and below which dimension tells of which factor."""
     figure = new_figure(9.0, 3.9)
     axes = figure.subplots(1, len(runs), squeeze=False)[0]
@@ -227,6 +227,7 @@ def structure(runs: Runs, values: Values) -> Any:
 
 
 PICTURES = {
-    "sampleable": sampleable, "holes": holes, "uncertainty": uncertainty, "kl": kl, "beta": beta,
-    "gradient": gradient, "smooth": smooth, "collapse": collapse, "structure": structure,
+    "sampling": sampling, "holes": holes, "noisy_codes": noisy_codes, "kl_weight": kl_weight,
+    "raising_beta": raising_beta, "reparametrisation": reparametrisation, "smooth_paths": smooth_paths,
+    "collapse": collapse, "factors": factors,
 }  # fmt: skip

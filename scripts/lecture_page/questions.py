@@ -1,49 +1,51 @@
-"""The questions: what is run for each, which numbers are kept, what must hold for the answer to be true."""
+"""The questions: what is run for each, which numbers are kept, and what must hold of them for the answer."""
 
 from typing import NamedTuple
 
-EVIDENCE = ("rate", "distortion", "hole_rate", "shuffle_gap", "prior_gap")
-
 
 class Question(NamedTuple):
-    """``claims``: each a chain of numbers, in which every one must exceed the next.
+    """A question of the lecture.
 
-    A number is written as in the page, ``run/metric``, or with a factor, ``10 * run/metric``, or as itself.
+    A claim is a chain of numbers, each of which must exceed the next. A number is ``run/metric``, such a
+    number with a factor, ``10 * run/metric``, or a plain number.
     """
 
     name: str  # conf/experiment/lecture/<name>.yaml, and the sweep lecture-<name>
-    runs: tuple[str, ...]  # the swept values, as they are called in the page
-    metrics: tuple[str, ...]  # of test/ and eval/, and the derived ones of numbers.py
+    runs: tuple[str, ...]  # the swept values, as the page calls them
+    table: tuple[str, ...]  # the metrics of a row of the page's table; bold with a * at the end
+    others: tuple[str, ...]  # further metrics that are kept, for claims, pictures and sentences
     claims: tuple[tuple[str, ...], ...]
     evaluation: str = ""  # an option of conf/eval/lecture, if the runs are evaluated
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are kept: names in test/ and eval/, and the derived ones of numbers.py."""
+        return tuple(metric.rstrip("*") for metric in self.table) + self.others
+
+    @property
     def commands(self) -> list[str]:
-        """As they stand in the page, and as they are run."""
+        """The commands that the page shows, and that are run."""
         train = f"vaelab-train experiment=lecture/{self.name}"
         evaluate = f"vaelab-evaluate lecture-{self.name} eval=lecture/{self.evaluation}"
         return [train, evaluate] if self.evaluation else [train]
 
 
-def chain(runs: tuple[str, ...], metric: str) -> tuple[str, ...]:
-    """A metric that falls from run to run."""
+def falling(runs: tuple[str, ...], metric: str) -> tuple[str, ...]:
+    """The claim that a metric falls from run to run."""
     return tuple(f"{run}/{metric}" for run in runs)
 
 
 BETAS = ("0.1", "0.25", "0.5", "1", "2", "4")
 SMOOTH = ("0.0001", "0.01", "0.1", "0.5", "1")
-CURES = tuple(
-    f"{model}-{beta}"
-    for model in ("vae", "annealed_vae", "free_bits_vae", "target_rate_vae")
-    for beta in ("2", "4")
-)
+MODELS = ("vae", "annealed_vae", "free_bits_vae", "target_rate_vae")
 WIDTHS = ("2", "8", "32")
 
 QUESTIONS = (
     Question(
-        "sampleable",
+        "sampling",
         ("ae", "vae"),
-        ("hole_rate", "hole_rate_fitted", "prior_gap", "mse", "distortion"),
+        ("hole_rate*", "hole_rate_fitted", "mse"),
+        ("prior_gap", "distortion"),
         (
             ("ae/hole_rate", "10 * vae/hole_rate"),
             ("ae/hole_rate_fitted", "3 * vae/hole_rate"),
@@ -54,13 +56,15 @@ QUESTIONS = (
     Question(
         "holes",
         ("ae", "vae"),
-        ("hole_rate", "hole_rate_fitted", "aggregate_images"),
+        ("hole_rate*",),
+        ("hole_rate_fitted", "aggregate_images"),
         (("ae/hole_rate", "3 * vae/hole_rate"), ("0.1", "vae/hole_rate")),
     ),
     Question(
-        "uncertainty",
+        "noisy_codes",
         ("ae", "denoising_ae", "vae"),
-        ("noise_gap", "path_length_linear", "longest_step_linear", "hole_rate", "mse"),
+        ("noise_gap*", "path_length_linear", "hole_rate"),
+        ("longest_step_linear", "mse"),
         (
             ("ae/noise_gap", "2 * vae/noise_gap"),
             ("ae/noise_gap", "1.5 * denoising_ae/noise_gap"),
@@ -72,9 +76,10 @@ QUESTIONS = (
         evaluation="paths",
     ),
     Question(
-        "kl",
+        "kl_weight",
         ("0.001", "1", "20"),
-        (*EVIDENCE, "elbo", "active_units"),
+        ("rate*", "distortion", "elbo", "active_units", "hole_rate", "shuffle_gap"),
+        ("prior_gap",),
         (
             ("0.001/rate", "5 * 1/rate", "100 * 20/rate"),
             ("20/distortion", "1/distortion", "0.001/distortion"),
@@ -84,27 +89,23 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "beta",
+        "raising_beta",
         BETAS,
-        ("rate", "distortion", "elbo", "active_units", "total_correlation", "hole_rate"),
+        ("rate", "distortion", "elbo", "active_units", "hole_rate"),
+        ("total_correlation",),
         (
-            chain(BETAS, "rate"),
-            chain(BETAS[::-1], "distortion"),
+            falling(BETAS, "rate"),
+            falling(BETAS[::-1], "distortion"),
             ("0.1/active_units", "4/active_units"),
             ("1/elbo", "0.25/elbo", "0.1/elbo"),
             ("1/elbo", "2/elbo", "4/elbo"),
         ),
     ),
     Question(
-        "gradient",
+        "reparametrisation",
         WIDTHS,
-        tuple(
-            f"gradient_{name}"
-            for name in (
-                *("variance_reparametrised", "variance_score", "variance_score_baseline"),
-                *("variance_ratio", "variance_ratio_baseline", "difference"),
-            )
-        ),
+        ("gradient_variance_reparametrised", "gradient_variance_ratio*", "gradient_variance_ratio_baseline"),
+        ("gradient_variance_score", "gradient_variance_score_baseline", "gradient_difference"),
         (
             *((f"{width}/gradient_variance_ratio", "100") for width in WIDTHS),
             *((f"{width}/gradient_variance_ratio", f"{width}/gradient_variance_ratio_baseline", "2")
@@ -114,22 +115,24 @@ QUESTIONS = (
         evaluation="gradient_variance",
     ),
     Question(
-        "smooth",
+        "smooth_paths",
         SMOOTH,
-        ("hole_rate", "aggregate_kl", "images_per_code", "path_length_linear", "noise_gap"),
+        ("images_per_code", "aggregate_kl", "path_length_linear*", "hole_rate"),
+        ("noise_gap",),
         (
-            chain(SMOOTH, "hole_rate"),
-            chain(SMOOTH, "aggregate_kl"),
-            chain(SMOOTH, "path_length_linear"),
-            chain(SMOOTH, "noise_gap"),
+            falling(SMOOTH, "hole_rate"),
+            falling(SMOOTH, "aggregate_kl"),
+            falling(SMOOTH, "path_length_linear"),
+            falling(SMOOTH, "noise_gap"),
             ("1/images_per_code", "0.5/images_per_code", "1.5 * 0.0001/images_per_code"),
         ),
         evaluation="paths",
     ),
     Question(
         "collapse",
-        CURES,
-        ("rate", "distortion", "objective", "active_units", "shuffle_gap", "verdict"),
+        tuple(f"{model}-{beta}" for model in MODELS for beta in ("2", "4")),
+        ("rate", "active_units", "shuffle_gap*", "verdict"),
+        ("distortion", "objective"),
         (
             ("0.5", "vae-2/rate"),
             ("0.5", "vae-2/shuffle_gap"),
@@ -145,9 +148,10 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "structure",
+        "factors",
         ("0.01", "1", "20"),
-        ("mig", "probe_accuracy_x", "probe_accuracy_y", "probe_accuracy_shape", "hole_rate", "mse", "rate"),
+        ("probe_accuracy_x*", "probe_accuracy_shape", "mig", "hole_rate", "mse"),
+        ("probe_accuracy_y", "rate"),
         (
             *((f"20/probe_accuracy_{place}", f"1.3 * 1/probe_accuracy_{place}") for place in "xy"),
             ("1/probe_accuracy_shape", "20/probe_accuracy_shape"),
