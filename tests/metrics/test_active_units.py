@@ -63,16 +63,6 @@ def test_planted_latents_are_found():
     assert (kl.compute() > 0.01).nonzero().flatten().tolist() == [2, 5, 7]
 
 
-def test_a_unit_may_pay_kl_and_be_inactive():
-    """Var(mu) = 0 and s != 1: the scale is off, but nothing of the image is in the code."""
-    x = torch.randn(100, 1, 1, 2, generator=random())
-    encoded = Planted(torch.zeros(2), torch.tensor([0.0, -1.0]))(x)
-    loc, log_var = encoded.chunk(2, dim=1)
-    kl = fed(KLPerDimension(2), gaussian_kl(loc, log_var), 30).compute()
-    assert kl.tolist() == pytest.approx([0.0, 0.5 * (np.exp(-1) + 1 - 1)])
-    assert fed(ActiveUnits(2), loc, 30).compute() == 0
-
-
 def test_each_batch_may_be_measured_on_its_own_as_well():
     """Metric.forward, which Lightning users call: the value of a batch, and the whole in the end."""
     loc = torch.randn(40, 3, generator=random()) * torch.tensor([1.0, 0.5, 0.0])
