@@ -1,4 +1,4 @@
-"""The named tuples that the parts exchange.
+"""Named tuples that the parts exchange, with the shape of each field.
 
 Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
 """
@@ -13,12 +13,12 @@ Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum 
 
 
 class Batch(NamedTuple):
-    """A batch of images and what is known of them."""
+    """A batch of images with their labels, factors and positions, where the data have them."""
 
     x: Tensor  # (B, C, H, W)  as stored; float once it is on the device (functional.images.to_float)
     y: Tensor | None = None  # (B,)  class labels
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
-    position: Tensor | None = None  # (B,)  the image's place in its split
+    position: Tensor | None = None  # (B,)  the image's index in its split
 
 
 class RunContext(NamedTuple):
@@ -52,33 +52,33 @@ class RunContext(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """All randomness of one forward pass: it is drawn outside and passed in."""
+    """All randomness of one forward pass, drawn outside of the model and passed in."""
 
     posterior: Tensor  # (S, B, D)  standard normal; turned into z by the posterior
     prior: Tensor  # (B, D)     standard normal; turned into an independent prior sample by the prior
-    # (B, C, H, W) standard normal, for the corruption of the encoder's input; empty where that stays clean
+    # (B, C, H, W) standard normal, for the corruption of the encoder's input; empty without corruption
     corruption: Tensor = torch.empty(0)
 
 
 class LatentStats(NamedTuple):
-    """What one forward pass knows; objective terms and metrics read it by field name. All in nats."""
+    """The statistics of one forward pass, in nats; objective terms and metrics read them by field name."""
 
     distortion: Tensor  # (S, B)     -log p(x|z), summed over pixels
-    rate: Tensor  # (B,)       KL(q(z|x) || p(z)), or its estimate (priors.py); NaN where undefined, not 0
-    kl: Tensor  # (B, D)     its parts KL(q(z_d|x) || p(z_d)); NaN where it has none
+    rate: Tensor  # (B,)       KL(q(z|x) || p(z)), or an estimate of it; NaN, not 0, where it is undefined
+    kl: Tensor  # (B, D)     KL(q(z_d|x) || p(z_d)), which sum to the rate; NaN where they do not exist
     loc: Tensor  # (B, D)     posterior mean
     scale: Tensor  # (B, D)     posterior standard deviation; 0 where q is deterministic
     z: Tensor  # (S, B, D)  posterior samples
     log_q: Tensor  # (S, B)     log q(z|x); NaN where q has none
     log_p: Tensor  # (S, B)     log p(z)
     z_prior: Tensor  # (B, D)     an independent prior sample
-    q: Any = None  # all parameters of q(z|x), as the posterior gives them (posteriors.py)
+    q: Any = None  # all parameters of q(z|x), a named tuple of the posterior's
 
 
 class Output(NamedTuple):
     """One forward pass of an :class:`~vaelab.models.autoencoder.Autoencoder`."""
 
-    loss: Tensor  # ()  what is minimised: the weighted sum of the terms
+    loss: Tensor  # ()  the weighted sum of the terms, to be minimised
     terms: dict[str, Tensor]  # ()  each term unweighted, mean over images
     stats: LatentStats
     decoded: Tensor  # (S, B, C', H, W)  the decoder's output: the likelihood's natural parameters

@@ -212,7 +212,7 @@ def train_classifier(
         answers = torch.cat([head(network(part)).argmax(1) for part in x_test.split(CHUNK)])
         features = torch.cat([network(part) for part in x.split(CHUNK)])
         network.feature_center, network.feature_scale = features.mean(0), features.std(0).clamp(min=1e-6)
-    return network, float((answers == y_test).double().mean())
+    return network, float((answers == y_test).cpu().double().mean())
 
 
 def inception(

@@ -61,7 +61,7 @@ class GradientVariance:
             noise.unflatten(0, (draws, number)).to(run.device),
             self.samples,
         )
-        mean = {name: value.double().mean().item() for name, value in variances._asdict().items()}
+        mean = {name: value.cpu().double().mean().item() for name, value in variances._asdict().items()}
         smallest = mean["reparametrised"]
         metrics = {f"gradient_variance_{name}": mean[name] for name in variances._fields[:3]}
         metrics["gradient_variance_ratio"] = mean["score"] / smallest
