@@ -55,10 +55,10 @@ def test_only_finite_numbers_are_numbers():
 
 @pytest.mark.parametrize(
     ("weight", "beta"),
-    [(2.0, 2.0), ({"_target_": "vaelab.models.LinearSchedule", "stop": 4.0}, None)],
-    ids=["constant", "schedule"],
+    [(4.0, 4.0), (1.0, None), ({"_target_": "vaelab.models.LinearSchedule", "stop": 4.0}, None)],
+    ids=["the KL's weight", "another term's", "a schedule's end"],
 )
-def test_beta_is_the_weight_of_the_kl_whatever_else_is_called_beta(weight, beta):
+def test_the_beta_of_an_older_record_counts_where_it_is_the_weight_of_the_kl(weight, beta):
     record = make_record(4.0)
     record["config"]["model"]["objective"] = {"kl": {"weight": weight}, "tc": {"beta": 4.0}}
     assert as_run(record, Path("x")).beta == beta

@@ -29,7 +29,7 @@ class RecordedRun:
     variant: str
     dataset: str
     seed: int | None
-    beta: float | None  # the constant weight of the KL, in nats of loss per nat; None if it has none
+    beta: float | None  # the constant weight of the KL (runs.record.kl_weight); None if it has none
     started: str
     swept: dict[str, Any]
     config: dict[str, Any]  # flat: {"model.beta": 4, ...}
@@ -123,7 +123,7 @@ def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:
         variant=str(record.get("variant") or swept.get("model") or "unknown"),
         dataset=str(record.get("dataset") or swept.get("data") or "unknown"),
         seed=record.get("seed", swept.get("seed", config.get("seed"))),
-        beta=kl_weight(record, config),
+        beta=beta_of(record, config),
         started=str(record.get("started") or ""),
         swept=swept,
         config=config,
@@ -132,11 +132,12 @@ def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:
     )
 
 
-def kl_weight(record: dict[str, Any], config: dict[str, Any]) -> float | None:
-    """The constant weight of the KL in the run's objective; ``record["beta"]`` where the config lacks one."""
-    if any(key.startswith("model.objective.") for key in config):
-        return finite(config.get("model.objective.kl.weight"))
-    return finite(record.get("beta", config.get("model.beta")))
+def beta_of(record: dict[str, Any], config: dict[str, Any]) -> float | None:
+    """The record's beta. Older records have ``model.beta`` even where it is no term's weight: None then."""
+    beta = finite(record.get("beta", config.get("model.beta")))
+    objective = {key: value for key, value in config.items() if key.startswith("model.objective.")}
+    weights = [finite(value) for key, value in objective.items() if key.endswith(".weight")]
+    return beta if beta in weights or not objective else None
 
 
 def read_history(run: RecordedRun) -> Curves:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from vaelab.reports.records import RecordedRun
@@ -14,7 +15,6 @@ from vaelab.runs.record import finite
 __all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "show", "show_stat"]
 
 BETA = "model.beta"
-KL_WEIGHT = "model.objective.kl.weight"
 SEED = "seed"
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
 """The metrics that every table and plot shows first, and what they are called there."""
@@ -92,14 +92,17 @@ class Table:
     def beta_series(self) -> dict[str, list[Row]]:
         """Of each series the rows with numbers and a beta, where these differ in the KL's weight alone.
 
-        Only there do rate and distortion trace a curve over beta. A schedule's end, the weight of a total
-        correlation, or a KL weight that another term's weight follows is no such beta.
+        Only there do rate and distortion trace a curve over beta: besides ``model.beta`` one setting differs,
+        the weight of the KL, and has beta's values.
         """
         found = {}
         for name, members in self.series.items():
             rows = [row for row in members if row.n and row.beta is not None]
-            others = {canonical(settings(row.first, without=(SEED, BETA, KL_WEIGHT))) for row in rows}
-            if len({row.beta for row in rows}) > 1 and len(others) == 1:
+            betas = [row.beta for row in rows]
+            configs = [settings(row.first, without=(SEED, BETA)) for row in rows]
+            values = [[config.get(key) for config in configs] for key in dict.fromkeys(chain(*configs))]
+            differing = [column for column in values if len(set(map(canonical, column))) > 1]
+            if len(set(betas)) > 1 and differing in ([], [betas]):
                 found[name] = rows
         return found
 
