@@ -216,7 +216,7 @@ def factors(runs: Runs, values: Values) -> Any:
     figure = new_figure(9.0, 3.9)
     axes = figure.subplots(1, len(runs), squeeze=False)[0]
     for axis, (key, run) in zip(axes, runs.items(), strict=True):
-        pictures = traversals(run.model, run.images("test", 500), steps=7, dimensions=6)
+        pictures = traversals(run.model, run.images("test", 500), steps=7, dimensions=6).images[:, 0]
         axis.imshow(
             strip(pictures.flatten(0, 1), len(pictures)), cmap="gray", vmin=0, vmax=1,
             interpolation="nearest",

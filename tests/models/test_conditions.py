@@ -116,7 +116,7 @@ def test_pictures_keep_the_label_that_they_say():
     for row, first in enumerate((0, 2)):
         torch.testing.assert_close(rows[row, 0], model.decode(q.loc[first], Y[first]))
         torch.testing.assert_close(rows[row, 2], model.decode(q.loc[first + 1], Y[first]))
-    moved = generation.traversals(model, x, steps=3, y=Y)
+    moved = generation.traversals(model, x, steps=3, y=Y).images[:, 0]
     used = int(generation.order_by_kl(model, q)[0])
     z = q.loc[0].clone()
     z[used] = generation.latent_ranges(model, q, torch.tensor([used])).mean()  # half way between them

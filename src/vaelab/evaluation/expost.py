@@ -7,7 +7,7 @@ import torch
 from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
 from vaelab.evaluation.sample_quality import quality_of
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun, mean_and_error, require
-from vaelab.figures.generation import density_images
+from vaelab.figures.generation import mixture_images
 from vaelab.functional.mixtures import fit_gaussian_mixture
 
 __all__ = ["ExPostGain", "ExPostSampleQuality"]
@@ -117,7 +117,7 @@ class ExPostSampleQuality:
         reference = run.images("test", self.images)
         codes = run.codes("train", self.train_images).z
         mixture = fit_gaussian_mixture(codes, self.components, self.seed)
-        samples = density_images(run.model, mixture, len(reference), self.seed)
+        samples = mixture_images(run.model, mixture, len(reference), self.seed)
         quality = quality_of(network(samples), network(reference))
         metrics = {"kid_expost_se": quality.pop("kid_se")}
         return {

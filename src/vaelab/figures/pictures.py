@@ -36,7 +36,7 @@ def sample_grids(
     images = {
         "prior": generation.prior_samples(model),
         "reconstructions": generation.reconstructions(model, first, labels),
-        "traversals": generation.traversals(model, x, y=y),
+        "traversals": generation.traversals(model, x, y=y).images[:, 0],
         "interpolations": generation.interpolations(model, first, y=labels),
         "interpolations_spherical": generation.interpolations(model, first, y=labels, spherical=True),
     }
@@ -45,9 +45,10 @@ def sample_grids(
 
 def moving_traversals(model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range) -> bytes:
     """An endless GIF of the traversals of the first images, a row per dimension, back and forth."""
-    frames, dimensions = generation.moving_traversals(model, x, y=y)
+    images, dimensions = generation.traversals(model, x, y=y, starts=5)
     labels = [f"dim {d}" for d in dimensions.tolist()]
-    return animation([with_labels(image_grid(frame, *value_range), labels) for frame in frames])
+    forth = [with_labels(image_grid(frame, *value_range), labels) for frame in images.movedim(2, 0)]
+    return animation(forth + forth[-2:0:-1])
 
 
 def arithmetic(
@@ -67,11 +68,10 @@ def mixture_samples(
     """Samples of the prior beside samples of a mixture fitted to training codes; None below 2 codes."""
     if len(codes.z) < 2:
         return None
+    mixture = fit_gaussian_mixture(codes.z, components)
     images = {
         "from the prior": generation.prior_samples(model),
-        "from the fitted density": generation.density_samples(
-            model, fit_gaussian_mixture(codes.z, components)
-        ),
+        "from the fitted density": generation.mixture_images(model, mixture, 64).unflatten(0, (8, 8)),
     }
     return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
 
