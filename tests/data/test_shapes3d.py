@@ -130,7 +130,7 @@ def test_a_damaged_file_is_refused(tmp_path, file):
     content = file.read_bytes()
     for damaged in (b"no hdf5", content[: len(content) // 2]):
         file.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"mine.h5 is no HDF5 file, or is damaged: .*Get it again"):
+        with pytest.raises(UserError, match=r"mine.h5 is not an HDF5 file, or is damaged: .*Get it again"):
             load_shapes3d(str(tmp_path), str(file))
     with h5py.File(file, "w") as whole:
         images = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 6, 3), dtype=np.uint8)
@@ -140,6 +140,6 @@ def test_a_damaged_file_is_refused(tmp_path, file):
     content = bytearray(file.read_bytes())
     content[where : where + 200] = bytes(200)  # a chunk that is no gzip stream
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"mine.h5 is no HDF5 file, or is damaged"):
+    with pytest.raises(UserError, match=r"mine.h5 is not an HDF5 file, or is damaged"):
         load_shapes3d(str(tmp_path), str(file))
     assert not list(tmp_path.rglob("*.npy"))

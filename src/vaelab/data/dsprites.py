@@ -55,7 +55,7 @@ def load_dsprites(root: str, path: str | None = None, download: bool = True) -> 
     instead of 3 GB. A run then reads and unpacks only its own images.
 
     Raises:
-        UserError: if there is no such file, it is damaged, or it has another layout.
+        UserError: the file does not exist, is damaged or has another layout.
     """
     (file,) = find_or_fetch(DSPRITES, root, download, path)
     with _imgs(file) as (_, shape):
@@ -89,7 +89,7 @@ def _packed(file: Path) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _imgs(file: Path) -> Iterator[tuple[IO[bytes], tuple[int, int, int]]]:
-    """The stream of the array ``imgs``, standing at its first pixel, and its shape (N, H, W)."""
+    """The stream of the array ``imgs``, positioned at its first pixel, and its shape (N, H, W)."""
     with _reading(file), zipfile.ZipFile(file) as archive, archive.open("imgs.npy") as stream:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError("its array 'imgs' has a header of an unknown version")
@@ -119,4 +119,4 @@ def _reading(file: Path) -> Iterator[None]:
     except KeyError as error:
         raise UserError(f"{file} is not dSprites' file: {error.args[0]}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{file} is no .npz file, or is damaged: {error}. Get it again.") from None
+        raise UserError(f"{file} is not an .npz file, or is damaged: {error}. Get it again.") from None

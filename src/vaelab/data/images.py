@@ -37,7 +37,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and what is known of them, position by position.
+    """Images with their labels and factors, by position.
 
     x: N images (C, H, W); y: (N,) int64 class labels; factors: (N, F) ground-truth factors of variation.
     """

@@ -89,7 +89,7 @@ def written_out(
 
 
 def _write(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
-    """Write by plain calls: on a full disk these raise an error, where writing to a map kills the process."""
+    """Write by plain calls: on a full disk they raise an error; writing to a map would kill the process."""
     from tqdm import tqdm
 
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -42,7 +42,7 @@ SHAPES3D = Published(
 )
 FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 SHAPE = FACTOR_NAMES.index("shape")
-BLOCK = 1024  # images read at once, unless the file's chunks reach over more
+BLOCK = 1024  # images read at once, unless the file's chunks have more
 
 
 def load_shapes3d(root: str, path: str | None = None, download: bool = True) -> Source:
@@ -56,7 +56,7 @@ def load_shapes3d(root: str, path: str | None = None, download: bool = True) -> 
     channel of 15,000 images, so that one image is 768 compressed chunks, and takes a third of a second.
 
     Raises:
-        UserError: if there is no h5py or no such file, or if it is damaged or has another layout.
+        UserError: h5py is not installed, or the file does not exist, is damaged or has another layout.
     """
     _require_h5py()
     (file,) = find_or_fetch(SHAPES3D, root, download, path)
@@ -84,8 +84,8 @@ def _blocks(file: Path) -> Iterator[np.ndarray]:
     """The images in blocks, channels first: (B, C, H, W) uint8. Each of the file's chunks is read once."""
     with _opened(file) as arrays:
         images = arrays["images"]
-        reach = images.chunks[0] if images.chunks else 1
-        step = reach * -(-BLOCK // reach)
+        chunk = images.chunks[0] if images.chunks else 1
+        step = chunk * -(-BLOCK // chunk)
         for start in range(0, len(images), step):
             yield images[start : start + step].transpose(0, 3, 1, 2)
 
@@ -100,7 +100,7 @@ def _opened(file: Path) -> Iterator[Any]:
             _check_layout(file, arrays)
             yield arrays
     except OSError as error:
-        raise UserError(f"{file} is no HDF5 file, or is damaged: {error}. Get it again.") from None
+        raise UserError(f"{file} is not an HDF5 file, or is damaged: {error}. Get it again.") from None
 
 
 def _check_layout(file: Path, arrays: Any) -> None:

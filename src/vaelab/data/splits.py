@@ -34,12 +34,13 @@ class Splits(NamedTuple):
 
     @property
     def levels(self) -> int | None:
-        """The grey levels (see :func:`~vaelab.functional.images.grey_levels`); None if any image has none."""
+        """The grey levels (see :func:`~vaelab.functional.images.grey_levels`); None if any image has
+        values between them."""
         levels = [grey_levels(part.x) for part in self._parts()] + [2] * self.redraw
         return None if None in levels else max(level for level in levels if level is not None)
 
     def _parts(self) -> list[ImageSet]:
-        """The sets whose values are those that the model sees."""
+        """The sets whose values reach the model as they are stored."""
         parts = (None if self.redraw else self.train, self.val, self.test)
         return [part for part in parts if part is not None]
 
@@ -80,12 +81,12 @@ def split(
     test, val, train = order[: sum(sizes)].split(sizes)
 
     # The draws are made before the splits, so that an image's draw does not depend on the sizes.
-    still = replace(source.train, x=binarized(source.train.x, binarize, "train"))
+    fixed = replace(source.train, x=binarized(source.train.x, binarize, "train"))
     redraw = binarize == "dynamic" and source.train.x.dtype != torch.bool
     return Splits(
-        train=(source.train if redraw else still).subset(train).materialise(MATERIALISE_LIMIT),
-        val=still.subset(val).materialise(MATERIALISE_LIMIT) if val_size else None,
-        test=still.subset(test)
+        train=(source.train if redraw else fixed).subset(train).materialise(MATERIALISE_LIMIT),
+        val=fixed.subset(val).materialise(MATERIALISE_LIMIT) if val_size else None,
+        test=fixed.subset(test)
         if source.test is None
         else replace(source.test, x=binarized(source.test.x, binarize, "test")),
         redraw=redraw,

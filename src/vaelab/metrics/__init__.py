@@ -1,8 +1,8 @@
-"""What is reported: torchmetrics metrics, one file per family.
+"""What is reported: torchmetrics metrics, one file each, as thin shells over :mod:`vaelab.functional`.
 
-A metric's ``update`` names what it wants among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
-``reconstruction``, ``discrete``, ``y``, ``factors``, ``position`` (each image's place in its split) and
-``distortion_of`` (what other z do to the same images); it is handed those and nothing else.
+The arguments of a metric's ``update`` are among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
+``reconstruction``, ``discrete``, ``y``, ``factors``, ``position`` (each image's index in its split) and
+``distortion_of`` (the distortion of the same images under other z); it gets the arguments that it names.
 """
 
 from vaelab.metrics.active_units import ActiveUnits

@@ -10,8 +10,8 @@ from vaelab.functional.estimators import importance_bound
 class ImportanceBound(Metric):
     """L_K = mean over images of log 1/K sum_k p(x, z_k) / q(z_k|x), in nats: ELBO <= L_K <= log p(x).
 
-    K is ``model.samples`` (Burda et al., 2016). NaN with K = 1, where it would be the ELBO again, with more
-    noise, and where q is deterministic.
+    K is ``model.samples``. NaN with K = 1, where it would be the ELBO with more noise, and where q is
+    deterministic. See :func:`~vaelab.functional.estimators.importance_bound`.
     """
 
     full_state_update = False

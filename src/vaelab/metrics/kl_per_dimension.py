@@ -6,7 +6,7 @@ from torchmetrics import Metric
 
 
 class KLPerDimension(Metric):
-    """KL_d = mean over images of KL(q(z_d|x) || p(z_d)), (D,), in nats; together they are the rate."""
+    """KL_d = mean over images of KL(q(z_d|x) || p(z_d)), (D,), in nats; they sum to the rate."""
 
     full_state_update = False
     kl: Tensor

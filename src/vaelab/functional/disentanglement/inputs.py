@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
+
+from vaelab.functional.estimators import Values
 
 __all__ = ["Floats", "Ints", "Values", "binned"]
 
-Values = Tensor | ArrayLike
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -63,6 +64,7 @@ def classes(factors: Values) -> Ints:
 
 
 def check_same_images(codes: NDArray[Any], factors: NDArray[Any]) -> None:
+    """A ValueError unless there is a row of factors for each code."""
     if len(codes) != len(factors):
         raise ValueError(f"codes and factors must have as many rows, got {len(codes)} and {len(factors)}")
 
