@@ -89,8 +89,6 @@ def test_udr_of_runs_takes_the_kl_of_their_posteriors():
     expected = udr([(loc[:200], k) for (loc, _), k in zip(tables, kl, strict=True)], "spearman")
     assert result["metrics"]["udr_informative_dimensions"] == [2, 3, 3]
     assert result["metrics"]["udr"] == pytest.approx(expected.scores.tolist())
-    assert result["metrics"]["udr_mean"] == pytest.approx(expected.scores.mean())
-    assert result["pairwise"][0][1] == pytest.approx(expected.pairwise[0, 1])
     assert result["protocol"]["images"] == 200
 
 

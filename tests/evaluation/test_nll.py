@@ -26,7 +26,7 @@ class Run:
         self.labels_seen: list[str] = []
 
     def images(self, split: str, limit: int | None = None) -> Tensor:
-        return {"test": self.x, "val": self.x.flip(0)}[split][:limit]
+        return self.x[:limit]
 
     def labels(self, split: str, limit: int | None = None) -> None:
         return None
@@ -91,15 +91,12 @@ def test_numbers_that_are_undefined_are_nan():
     assert undefined == {*simulated, "nll_importance_se"}
 
 
-def test_the_protocol_names_the_split_and_the_sizes():
+def test_the_protocol_names_the_sizes():
     run = Run(vae(), binary())
-    for evaluation in (ImportanceNLL(samples=7, images=4, split="val"), AIS(**QUICK, split="val")):
-        protocol = evaluation(run)["protocol"]
-        assert json.loads(json.dumps(protocol)) == protocol
-        assert protocol["split"] == "val"
-    assert protocol.items() >= {**QUICK, "schedule": "sigmoid", "start": "prior"}.items()
-    val, test = (ImportanceNLL(samples=7, images=4, split=split)(run)["metrics"] for split in ("val", "test"))
-    assert val["nll_importance"] != test["nll_importance"]
+    protocols = [e(run)["protocol"] for e in (ImportanceNLL(samples=7, images=4), AIS(**QUICK))]
+    assert json.loads(json.dumps(protocols)) == protocols
+    assert protocols[0].items() >= {"samples": 7, "images": 4, "split": "test"}.items()
+    assert protocols[1].items() >= {**QUICK, "schedule": "sigmoid", "start": "prior"}.items()
 
 
 def test_what_does_not_apply_says_so():

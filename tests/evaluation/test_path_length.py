@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from builders import random
 from vaelab.evaluation import PathLength
+from vaelab.evaluation.feature_networks import FeatureNetwork
 from vaelab.evaluation.trained_run import mean_and_error
 
 NAMES = [
@@ -46,19 +47,14 @@ def test_a_linear_decoder_has_its_closed_form(monkeypatch):
 
 def test_features_and_the_number_of_pairs_are_those_asked_for():
     decoder, z = linear(), torch.randn(40, 4, generator=random())
-    evaluation = PathLength(pairs=5, features=First())
+    evaluation = PathLength(
+        pairs=5, features=FeatureNetwork("first", lambda images: images.flatten(1)[:, :2])
+    )
     found = evaluation(PlantedRun(model_with(decoder), {"test": codes(z)}))
     moves = (z[1:10:2] - z[0:10:2]) @ decoder.weight[:2].T
     expected = moves.detach().square().sum(-1).mean().item()
     assert found["metrics"]["path_length_linear"] == pytest.approx(expected, rel=1e-3)
-    assert (found["protocol"]["pairs"], found["protocol"]["features"]) == (5, "First")
-
-
-class First(nn.Module):
-    """The first two pixels."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1)[:, :2]
+    assert (found["protocol"]["pairs"], found["protocol"]["features"]) == (5, "first")
 
 
 def test_a_decoder_that_jumps_has_a_longer_step_than_one_that_does_not():

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vaelab.errors import UserError
-from vaelab.evaluation.trained_run import NotApplicable, TrainedRun, require
+from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, require
 from vaelab.functional.disentanglement import METRICS, SIMILARITIES, as_classes, check_names, scores, udr
 from vaelab.functional.distributions import gaussian_kl
 
@@ -22,7 +22,6 @@ class DisentanglementScores:
     Args:
         images: the most images; Locatello et al. (2019) use 10,000.
         metrics: which of ``METRICS``; None for all.
-        seed: of splits, draws and models.
         factor_bins: bins of equal width for a factor of which hardly two images share a value.
 
     Raises:
@@ -30,16 +29,11 @@ class DisentanglementScores:
     """
 
     def __init__(
-        self,
-        images: int = 10_000,
-        metrics: Iterable[str] | None = None,
-        seed: int = 0,
-        factor_bins: int = 20,
+        self, images: int = 10_000, metrics: Iterable[str] | None = None, factor_bins: int = 20
     ) -> None:
         require(2, images=images)
         self.images = images
         self.metrics = check_names(METRICS if metrics is None else metrics)
-        self.seed = seed
         self.factor_bins = factor_bins
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
@@ -55,7 +49,7 @@ class DisentanglementScores:
         metrics: dict[str, float] = {}
         for name in run.progress(self.metrics, "disentanglement", len(self.metrics)):
             try:
-                metrics |= scores(codes.loc, factors.values, codes.scale, [name], self.seed)
+                metrics |= scores(codes.loc, factors.values, codes.scale, [name], SEED)
             except ValueError as error:
                 raise UserError(f"{name}: {error}") from error
         names = run.data.factor_names or [f"factor_{i}" for i in range(codes.factors.shape[1])]
@@ -69,7 +63,7 @@ class DisentanglementScores:
                 "factors": [name for i, name in enumerate(names) if i not in factors.constant],
                 "constant_factors": [names[i] for i in factors.constant],
                 f"factors_in_{self.factor_bins}_bins": [names[i] for i in factors.binned],
-                "seed": self.seed,
+                "seed": SEED,
                 **{name: METRICS[name].protocol for name in self.metrics},
             },
         }
@@ -85,8 +79,7 @@ def udr_of_runs(
     model was trained with.
 
     Returns:
-        ``metrics``: ``udr``, each run's score in the given order, ``udr_mean``, and each run's
-        ``udr_informative_dimensions``. ``pairwise``: the rows of the table. ``protocol``: method and sizes.
+        ``metrics``: ``udr`` and ``udr_informative_dimensions``, lists with an entry per run; ``protocol``.
 
     Raises:
         NotApplicable: a posterior is deterministic, so that no KL says which dimensions are informative.
@@ -108,10 +101,8 @@ def udr_of_runs(
     return {
         "metrics": {
             "udr": result.scores.tolist(),
-            "udr_mean": float(result.scores.mean()),
             "udr_informative_dimensions": result.informative.tolist(),
         },
-        "pairwise": result.pairwise.tolist(),
         "protocol": {
             "udr": f"Duan et al. 2020; {SIMILARITIES[similarity]}; the median over the other runs",
             "informative": f"KL(q(z_d|x) || N(0, 1)) > {threshold} nats",

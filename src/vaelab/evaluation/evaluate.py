@@ -125,7 +125,7 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
             log.info("UDR: not for %s: %s", runs[0].folder.parent, entry["skipped"])
             continue
         for place, run in enumerate(runs):
-            metrics = {name: v[place] for name, v in entry["metrics"].items() if isinstance(v, list)}
+            metrics = {name: values[place] for name, values in entry["metrics"].items()}
             own = entry | {"metrics": metrics, "weights": run.record["weights"]}
             try:
                 with finished_record(run.folder) as record:  # it may have changed since

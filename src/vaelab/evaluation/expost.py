@@ -6,7 +6,7 @@ import torch
 
 from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
 from vaelab.evaluation.sample_quality import quality_of
-from vaelab.evaluation.trained_run import NotApplicable, TrainedRun, mean_and_error, require
+from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, mean_and_error, require
 from vaelab.figures.generation import mixture_images
 from vaelab.functional.mixtures import fit_gaussian_mixture
 
@@ -31,33 +31,23 @@ class ExPostGain:
     Args:
         components: of the mixture.
         train_images, images: the most images to fit it to and to judge it on.
-        split: the held-out images.
-        seed: of the fit.
 
     Raises:
         ValueError: no component, or fewer than two images.
     """
 
-    def __init__(
-        self,
-        components: int = 10,
-        train_images: int = 10_000,
-        images: int = 10_000,
-        split: str = "test",
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, components: int = 10, train_images: int = 10_000, images: int = 10_000) -> None:
         require(1, components=components)
         require(2, train_images=train_images, images=images)
         self.components, self.train_images, self.images = components, train_images, images
-        self.split, self.seed = split, seed
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         """Raises NotApplicable for codes of a codebook."""
         if run.model.posterior.discrete:
             raise NotApplicable("codes of a codebook have no density")
         trained = run.codes("train", self.train_images).z
-        z = run.codes(self.split, self.images).z
-        mixture = fit_gaussian_mixture(trained, self.components, self.seed)
+        z = run.codes("test", self.images).z
+        mixture = fit_gaussian_mixture(trained, self.components, SEED)
         expost = mixture.log_prob(z)
         with torch.no_grad():
             density = run.model.prior_density()
@@ -75,7 +65,7 @@ class ExPostGain:
                 "converged": mixture.converged,
                 "train_images": len(trained),
                 "images": len(z),
-                "split": self.split,
+                "split": "test",
             },
         }
 
@@ -92,7 +82,6 @@ class ExPostSampleQuality:
         components: of the mixture.
         train_images, images: the most images to fit it to and to compare with.
         features, weights: see :class:`~vaelab.evaluation.sample_quality.SampleQuality`.
-        seed: of the fit and of the samples.
 
     Raises:
         ValueError: no component, or fewer than two images.
@@ -105,19 +94,18 @@ class ExPostSampleQuality:
         images: int = 10_000,
         features: str | FeatureNetwork = "auto",
         weights: str | None = None,
-        seed: int = 0,
     ) -> None:
         require(1, components=components)
         require(2, train_images=train_images, images=images)
         self.components, self.train_images, self.images = components, train_images, images
-        self.features, self.weights, self.seed = features, weights, seed
+        self.features, self.weights = features, weights
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         network = feature_network(run, self.features, self.weights)
         reference = run.images("test", self.images)
         codes = run.codes("train", self.train_images).z
-        mixture = fit_gaussian_mixture(codes, self.components, self.seed)
-        samples = mixture_images(run.model, mixture, len(reference), self.seed)
+        mixture = fit_gaussian_mixture(codes, self.components, SEED)
+        samples = mixture_images(run.model, mixture, len(reference), SEED)
         quality = quality_of(network(samples), network(reference))
         metrics = {"kid_expost_se": quality.pop("kid_se")}
         return {

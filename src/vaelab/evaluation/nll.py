@@ -48,26 +48,20 @@ class ImportanceNLL:
         images: the most images, from the first of the split.
         batch: images at once.
         chunk: samples of each image at once; None for as many as a cache holds.
-        split: of the data.
 
     Raises:
         ValueError: one of the numbers is below 1.
     """
 
     def __init__(
-        self,
-        samples: int = 5000,
-        images: int = 1000,
-        batch: int = 64,
-        chunk: int | None = None,
-        split: str = "test",
+        self, samples: int = 5000, images: int = 1000, batch: int = 64, chunk: int | None = None
     ) -> None:
         require(1, samples=samples, images=images, batch=batch)
-        self.samples, self.images, self.batch, self.chunk, self.split = samples, images, batch, chunk, split
+        self.samples, self.images, self.batch, self.chunk = samples, images, batch, chunk
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         """Raises NotApplicable for a posterior without a density."""
-        x, y = run.images(self.split, self.images), run.labels(self.split, self.images)
+        x, y = run.images("test", self.images), run.labels("test", self.images)
         estimate = importance_estimate(
             run.model, x, y, self.samples, self.batch, self.chunk, progress=run.progress
         )
@@ -81,7 +75,7 @@ class ImportanceNLL:
                 "method": "importance bound, samples from q(z|x) (Burda, Grosse & Salakhutdinov, 2016)",
                 "samples": self.samples,
                 "images": len(x),
-                "split": self.split,
+                "split": "test",
                 "convention": CONVENTION,
             },
         }
@@ -106,7 +100,6 @@ class AIS:
         images: the most images, from the first of the split.
         simulated: the number of images to simulate; 0 for none, which leaves their metrics NaN.
         batch: images at once; None for as many as a cache holds.
-        split: of the data.
 
     Raises:
         ValueError: a number is too small, or the schedule or the start is unknown.
@@ -123,16 +116,15 @@ class AIS:
         leapfrog_steps: int = 5,
         pilot_chains: int = 4,
         batch: int | None = None,
-        split: str = "test",
     ) -> None:
         self.annealing = Annealing(chains, steps, schedule, start, leapfrog_steps, pilot_chains)
         require(1, images=images)
         require(0, simulated=simulated)
-        self.images, self.simulated, self.batch, self.split = images, simulated, batch, split
+        self.images, self.simulated, self.batch = images, simulated, batch
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         """Raises NotApplicable for a prior over codes, and where there is no density to anneal from."""
-        x, y = run.images(self.split, self.images), run.labels(self.split, self.images)
+        x, y = run.images("test", self.images), run.labels("test", self.images)
         real = annealed_estimate(run.model, x, y, self.annealing, batch=self.batch, progress=run.progress)
         return {
             "metrics": {
@@ -147,7 +139,7 @@ class AIS:
                 **asdict(self.annealing),
                 "images": len(x),
                 "simulated": self.simulated,
-                "split": self.split,
+                "split": "test",
                 "convention": CONVENTION,
             },
         }

@@ -1,13 +1,12 @@
 """How evenly images change along paths between held-out images' codes."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.feature_networks import feature_network
-from vaelab.evaluation.trained_run import TrainedRun, mean_and_error, require
+from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
+from vaelab.evaluation.trained_run import SEED, TrainedRun, mean_and_error, require
 from vaelab.functional.interpolation import (
     detour,
     image_distance,
@@ -39,32 +38,20 @@ class PathLength:
     Args:
         pairs: the most pairs.
         steps: steps of each path for ``detour`` and ``longest_step``.
-        features: where distances are measured: "pixels", a kind of feature network
-            (:func:`~vaelab.evaluation.feature_networks.feature_network`), or a function images -> features.
-        epsilon: the step of the perceptual path length; None to choose it by the precision.
-        split: of the data.
-        seed: of the places along the paths.
+        features: where distances are measured: "pixels", or a feature network
+            (:func:`~vaelab.evaluation.feature_networks.feature_network`).
 
     Raises:
         ValueError: no pair or no step.
     """
 
-    def __init__(
-        self,
-        pairs: int = 1000,
-        steps: int = 32,
-        features: str | Callable[[Tensor], Tensor] = "pixels",
-        epsilon: float | None = None,
-        split: str = "test",
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, pairs: int = 1000, steps: int = 32, features: str | FeatureNetwork = "pixels") -> None:
         require(1, pairs=pairs, steps=steps)
         self.pairs, self.steps, self.features = pairs, steps, features
-        self.epsilon, self.split, self.seed = epsilon, split, seed
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        name, features = self._features(run)
-        codes = run.codes(self.split, 2 * self.pairs)
+        features = None if self.features == "pixels" else feature_network(run, self.features)
+        codes = run.codes("test", 2 * self.pairs)
         n = len(codes.loc) // 2
         z1, z2 = codes.loc[0 : 2 * n : 2], codes.loc[1 : 2 * n : 2]
         y = None if codes.y is None else codes.y[0 : 2 * n : 2]
@@ -83,21 +70,12 @@ class PathLength:
             "protocol": {
                 "path_length": "Karras et al. (2019), section 4.1, without LPIPS and without trimming",
                 "spherical": "Shoemake (1985); White (2016)",
-                "features": name,
+                "features": "pixels" if features is None else features.name,
                 "pairs": n,
                 "steps": self.steps,
-                "split": self.split,
+                "split": "test",
             },
         }
-
-    def _features(self, run: TrainedRun) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-        """The name of the features, and the function that computes them; None for pixels."""
-        if self.features == "pixels":
-            return "pixels", None
-        if isinstance(self.features, str):
-            network = feature_network(run, self.features)
-            return network.name, network
-        return type(self.features).__name__, self.features
 
     def _measure(
         self,
@@ -106,7 +84,7 @@ class PathLength:
         z2: Tensor,
         y: Tensor | None,
         start: int,
-        features: Callable[[Tensor], Tensor] | None,
+        features: FeatureNetwork | None,
     ) -> dict[str, Tensor]:
         z1, z2 = z1.to(run.device), z2.to(run.device)
         labels = None if y is None else y.to(run.device)
@@ -117,11 +95,10 @@ class PathLength:
         measured: dict[str, Tensor] = {}
         across = image_distance(decode, z1, z2, features)
         for path, spherical in PATHS.items():
+            lengths = perceptual_path_length(decode, z1, z2, features, spherical, seed=SEED + start)
             steps = path_steps(decode, z1, z2, self.steps, features, spherical)
             measured |= {
-                f"path_length_{path}": perceptual_path_length(
-                    decode, z1, z2, features, spherical, self.epsilon, self.seed + start
-                ),
+                f"path_length_{path}": lengths,
                 f"detour_{path}": detour(steps, across),
                 f"longest_step_{path}": longest_step(steps),
             }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
-from vaelab.evaluation.trained_run import TrainedRun, require
+from vaelab.evaluation.trained_run import SEED, TrainedRun, require
 from vaelab.functional.frechet import SUBSET, frechet_distance, kernel_distance
 from vaelab.functional.precision_recall import Support, expected_coverage, support
 from vaelab.functional.randomness import generator
@@ -37,10 +37,10 @@ def quality_of(samples: Tensor, reference: Tensor) -> dict[str, float]:
     return {"fid": frechet_distance(samples, reference), "kid": kid, "kid_se": error, **overlap._asdict()}
 
 
-def prior_images(model: Autoencoder, number: int, seed: int = 0, draw: int = 0) -> Iterator[Tensor]:
+def prior_images(model: Autoencoder, number: int, draw: int = 0) -> Iterator[Tensor]:
     """``number`` mean images E[x|z], z ~ p(z), in parts (n, C, H, W)."""
     for start in range(0, number, CHUNK):
-        part = generator(seed, "quality/prior", draw, start).initial_seed()
+        part = generator(SEED, "quality/prior", draw, start).initial_seed()
         yield model.sample(min(CHUNK, number - start), seed=part)
 
 
@@ -76,7 +76,6 @@ class SampleQuality:
         features: a kind of feature network (:func:`~vaelab.evaluation.feature_networks.feature_network`), or
             a feature network.
         weights: file of InceptionV3's weights, for features="inception".
-        seed: of the prior's noise.
 
     Raises:
         ValueError: fewer than two images, or no draw.
@@ -88,11 +87,10 @@ class SampleQuality:
         draws: int = 3,
         features: str | FeatureNetwork = "auto",
         weights: str | None = None,
-        seed: int = 0,
     ) -> None:
         require(2, images=images)
         require(1, draws=draws)
-        self.images, self.draws, self.seed = images, draws, seed
+        self.images, self.draws = images, draws
         self.features, self.weights = features, weights
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
@@ -106,8 +104,7 @@ class SampleQuality:
             return torch.cat([network(part) for part in run.progress(images, label, parts)])
 
         samples = [
-            features_of(prior_images(model, number, self.seed, draw), "prior samples")
-            for draw in range(self.draws)
+            features_of(prior_images(model, number, draw), "prior samples") for draw in range(self.draws)
         ]
         of_z = features_of(decoded(model, codes.z, codes.y, run.device), "posterior samples")
         of_loc = features_of(decoded(model, codes.loc, codes.y, run.device), "reconstructions")
@@ -140,7 +137,6 @@ class SampleQuality:
                 "precision, recall": f"Kynkäänniemi et al. (2019), k={K}",
                 "density, coverage": f"Naeem et al. (2020), k={K_DENSITY}; of a perfect model "
                 f"1 and {expected_coverage(number, K_DENSITY):.3f}",
-                "seed": self.seed,
             },
         }
 
