@@ -1,4 +1,4 @@
-"""``vaelab-evaluate``: measured, kept in the record and sent to W&B; what is there is skipped."""
+"""``vaelab-evaluate``: it measures, adds to the record and to W&B, and skips what has been measured."""
 
 import json
 import shutil
@@ -85,7 +85,7 @@ def record_of(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def test_it_is_measured_kept_and_skipped_the_next_time(run_folder, own):
+def test_an_evaluation_is_kept_and_skipped_the_next_time(run_folder, own):
     before, calls = record_of(run_folder), Count.calls
     code, out, err = evaluate(run_folder, own, "eval=mine")
     assert (code, err) == (0, "")
@@ -112,7 +112,7 @@ def test_it_is_measured_kept_and_skipped_the_next_time(run_folder, own):
     assert Count.calls == calls + 3
 
 
-def test_one_that_fails_does_not_take_the_others_with_it(run_folder, own):
+def test_an_evaluation_that_fails_does_not_stop_the_others(run_folder, own):
     code, out, _ = evaluate(
         run_folder, own, "eval=mine", f"+eval.broken={{_target_: {__name__}.Broken}}", "eval.never=null"
     )
@@ -162,7 +162,6 @@ def test_the_codes_are_the_posteriors_of_the_images(run_folder):
         (["eval.latent_space.imges=3"], "Did you mean 'eval.latent_space.images'?"),
         (["froce=true"], "Did you mean 'force'?"),
         (["force=3"], "force=3: must be true or false."),
-        (["log=3"], "log=3: must be true or false."),
         (["device=gpu0"], "device=gpu0 can't be used here"),
         (["--config-dir=/nowhere"], "there is no such folder"),
         (["+eval.mine.images=3"], "eval.mine names no class"),

@@ -127,13 +127,11 @@ def random_features(image_shape: Sequence[int], device: torch.device | str = "cp
     """:class:`ConvFeatures` with weights N(0, 2 / fan_in), without biases: the same for every such shape."""
     network = ConvFeatures(image_shape)
     random = generator(SEED, "quality/random features")
-    with torch.no_grad():
-        for name, weights in network.named_parameters():
-            if name.endswith("bias"):
-                weights.zero_()
-            else:
-                drawn = torch.randn(weights.shape, generator=random)
-                weights.copy_(drawn * math.sqrt(2 / weights[0].numel()))
+    for name, weights in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(weights)
+        else:
+            nn.init.kaiming_normal_(weights, nonlinearity="relu", generator=random)
     shape = "x".join(map(str, image_shape))
     return FeatureNetwork(f"random-{shape}", network.to(device).eval(), device=device)
 
@@ -242,15 +240,11 @@ def inception(
         ) from error
     try:
         # torch-fidelity unpickles the file: load it as tensors first, so that other pickles stop here
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        torch.load(file, map_location="cpu", weights_only=True)
         extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(file)).to(device)
     except Exception as error:
         raise UserError(f"{file} does not hold InceptionV3's weights ({type(error).__name__}).") from error
-    digest = hashlib.blake2b(digest_size=3)
-    for name in sorted(state):
-        digest.update(
-            state[name].contiguous().numpy().data if state[name].ndim else str(state[name]).encode()
-        )
+    digest = hashlib.blake2b(file.read_bytes(), digest_size=3)
     low, high = value_range
 
     def pooled(x: Tensor) -> Tensor:
