@@ -1,4 +1,4 @@
-"""One picture a question, from its runs. Each function: the runs by swept value -> a matplotlib figure."""
+"""A picture for each question: functions from runs, by swept value, and their numbers to a figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def strip(images: Tensor, rows: int = 1) -> np.ndarray[Any, Any]:
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[np.ndarray[Any, Any]]]], titles: Sequence[str]) -> Any:
-    """A label and pictures in each row, a title over each column; one scale for all."""
+    """A figure with a label and pictures in each row and a title over each column, on one scale."""
     heights = [max(picture.shape[0] for picture in pictures) for _, pictures in rows]
     widths = [max(pictures[i].shape[1] for _, pictures in rows) for i in range(len(titles))]
     unit = 7.2 / sum(widths)

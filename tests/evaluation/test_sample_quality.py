@@ -151,15 +151,7 @@ def test_a_run_from_disk(vae_run: Result, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "STEPS", 30)
     run = TrainedRun(vae_run.folder, vae_run.record, tmp_path, quiet=True)
     result = SampleQuality(images=60)(run)
-    assert set(result["metrics"]) == {
-        *("fid_prior", "fid_posterior", "fid_reconstructions", "fid_data", "fid_difference"),
-        "fid_prior_se",
-        *("kid_prior", "kid_prior_se", "precision", "recall", "density", "coverage"),
-    }
     assert result["metrics"]["fid_data"] < result["metrics"]["fid_prior"]  # two epochs teach little
-    protocol = result["protocol"]
-    assert protocol["features"].startswith("classifier-digits-")
-    assert protocol["samples"] == 60
-    assert "60 training" in protocol["fid_data"]  # the run has 32 validation images
-    assert all(isinstance(value, str | int) for value in protocol.values())
+    assert result["protocol"]["features"].startswith("classifier-digits-")
+    assert "60 training" in result["protocol"]["fid_data"]  # the run has 32 validation images
     assert SampleQuality(images=60)(run)["metrics"] == pytest.approx(result["metrics"], nan_ok=True)
