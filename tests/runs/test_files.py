@@ -24,13 +24,15 @@ def test_what_was_written_takes_the_place_of_the_old(tmp_path, durable):
     assert names(path.parent) == ["a.txt"]
 
 
-def test_the_old_file_is_there_until_the_block_ends(tmp_path):
+def test_the_old_file_stays_until_the_new_one_is_on_the_disk(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     path.write_text("old")
+    seen = []
+    monkeypatch.setattr("os.fsync", lambda _: seen.append(path.read_text()))
     with replacing(path) as file:
-        file.write_text("half")
+        file.write_text("new")
         assert path.read_text() == "old"
-    assert path.read_text() == "half"
+    assert seen == ["old", "new"]  # the file, then its folder
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -94,38 +94,23 @@ def test_only_what_varies_is_swept(tmp_path):
     assert job_folder(cfg) == "03-beta4-seed1"
 
 
-def test_a_comma_inside_of_a_value_is_not_a_sweep(tmp_path):
-    cfg = hydra(
-        tmp_path,
-        task=["network.hidden=[400,200]", "seed=1"],
-        asked=["network.hidden=[400,200]", "seed=0,1"],
-    )
+def test_lists_may_be_swept_and_a_comma_inside_of_a_list_is_not_a_sweep(tmp_path):
+    cfg = hydra(tmp_path, ["network.hidden=[400,200]", "seed=1"], ["network.hidden=[400,200]", "seed=0,1"])
     assert swept_overrides(cfg) == {"seed": "1"}
-
-
-def test_lists_may_be_swept(tmp_path):
     cfg = hydra(tmp_path, ["network.hidden=[400,200]"], ["network.hidden=[400],[400,200]"])
     assert job_folder(cfg) == "03-hidden_400_200"
 
 
-def test_a_sweep_file_names_what_varies(tmp_path):
-    cfg = hydra(
-        tmp_path,
-        task=["model.beta=4", "seed=0"],
-        asked=["sweep=beta"],
-        params={"model.beta": "1,2,4", "seed": "range(0,2)"},
-    )
-    assert swept_overrides(cfg) == {"model.beta": "4", "seed": "0"}
-
-
-def test_one_value_on_the_command_line_ends_a_sweep_of_the_file(tmp_path):
-    cfg = hydra(
-        tmp_path,
-        task=["model.beta=2", "seed=0"],
-        asked=["sweep=beta", "model.beta=2"],
-        params={"model.beta": "1,2,4", "seed": "0,1"},
-    )
-    assert swept_overrides(cfg) == {"seed": "0"}
+@pytest.mark.parametrize(
+    ("asked", "swept"),
+    [
+        (["sweep=beta"], {"model.beta": "4", "seed": "0"}),
+        (["sweep=beta", "model.beta=4"], {"seed": "0"}),  # one value on the command line ends the sweep of it
+    ],
+)
+def test_a_sweep_file_names_what_varies(tmp_path, asked, swept):
+    params = {"model.beta": "1,2,4", "seed": "range(0,2)"}
+    assert swept_overrides(hydra(tmp_path, ["model.beta=4", "seed=0"], asked, params)) == swept
 
 
 def test_a_swept_group_is_in_the_name_once(tmp_path):
