@@ -229,7 +229,7 @@ def test_planned_jobs_are_those_that_hydra_makes(tmp_path):
     result = run(
         tmp_path, "-m", *swept, "model.latent_dim=0", *SMALL[:3], "logger=none"
     )  # refused: none trains
-    planned = planned_jobs(result.sweep / "multirun.yaml")
+    planned = planned_jobs(result.sweep)
     assert len(planned) == 16
     assert list(result.records) == [f"{number:02d}-{name}" for number, name in enumerate(planned)]
 
@@ -239,7 +239,7 @@ def test_planned_jobs_of_a_sweep_file(tmp_path):
     config.hydra.sweeper.params = {"model.beta": "0.5,1"}
     OmegaConf.save(config, tmp_path / "multirun.yaml")
     names = ["beta0.5-seed0", "beta0.5-seed1", "beta1-seed0", "beta1-seed1"]
-    assert planned_jobs(tmp_path / "multirun.yaml") == names
+    assert planned_jobs(tmp_path) == names
 
 
 # through the command line

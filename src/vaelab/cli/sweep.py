@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
 from vaelab.runs.launchers import check_launcher
-from vaelab.runs.resume import check_sweep, remember_sweep
-from vaelab.runs.status import unfinished_jobs
+from vaelab.runs.resume import FINISHED, check_sweep, remember_sweep
+from vaelab.runs.status import sweep_jobs
 from vaelab.runs.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         records = sweep_records(folder)
-        Sweep.unfinished = len(unfinished_jobs(folder, records))
+        Sweep.unfinished = sum(job.state != FINISHED for job in sweep_jobs(folder))
         print(f"\n{summary(folder, records)}", flush=True)
 
 

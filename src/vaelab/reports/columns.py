@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vaelab.reports.table import MAIN, Row, Table, short_names, show, show_stat
+from vaelab.reports.table import MAIN, Row, Table, show, show_stat
+from vaelab.runs.naming import short_names
 from vaelab.runs.tables import text_table
 
 __all__ = ["Column", "Detail", "as_csv", "as_dicts", "as_text", "columns", "details"]

@@ -10,6 +10,7 @@ from typing import Any
 from vaelab.reports.records import RecordedRun
 from vaelab.reports.statistics import Stat, fold
 from vaelab.runs.comparable import bears_on_result
+from vaelab.runs.naming import short_names
 from vaelab.runs.record import finite
 
 __all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "show", "show_stat"]
@@ -223,16 +224,6 @@ def canonical(value: Any) -> str:
         return item if number is None else number
 
     return json.dumps(as_float(value), sort_keys=True, default=str)
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """The last part of each key, or the whole key where two would have the same name.
-
-    >>> short_names(["model.beta", "model.lr", "optimizer.lr"])
-    ['beta', 'model.lr', 'optimizer.lr']
-    """
-    last = [key.rsplit(".", 1)[-1] for key in keys]
-    return [key if last.count(name) > 1 else name for key, name in zip(keys, last, strict=True)]
 
 
 def show(value: Any) -> str:

@@ -69,9 +69,9 @@ def record_folders(path: Path) -> list[Path]:
 def sweep_records(folder: Path) -> list[dict[str, Any]]:
     """A sweep's records in the order of its jobs, each with its ``folder``, without the unreadable ones."""
     records = []
-    for path in sorted(folder.glob(f"*/{FILE_NAME}")):
+    for path in record_folders(folder):
         with suppress(ValueError, OSError):
-            records.append({**read_record(path.parent), "folder": path.parent})
+            records.append({**read_record(path), "folder": path})
     return records
 
 

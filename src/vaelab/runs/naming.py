@@ -23,6 +23,7 @@ __all__ = [
     "planned_jobs",
     "register_resolvers",
     "run_name",
+    "short_names",
     "sweep_name",
     "sweep_settings",
     "swept_name",
@@ -62,24 +63,25 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     return {key: value for key, value in job.items() if key in varies}
 
 
-def planned_jobs(multirun: Path) -> list[str]:
-    """The names (:func:`swept_name`) of a sweep's jobs, in their order, from its ``multirun.yaml``.
+def planned_jobs(sweep: Path) -> list[str]:
+    """The names (:func:`swept_name`) of the jobs of the last command of the sweep in the folder ``sweep``.
 
-    Hydra's basic sweeper makes a job for each combination of the values, and so does this.
-
-    Raises:
-        OSError, ValueError, yaml.YAMLError: the file can't be read.
+    Hydra's basic sweeper makes a job for each combination of the values, in this order. Empty where Hydra's
+    ``multirun.yaml`` does not say it: another sweeper wrote it, or values are a ``glob``.
     """
-    hydra = OmegaConf.load(multirun).hydra
-    settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
-    keys = varying(settings)
-    values = [
-        [
-            sweep_settings([f"{settings[key].get_key_element()}={text}"], None)[key].get_value_string()
-            for text in settings[key].sweep_string_iterator()
+    try:
+        hydra = OmegaConf.load(sweep / MULTIRUN).hydra
+        settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
+        keys = varying(settings)
+        values = [
+            [
+                sweep_settings([f"{settings[key].get_key_element()}={text}"], None)[key].get_value_string()
+                for text in settings[key].sweep_string_iterator()
+            ]
+            for key in keys
         ]
-        for key in keys
-    ]
+    except Exception:  # the file's content is another program's
+        return []
     return [swept_name(dict(zip(keys, job, strict=True))) for job in itertools.product(*values)]
 
 
@@ -89,18 +91,21 @@ def swept_name(swept: Mapping[str, str]) -> str:
     >>> swept_name({"model.beta": "4", "seed": "1"})
     'beta4-seed1'
     """
-    labels = short_labels(swept)
-    name = "-".join(_file_name(f"{labels[key]}{value}").strip("_") for key, value in swept.items())
+    values = zip(short_names(swept), swept.values(), strict=True)
+    name = "-".join(_file_name(f"{key}{value}").strip("_") for key, value in values)
     if len(name) <= LONGEST:
         return name
     return f"{name[: LONGEST - 7]}-{_digest(sorted(swept.items()))}"
 
 
-def short_labels(keys: Iterable[str]) -> dict[str, str]:
-    """Each key's last part, or the whole key where two keys end alike."""
-    keys = list(keys)
-    last = [key.rsplit(".", 1)[-1] for key in keys]
-    return {key: key if last.count(part) > 1 else part for key, part in zip(keys, last, strict=True)}
+def short_names(keys: Iterable[str]) -> list[str]:
+    """The last part of each key; the whole key where another one ends alike.
+
+    >>> short_names(["model.beta", "model.lr", "optimizer.lr"])
+    ['beta', 'model.lr', 'optimizer.lr']
+    """
+    last = {key: key.rsplit(".", 1)[-1] for key in keys}
+    return [key if list(last.values()).count(part) > 1 else part for key, part in last.items()]
 
 
 def run_name(hydra: DictConfig) -> str:
@@ -156,7 +161,7 @@ def sweep_name(
             if key not in swept and bears_on_result(key)
         }
         parts = [choices[group] for group in ("model", "data") if group not in swept]
-        parts += short_labels(swept).values()
+        parts += short_names(swept)
         digest = _digest([swept, sorted(fixed.items())])
         name = _file_name("-".join(parts)[: LONGEST - 7] + f"-{digest}")
     if resume:

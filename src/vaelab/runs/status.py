@@ -3,13 +3,10 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
-from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.runs import record as results
 from vaelab.runs.find import natural
@@ -22,11 +19,9 @@ __all__ = [
     "Job",
     "Progress",
     "counts",
-    "planned",
     "read_progress",
     "sweep_jobs",
     "true_status",
-    "unfinished_jobs",
 ]
 
 STATES = ("finished", "running", "interrupted", "failed", "unreadable", "waiting")
@@ -76,25 +71,11 @@ def sweep_jobs(folder: Path) -> list[Job]:
         return [read_job(folder, swept=(folder.parent / MULTIRUN).is_file())]
     begun = [path for path in folder.iterdir() if path.is_dir() and is_run(path)]
     names = {re.sub(r"^\d+-?", "", path.name) for path in begun}
-    waiting = [f"{n:02d}-{name}".rstrip("-") for n, name in enumerate(planned(folder)) if name not in names]
+    waiting = [
+        f"{n:02d}-{name}".rstrip("-") for n, name in enumerate(planned_jobs(folder)) if name not in names
+    ]
     jobs = [*map(read_job, begun), *(Job(name, "waiting") for name in waiting)]
     return sorted(jobs, key=lambda job: natural(job.name))
-
-
-def planned(folder: Path) -> list[str]:
-    """The names of the jobs of the sweep's last command; empty if its ``multirun.yaml`` does not say."""
-    try:
-        return planned_jobs(folder / MULTIRUN)
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, AttributeError):
-        return []  # written by another sweeper or another version of Hydra
-
-
-def unfinished_jobs(folder: Path, records: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The names of a sweep's jobs that have not finished, given the records of :func:`find.sweep_records`."""
-    finished = {record["folder"].name for record in records if record["status"] == "finished"}
-    unfinished = {record["folder"].name for record in records} - finished
-    done = {name.partition("-")[2] for name in finished}
-    return unfinished | {name for name in planned(folder) if name and name not in done}
 
 
 def is_run(folder: Path) -> bool:
