@@ -35,3 +35,11 @@ def test_a_resumed_run_replaces_the_epochs_that_it_trains_again(tmp_path):
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert rows[:2] == kept
     assert float(rows[2]["train/loss"]) < 1e9
+
+
+def test_an_epoch_without_validation_has_blanks(tmp_path):
+    made = trainer(tmp_path, callbacks=[History()], max_epochs=5, check_val_every_n_epoch=2)
+    made.fit(lit(), datamodule=data_module())
+    rows = read_rows(tmp_path / "history.csv")
+    assert [bool(row["val/elbo"]) for row in rows] == [False, True, False, True, False]
+    assert all(row["train/loss"] for row in rows)
