@@ -74,13 +74,6 @@ def test_every_step_has_its_own_noise(tmp_path):
     assert len(set(log.values("train/distortion"))) == 6
 
 
-def test_zero_is_a_seed_and_none_draws_one(tmp_path):
-    assert lit(seed=0).seed == 0
-    drawn = {lit(seed=None).seed for _ in range(4)}
-    assert len(drawn) == 4
-    assert torch.equal(weights(fitted(tmp_path, lit(seed=0))), weights(fitted(tmp_path, lit(seed=0))))
-
-
 # what is logged during training
 
 
@@ -182,11 +175,6 @@ def test_held_out_noise_is_standard_normal_and_differs_by_image_and_split():
     assert len(val.posterior[0].unique(dim=0)) == 3000
 
 
-def test_held_out_batches_need_the_positions():
-    with pytest.raises(ValueError, match="position"):
-        HeldOutNoise(samples=1, latent_dim=3)("val", None)
-
-
 def test_held_out_results_are_those_of_the_model(tmp_path):
     module, data = lit(), data_module()
     found = evaluated(tmp_path, module, data)
@@ -211,20 +199,6 @@ def test_held_out_numbers_are_logged_by_name(tmp_path):
     assert log.values("val/kl/dim_01")[-1] == pytest.approx(last["kl_per_dim"][1].item())
 
 
-def test_validation_without_training_is_kept_and_not_logged(tmp_path):
-    log, module = Recorder(), lit()
-    trainer(tmp_path, logger=log).validate(module, datamodule=data_module(), verbose=False)
-    assert module.results["val"]["elbo"] < 0
-    assert log.names <= {"epoch"}
-
-
-def test_each_evaluation_starts_anew(tmp_path):
-    module, data = lit(), data_module(test=5)
-    expected = evaluated(tmp_path, lit(), data)["elbo"]
-    evaluated(tmp_path, module, data_module(test=13))
-    assert evaluated(tmp_path, module, data)["elbo"] == expected
-
-
 def test_an_autoencoder_has_no_rate_to_log(tmp_path):
     log, module = Recorder(), lit(ae())
     fitted(tmp_path, module, logger=log)
@@ -240,28 +214,15 @@ def test_an_autoencoder_has_no_rate_to_log(tmp_path):
     assert {name for name in log.names if name.startswith("train/")} == {"train/loss", "train/distortion"}
 
 
-def test_training_lowers_the_loss(tmp_path):
-    module, log = lit(), Recorder()
-    fitted(tmp_path, module, logger=log, max_epochs=30)
-    elbo = log.values("val/elbo")
-    assert elbo[-1] > elbo[0] + 0.2
-
-
 # failures and files
 
 
-def test_a_nan_image_stops_the_training(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"log_every_n_steps": 1000, "max_epochs": 1}])
+def test_a_nan_image_stops_the_training(tmp_path, options):
     data = data_module()
     data.train.x[3, 0, 1, 1] = math.nan
     with pytest.raises(UserError, match="The training loss became nan in epoch 0"):
-        fitted(tmp_path, data=data, limit_val_batches=0)
-
-
-def test_a_nan_image_stops_the_training_where_nothing_else_would_be_logged(tmp_path):
-    data = data_module()
-    data.train.x[3, 0, 1, 1] = math.nan
-    with pytest.raises(UserError, match="loss became nan"):
-        fitted(tmp_path, data=data, limit_val_batches=0, log_every_n_steps=1000, max_epochs=1)
+        fitted(tmp_path, data=data, limit_val_batches=0, **options)
 
 
 def test_a_nan_in_validation_is_said(tmp_path):
@@ -269,11 +230,6 @@ def test_a_nan_in_validation_is_said(tmp_path):
     data.val.x[3, 0, 1, 1] = math.nan
     with pytest.raises(UserError, match="val/distortion became nan"):
         fitted(tmp_path, data=data)
-
-
-def test_a_divergence_is_said_and_what_may_help(tmp_path):
-    with pytest.raises(UserError, match=r"became (nan|inf).*optimizer\.lr"):
-        fitted(tmp_path, lit(lr=1e12))
 
 
 def test_checkpoints_hold_plain_types_and_what_is_needed_to_rebuild(tmp_path):

@@ -31,7 +31,3 @@ def test_the_report_is_images_per_second_of_training():
     clock = Clock()
     clock.images, clock.train_seconds, clock.fit_seconds = 300, 2.0, 3.21049
     assert clock.report() == {"fit_seconds": 3.21, "train_seconds": 2.0, "images_per_second": 150.0}
-
-
-def test_without_training_there_is_no_speed():
-    assert Clock().report() == {"fit_seconds": 0.0, "train_seconds": 0.0, "images_per_second": None}

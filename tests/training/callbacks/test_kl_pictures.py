@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from builders import ae, data_module, lit, trainer, vae
@@ -38,11 +37,6 @@ def test_without_a_kl_nothing_is_drawn(tmp_path):
     assert not (tmp_path / "latents").exists()
 
 
-def test_without_validation_there_are_bars_and_no_heat_map(tmp_path):
-    trainer(tmp_path, callbacks=[KLPictures()]).test(lit(), datamodule=data_module(), verbose=False)
-    assert [path.name for path in (tmp_path / "latents").iterdir()] == ["kl_per_dim.png"]
-
-
 def test_a_single_dimension_is_drawn(tmp_path):
     pictures, model = KLPictures(), lit(vae(1))
     made = trainer(tmp_path, callbacks=[pictures], max_epochs=1)
@@ -51,11 +45,3 @@ def test_a_single_dimension_is_drawn(tmp_path):
     assert pictures.history == [pytest.approx(model.results["val"]["kl_per_dim"].tolist())]
     assert model.results["test"]["kl_per_dim"].shape == (1,)
     assert {path.stem for path in (tmp_path / "latents").iterdir()} == {"kl_per_dim", "kl_over_training"}
-
-
-def test_the_history_is_part_of_a_checkpoint():
-    pictures, other = KLPictures(), KLPictures()
-    pictures.epochs, pictures.history = [0, 1], [[0.5, 0.1], [0.7, 0.0]]
-    other.load_state_dict(pictures.state_dict())
-    assert (other.epochs, other.history) == (pictures.epochs, pictures.history)
-    assert torch.tensor(other.history).shape == (2, 2)

@@ -42,7 +42,7 @@ def test_of_other_dimensions_there_is_none(tmp_path, latent_dim, published):
     assert published == [(0, "latents/map")]
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(None, []), (1, [0, 1, 2]), (2, [1])])
+@pytest.mark.parametrize(("every", "epochs"), [(None, []), (2, [1])])
 def test_maps_are_drawn_every_so_many_epochs(tmp_path, published, every, epochs):
     made = trainer(
         tmp_path, callbacks=[LatentMap(every_n_epochs=every)], max_epochs=3, num_sanity_val_steps=1

@@ -33,11 +33,6 @@ def test_the_first_and_the_last_epoch_have_a_line(tmp_path, caplog):
     assert "val/elbo" in lines[-1]
 
 
-def test_between_them_a_line_now_and_then(tmp_path, caplog):
-    lines = lines_of(tmp_path, caplog, EpochLines(seconds=0), epochs=3)
-    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
-
-
 def test_a_line_tells_the_loss_of_its_own_epoch(tmp_path, caplog):
     model, lines = lit(), EpochLines(seconds=0)
     with caplog.at_level(logging.INFO, logger="vaelab"):

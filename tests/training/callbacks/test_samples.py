@@ -33,7 +33,7 @@ def published(monkeypatch) -> list[tuple[int, str]]:
     return seen
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3]), (10, []), (None, [])])
+@pytest.mark.parametrize(("every", "epochs"), [(2, [1, 3]), (None, [])])
 def test_pictures_are_drawn_every_so_many_epochs(tmp_path, published, every, epochs):
     made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=every)], max_epochs=5)
     made.fit(lit(), datamodule=data_module())
@@ -53,30 +53,12 @@ def test_pictures_are_drawn_at_the_end(tmp_path, published):
         assert picture.n_frames == 16
 
 
-def test_without_labels_there_is_no_arithmetic(tmp_path, published):
-    at_the_end(tmp_path, data_module())
-    assert sorted(key for _, key in published) == sorted([*DURING, "samples/density"])
-
-
 @pytest.mark.parametrize("case", ["not asked for", "too many dimensions", "one training image"])
 def test_the_density_is_left_out(tmp_path, published, case):
     options = {"density_images": 0} if case == "not asked for" else {}
     model = vae(65) if case == "too many dimensions" else None
     at_the_end(tmp_path, labelled(train=1 if case == "one training image" else 20), model, **options)
     assert sorted(key for _, key in published) == sorted([*DURING, "samples/arithmetic"])
-
-
-def test_the_prior_stands_left_of_the_density(tmp_path):
-    at_the_end(tmp_path)
-    with (
-        Image.open(tmp_path / "samples/prior.png") as one,
-        Image.open(tmp_path / "samples/density.png") as two,
-    ):
-        prior, both = np.asarray(one), np.asarray(two)
-    assert np.array_equal(both[: prior.shape[0], : prior.shape[1]], prior)
-    right = both[: prior.shape[0], -prior.shape[1] :]
-    assert not np.array_equal(right, prior)
-    assert right.std() > 5
 
 
 def test_a_lone_held_out_image_has_no_interpolation(tmp_path, published):
@@ -92,12 +74,6 @@ def test_images_without_finite_codes_stop_nothing(tmp_path, published):
     data.val = replace(data.val, x=x)
     at_the_end(tmp_path, data)
     assert sorted(key for _, key in published) == sorted(DURING + END)
-
-
-def test_a_sanity_check_draws_nothing(tmp_path, published):
-    made = trainer(tmp_path, callbacks=[Samples(every_n_epochs=1)], num_sanity_val_steps=1, max_epochs=1)
-    made.fit(lit(), datamodule=data_module())
-    assert sorted(key for _, key in published) == DURING
 
 
 def test_the_originals_are_the_first_held_out_images(tmp_path):

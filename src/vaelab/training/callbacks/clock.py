@@ -16,23 +16,22 @@ class Clock(pl.Callback):
     are not in it.
 
     Args:
-        earlier: fit_seconds, train_seconds and images of the earlier sessions of a run that goes on; what
-            was trained twice, since it came after the last checkpoint, counts twice.
-        tell: called every few seconds and at the end of the fit with how far the training is (see
-            :meth:`progress`).
+        earlier: fit_seconds, train_seconds and images of the earlier sessions of a resumed run. Steps that
+            are trained again, since they came after the last checkpoint, count twice.
+        on_progress: called every few seconds and at the end of the fit with the values of :meth:`progress`.
     """
 
     def __init__(
-        self, earlier: Mapping[str, Any] | None = None, tell: Callable[..., object] | None = None
+        self, earlier: Mapping[str, Any] | None = None, on_progress: Callable[..., object] | None = None
     ) -> None:
         earlier = earlier or {}
         self.fit_seconds = float(earlier.get("fit_seconds", 0))
         self.train_seconds = float(earlier.get("train_seconds", 0))
         self.images = int(earlier.get("images", 0))
-        self.tell = tell
+        self.on_progress = on_progress
         self._fit: float | None = None
         self._mark: float | None = None
-        self._told = -float("inf")
+        self._reported = -float("inf")
 
     def on_fit_start(self, *_: Any) -> None:
         self._fit = time.perf_counter()
@@ -49,16 +48,16 @@ class Clock(pl.Callback):
         self.images += len(batch.x) * trainer.world_size
         if trainer.is_last_batch:
             self._stop()
-        self._tell_now_and_then(trainer)
+        self._report_if_due(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         self._stop()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._tell_now_and_then(trainer)
+        self._report_if_due(trainer)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._tell_now_and_then(trainer)
+        self._report_if_due(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.is_last_batch:  # in the middle of an epoch
@@ -75,21 +74,21 @@ class Clock(pl.Callback):
         if self._fit is not None:
             self.fit_seconds += time.perf_counter() - self._fit
             self._fit = None
-            self._tell(trainer)
+            self._report_progress(trainer)
 
     def _stop(self) -> None:
         if self._mark is not None:
             self.train_seconds += time.perf_counter() - self._mark
             self._mark = None
 
-    def _tell_now_and_then(self, trainer: pl.Trainer) -> None:
-        if self.tell is not None and time.perf_counter() - self._told >= SECONDS:
-            self._tell(trainer)
+    def _report_if_due(self, trainer: pl.Trainer) -> None:
+        if self.on_progress is not None and time.perf_counter() - self._reported >= SECONDS:
+            self._report_progress(trainer)
 
-    def _tell(self, trainer: pl.Trainer) -> None:
-        self._told = time.perf_counter()
-        if self.tell is not None and trainer.is_global_zero:
-            self.tell(**self.progress(trainer))
+    def _report_progress(self, trainer: pl.Trainer) -> None:
+        self._reported = time.perf_counter()
+        if self.on_progress is not None and trainer.is_global_zero:
+            self.on_progress(**self.progress(trainer))
 
     def progress(self, trainer: pl.Trainer) -> dict[str, Any]:
         """Epochs completed and asked for, optimizer steps, and the seconds and images up to now."""

@@ -1,4 +1,4 @@
-"""A collapsed posterior is told once, and may end the training."""
+"""A warning of a collapsed posterior, which may end the training."""
 
 import logging
 from typing import Any
@@ -22,7 +22,7 @@ class Collapse(pl.Callback):
         self.stop = stop
         self.patience = patience
         self.collapsed = 0  # validations in a row
-        self.told = False
+        self.warned = False
 
     def on_validation_end(self, trainer: pl.Trainer, lit: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -34,7 +34,7 @@ class Collapse(pl.Callback):
         self.collapsed += 1
         if self.collapsed < self.patience:
             return
-        self.tell(trainer, found, f"for {self.collapsed} validations in a row")
+        self.warn(trainer, found, f"for {self.collapsed} validations in a row")
         if self.stop and not trainer.should_stop:
             log.warning("The training ends in epoch %d (callbacks.collapse.stop).", trainer.current_epoch)
             trainer.should_stop = True
@@ -42,12 +42,12 @@ class Collapse(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
         found = verdict_of(lit, "test")
         if found is not None and found.label == COLLAPSED:
-            self.tell(trainer, found, "on test images")
+            self.warn(trainer, found, "on test images")
 
-    def tell(self, trainer: pl.Trainer, found: Verdict, when: str) -> None:
-        if self.told or not trainer.is_global_zero:
+    def warn(self, trainer: pl.Trainer, found: Verdict, when: str) -> None:
+        if self.warned or not trainer.is_global_zero:
             return
-        self.told = True
+        self.warned = True
         text = f"The posterior has collapsed {when}: {found.reason}."
         log.warning("%s", text)
         for logger in trainer.loggers:
@@ -55,10 +55,10 @@ class Collapse(pl.Callback):
                 logger.experiment.alert(title="Posterior collapse", text=text, level="WARN")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"collapsed": self.collapsed, "told": self.told}
+        return {"collapsed": self.collapsed, "warned": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.collapsed, self.told = state_dict["collapsed"], state_dict["told"]
+        self.collapsed, self.warned = state_dict["collapsed"], state_dict["warned"]
 
 
 def verdict_of(lit: Any, split: str) -> Verdict | None:

@@ -42,7 +42,7 @@ class LastCheckpoint(Checkpoint):
             return
         if trainer.received_sigterm and not self._validation_is_due(trainer):
             self.save(trainer)
-            if not self._goes_on(trainer):
+            if not self._dismiss_warning(trainer):
                 raise SIGTERMException
         seconds = time.monotonic() - self._saved
         due = self.every_minutes is not None and seconds >= 60 * self.every_minutes
@@ -57,16 +57,16 @@ class LastCheckpoint(Checkpoint):
         if regular or epochs == trainer.max_epochs or trainer.received_sigterm:
             self.save(trainer)
         if trainer.received_sigterm:
-            self._goes_on(trainer)
+            self._dismiss_warning(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
         self._saved = time.monotonic()
 
-    def _goes_on(self, trainer: pl.Trainer) -> bool:
-        """Whether SIGTERM is a mere warning: SLURM's before a preemption, after which submitit starts anew.
+    def _dismiss_warning(self, trainer: pl.Trainer) -> bool:
+        """Dismiss a SIGTERM that is only SLURM's warning before a preemption, and tell whether it was one.
 
-        A job that ended by itself would not be queued again.
+        submitit queues the job again after it, unless the job has ended by itself.
         """
         warned = "SUBMITIT_EXECUTOR" in os.environ
         if warned:
