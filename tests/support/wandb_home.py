@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from vaelab.training.wandb_service import end_service
+from vaelab.runs.wandb_run import server_problem
 
 LEAN = wandb.Settings(
     console="off",
@@ -42,4 +42,5 @@ def wandb_home(folder: Path, **environ: str) -> Iterator[Path]:
         try:
             yield folder / "wandb"
         finally:
-            end_service()
+            wandb.teardown()
+            server_problem.cache_clear()

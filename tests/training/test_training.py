@@ -17,7 +17,7 @@ from vaelab.metrics import BitsPerDimension, RateDistortion
 from vaelab.models.likelihoods import DiscretizedLogistic
 from vaelab.models.schedules import LinearSchedule
 from vaelab.training.held_out_noise import HeldOutNoise
-from vaelab.training.module import LitAutoencoder, named_scalars
+from vaelab.training.module import LitAutoencoder
 
 
 def weights(module: LitAutoencoder) -> Tensor:
@@ -243,14 +243,6 @@ def test_checkpoints_hold_plain_types_and_what_is_needed_to_rebuild(tmp_path):
     other = lit(vae(seed=9))
     other.load_state_dict(checkpoint["state_dict"])
     assert torch.equal(weights(other), weights(module))
-
-
-def test_one_name_for_each_number():
-    results = {"rate": torch.tensor(3.0), "kl_per_dim": torch.arange(12.0), "spread": torch.ones(2)}
-    scalars = named_scalars(results)
-    assert scalars["rate"] == 3
-    assert [scalars[f"kl/dim_{d:02d}"].item() for d in range(12)] == list(range(12))
-    assert set(scalars) == {"rate", "spread/dim_00", "spread/dim_01"} | {f"kl/dim_{d:02d}" for d in range(12)}
 
 
 @pytest.mark.parametrize("factor", [0.5, LinearSchedule(stop=2.0, end=10, unit="steps")])

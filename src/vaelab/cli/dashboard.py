@@ -3,6 +3,8 @@
 import argparse
 import json
 
+from vaelab.errors import UserError
+
 PROGRAM = "vaelab-dashboard"
 
 
@@ -24,23 +26,31 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Print the dashboards as JSON, or save them and print their addresses.
+
+    Raises:
+        UserError: the package wandb-workspaces is not installed, or the server refuses.
+    """
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UserError(f"{PROGRAM} needs wandb-workspaces: pip install 'vaelab[dashboard]'") from error
+    place = args.entity, args.project, args.group
     if args.publish:
         from vaelab.reports.dashboard.publish import publish
 
-        text = "\n".join(publish(args.entity, args.project, args.group).values())
+        print("\n".join(publish(*place).values()))
     else:
         from vaelab.reports.dashboard.views import report, sent, workspace
 
-        place = args.entity, args.project, args.group
         views = {"workspace": sent(workspace(*place)), "report": sent(report(*place))}
-        text = json.dumps(views, indent=1, ensure_ascii=False)
-    print(text)
+        print(json.dumps(views, indent=1, ensure_ascii=False))
 
 
 def main() -> None:
     """The command."""
     args = arguments()
-    from vaelab.cli.errors import present_errors
+    from vaelab.cli.train import present_errors
 
     present_errors(PROGRAM, lambda: run(args))
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
-from vaelab.runs.record import finite, plain
-from vaelab.training.loggers import summary_scalars
-from vaelab.training.wandb_run import start_run
+from vaelab.runs.record import finite, named_scalars, plain
+from vaelab.runs.wandb_run import start_run
 
 __all__ = ["add", "describe", "is_measured", "measure", "send_to_wandb"]
 
@@ -76,17 +75,17 @@ def send_to_wandb(record: Mapping[str, Any]) -> None:
         return
     logger = record["config"].get("logger") or {}
     run = start_run(
+        Path(wandb["folder"]).parent,
+        wandb["mode"],
+        run_id=wandb["id"],
         project=wandb["project"],
         entity=wandb.get("entity"),
-        outputs=Path(wandb["folder"]).parent,
-        mode=wandb["mode"],
         name=record["name"],
         group=record["group"],
-        run_id=wandb["id"],
         **{key: logger[key] for key in ("init_timeout", "finish_timeout") if key in logger},
     )
     metrics = {name: value for name, value in record["metrics"].items() if name.startswith(PREFIX)}
     try:
-        run.summary.update(summary_scalars(metrics))
+        run.update_summary(named_scalars(metrics))
     finally:
         run.finish()

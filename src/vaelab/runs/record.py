@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,22 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def named_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """One name for each number that is defined: None, NaN and infinite values are left out.
+
+    >>> named_scalars({"test/rate": 2.0, "test/elbo": None, "test/kl_per_dim": [0.5, 1.5]})
+    {'test/rate': 2.0, 'test/kl/dim_00': 0.5, 'test/kl/dim_01': 1.5}
+    """
+    scalars: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, list):
+            stem = name.removesuffix("_per_dim")
+            scalars |= {f"{stem}/dim_{d:02d}": part for d, part in enumerate(value)}
+        else:
+            scalars[name] = value
+    return {name: value for name, value in scalars.items() if finite(value) is not None}
 
 
 def kl_weight(cfg: DictConfig) -> float | None:

@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from vaelab.runs.record import named_scalars
 from vaelab.runs.request import RunRequest, RunResult
 from vaelab.training.assembly import build
 from vaelab.training.callbacks.history import read_rows
-from vaelab.training.module import named_scalars
+
+__all__ = ["csv_logger", "running_loggers", "wandb_facts", "wandb_logger", "write_summary"]
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 def running_loggers(
     cfg: DictConfig, request: RunRequest, wandb_id: str | None = None
 ) -> Iterator[list[Logger]]:
-    """The run's loggers, and the end of its W&B run with the true exit code, whatever happens."""
+    """The run's loggers; the W&B run ends with exit code 0, or 1 if the block raises."""
     loggers: list[Logger] = []
     if cfg.logger:
         config = OmegaConf.to_container(cfg)
@@ -40,7 +41,7 @@ def running_loggers(
 
 
 def wandb_facts(loggers: Sequence[Logger]) -> dict[str, Any] | None:
-    """What the record says of the W&B run (:attr:`SteadyRun.facts`), None if there is none.
+    """What the record says of the W&B run (:attr:`vaelab.runs.wandb_run.FailsafeRun.facts`), None if there is none.
 
     The run adds to it what goes wrong later.
     """
@@ -48,31 +49,18 @@ def wandb_facts(loggers: Sequence[Logger]) -> dict[str, Any] | None:
 
 
 def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
-    """The final numbers into the W&B summary, by name: what the last step logged need not be the result."""
-    scalars = summary_scalars(result.metrics)
+    """Write the result's numbers to the W&B summary, which otherwise holds what the last step logged."""
+    summary = {
+        **named_scalars(result.metrics),
+        "verdict": (result.verdict or {}).get("label"),
+        "weights": result.weights,
+        "status": "finished",
+        **result.timing,
+    }
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(
-                {
-                    **scalars,
-                    "verdict": (result.verdict or {}).get("label"),
-                    "weights": result.weights,
-                    "status": "finished",
-                    **result.timing,
-                }
-            )
-
-
-def summary_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """A record's metrics under the names of W&B: those that are defined, vectors a number at a time."""
-    scalars: dict[str, float] = {}
-    for name, value in metrics.items():
-        split, _, rest = name.partition("/")
-        known = torch.as_tensor(torch.nan if value is None else value)
-        for key, number in named_scalars({rest: known}).items():
-            if number.isfinite():
-                scalars[f"{split}/{key}"] = number.item()
-    return scalars
+            run: Any = logger.experiment  # a FailsafeRun
+            run.update_summary(summary)
 
 
 def wandb_logger(
@@ -86,14 +74,17 @@ def wandb_logger(
     init_timeout: float = 20.0,
     finish_timeout: float = 30.0,
 ) -> list[Logger]:
-    """Start the W&B run of this job, or go on with the one that has the id ``wandb_id``.
+    """Start the W&B run of this job, or continue the one that has the id ``wandb_id``.
 
-    All runs share ``<paths.outputs>/wandb``, so that one ``wandb sync`` covers a sweep. The config is the
-    resolved one, nested, and flat copies of what dashboards group and plot by.
+    The run's config is the resolved config, nested, with flat copies of what dashboards group and plot by.
+    In distributed training only the first process logs.
+
+    Raises:
+        UserError: W&B refuses the settings.
     """
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return []
-    from vaelab.training.wandb_run import start_run
+    from vaelab.runs.wandb_run import start_run
 
     outputs = Path(config["paths"]["outputs"])
     flat = {
@@ -103,26 +94,25 @@ def wandb_logger(
         "latent_dim": config["model"]["latent_dim"],
         "seed": config["seed"],
     }
-    run = start_run(
+    run: Any = start_run(  # a FailsafeRun, which has the methods of wandb.Run that are called
+        outputs,
+        mode,
+        run_id=wandb_id,
+        init_timeout=init_timeout,
+        finish_timeout=finish_timeout,
         project=project,
-        outputs=outputs,
-        mode=mode,
         entity=entity,
         name=request.name,
         group=request.group,
         job_type="train",
         tags=[request.variant, request.dataset, *tags],
         config={**config, **flat, "run_folder": str(request.folder), "swept": dict(request.swept)},
-        run_id=wandb_id,
-        init_timeout=init_timeout,
-        finish_timeout=finish_timeout,
     )
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     if run.facts["url"]:
         log.info("W&B: %s", run.facts["url"])
-    experiment: Any = run  # not a wandb.Run, but it does what one does
-    return [WandbLogger(experiment=experiment, project=project, name=request.name, save_dir=str(outputs))]
+    return [WandbLogger(experiment=run, project=project, name=request.name, save_dir=str(outputs))]
 
 
 def csv_logger(request: RunRequest, config: Mapping[str, Any], wandb_id: str | None = None) -> list[Logger]:

@@ -16,6 +16,7 @@ from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.schedules import readings, set_total_steps
+from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, set_random_states
 from vaelab.training.held_out_noise import HeldOutNoise
@@ -23,7 +24,7 @@ from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
-__all__ = ["LitAutoencoder", "OptimizerFactory", "named_scalars", "total_steps"]
+__all__ = ["LitAutoencoder", "OptimizerFactory", "total_steps"]
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
@@ -217,11 +218,10 @@ class LitAutoencoder(pl.LightningModule):
                     "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
                 )
         self.results[split] = results
-        for name, value in named_scalars(results).items():
-            # NaN here means undefined (an autoencoder's rate): it is left out, so that panels stay blank
-            if value.isfinite():
-                # the metrics have been reduced over devices: sync_dist averages equal numbers
-                self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
+        # what is undefined (an autoencoder's rate) is not logged, so that panels stay blank
+        for name, value in named_scalars({name: value.tolist() for name, value in results.items()}).items():
+            # the metrics have been reduced over devices: sync_dist averages equal numbers
+            self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
 
     # checkpoints: plain types and tensors alone, so that torch.load(weights_only=True) reads them
 
@@ -246,15 +246,3 @@ def total_steps(trainer: pl.Trainer) -> float:
     """Optimizer steps of the whole training, from its epochs and steps; infinite if it ends by neither."""
     limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
     return min([trainer.estimated_stepping_batches, *limits])
-
-
-def named_scalars(results: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One name for each number: a vector ``kl_per_dim`` becomes ``kl/dim_00``, ``kl/dim_01``, ..."""
-    scalars: dict[str, Tensor] = {}
-    for name, value in results.items():
-        if value.ndim == 0:
-            scalars[name] = value
-        else:
-            stem = name.removesuffix("_per_dim")
-            scalars |= {f"{stem}/dim_{d:02d}": part for d, part in enumerate(value.flatten())}
-    return scalars

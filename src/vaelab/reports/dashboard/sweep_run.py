@@ -50,7 +50,7 @@ def _log_sweep(
 ) -> str:
     import wandb
 
-    from vaelab.training.wandb_run import start_run
+    from vaelab.runs.wandb_run import start_run
 
     report, job = folder / FOLDER, logged[-1]
     logger = job["config"]["logger"]
@@ -60,22 +60,22 @@ def _log_sweep(
     content |= {f"{PREFIX}/{path.stem}": wandb.Image(str(path)) for path in sorted(report.glob("*.png"))}
     group = job["group"] or folder.name
     run = start_run(
+        Path(job["config"]["paths"]["outputs"]),
+        job["wandb"]["mode"],
+        run_id=run_id(report, logged),
         project=job["wandb"]["project"],
         entity=logger.get("entity"),
-        outputs=Path(job["config"]["paths"]["outputs"]),
-        mode=job["wandb"]["mode"],
         name=f"{group}-summary",
         group=group,
         job_type="sweep",
         tags=list(logger.get("tags") or ()),
         notes="\n".join(findings),
         config=settings_of(folder, records),
-        run_id=run_id(report, logged),
         **{key: logger[key] for key in ("init_timeout", "finish_timeout") if key in logger},
     )
     try:
         run.log(content)
-        run.summary.update({**numbers(table, records), f"{PREFIX}/findings": " ".join(findings)})
+        run.update_summary({**numbers(table, records), f"{PREFIX}/findings": " ".join(findings)})
         return str(run.facts["url"] or Path(run.dir).parent)
     finally:
         run.finish()

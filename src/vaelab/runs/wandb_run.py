@@ -1,0 +1,179 @@
+"""Weights & Biases runs that cannot stop the work they report on.
+
+A server that is away or refuses the key costs ``init_timeout`` seconds, and the run is offline. One that goes
+away later costs ``finish_timeout`` seconds at the end. Everything logged is in the run's folder below
+``<outputs>/wandb`` in any case; ``facts["problem"]`` says why it is not at the server, and how to upload it.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from vaelab.errors import UserError
+
+__all__ = ["FailsafeRun", "first_line", "server_problem", "start_run"]
+
+log = logging.getLogger(__name__)
+
+SETTINGS = {
+    "console": "off",
+    "show_info": False,  # warnings and errors alone go to the terminal; nobody is asked for a key
+    "finish_timeout_raises": True,
+    "x_transaction_log_flush_interval": 2.0,  # seconds; a run that is killed loses what is not flushed
+    # finish_timeout does not count an alert that is being sent, which W&B retries 20 times. These bound it to
+    # 94 s if the server is silent, and still bridge a restart of half a minute.
+    "x_graphql_timeout_seconds": 10.0,
+    "x_graphql_retry_max": 5,
+    "x_graphql_retry_wait_max_seconds": 10.0,
+}
+
+
+class FailsafeRun:
+    """A ``wandb.Run`` whose methods do not raise; the first failure becomes a warning and ``facts["problem"]``.
+
+    Attributes:
+        facts: what the run's record says of it: id, project, entity, mode (as it came to be), requested (the
+            mode that was asked for), folder (of all runs), url (online), problem (one line, or None).
+    """
+
+    def __init__(self, run: Any, mode: str, requested: str, folder: Path, problem: str | None = None) -> None:
+        self._run = run
+        self._failed = False
+        self.facts: dict[str, Any] = {
+            "id": run.id,
+            "project": run.project,
+            "entity": run.entity or None,
+            "mode": mode,
+            "requested": requested,
+            "folder": str(folder),
+            "url": run.url if mode == "online" else None,
+            "problem": problem,
+        }
+
+    @property
+    def dir(self) -> str:
+        return str(self._run.dir)
+
+    def define_metric(self, name: str, **options: Any) -> None:
+        self._attempt(self._run.define_metric, name, **options)
+
+    def log(self, data: dict[str, Any]) -> None:
+        self._attempt(self._run.log, data)
+
+    def alert(self, **options: Any) -> None:
+        self._attempt(self._run.alert, **options)
+
+    def update_summary(self, values: dict[str, Any]) -> None:
+        self._attempt(self._run.summary.update, values)
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run; what has not arrived after ``finish_timeout`` seconds stays on disk alone."""
+        self._attempt(self._run.finish, exit_code=exit_code)
+        if self._failed:
+            with suppress(Exception, SystemExit):  # the second if W&B's process has been killed
+                wandb.teardown()  # the next run starts another process
+
+    def _attempt(self, method: Callable[..., Any], *args: Any, **options: Any) -> None:
+        try:
+            method(*args, **options)
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                self._note(f"{type(error).__name__}: {first_line(error)}")
+
+    def _note(self, reason: str) -> None:
+        option = "--include-online " if self.facts["mode"] == "online" else ""
+        command = f"wandb sync {option}{Path(self.dir).parent}"
+        problem = f"{reason}. What was logged is on disk; upload it with: {command}"
+        log.warning("W&B: %s", problem)
+        before = self.facts["problem"]
+        self.facts["problem"] = f"{before}. {problem}" if before else problem
+
+
+def start_run(
+    outputs: Path,
+    mode: str = "offline",
+    run_id: str | None = None,
+    init_timeout: float = 20.0,
+    finish_timeout: float = 30.0,
+    **options: Any,
+) -> FailsafeRun:
+    """Start a W&B run below ``outputs/wandb``: online if asked for and possible, offline if not.
+
+    Args:
+        outputs: the folder of all outputs, so that one ``wandb sync`` covers all runs of a sweep.
+        mode: offline, online or disabled.
+        run_id: the run to continue; None for a new one. W&B prefers the run that its sweep agent has chosen.
+        init_timeout: seconds to wait for the server's first answer.
+        finish_timeout: seconds to wait for the upload at the run's end; 0 to wait until it is done.
+        options: further arguments of ``wandb.init``: project, entity, name, group, config, ...
+
+    Raises:
+        UserError: W&B refuses the options, whatever the mode.
+    """
+    outputs = outputs.absolute()
+    folder = outputs / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    # W&B keeps staging files and logs of its own in the home directory otherwise
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder / "data"))
+    os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))
+    timeouts = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
+
+    def start(mode: str) -> Any:
+        if mode != "disabled":
+            wandb.setup(wandb.Settings(show_info=False))
+        return wandb.init(
+            dir=str(outputs),
+            mode=mode,  # type: ignore[arg-type]
+            id=run_id,
+            resume="allow" if run_id else None,
+            reinit="create_new",  # otherwise the next job of a multirun continues this run
+            settings=wandb.Settings(**SETTINGS, **timeouts),  # type: ignore[arg-type]
+            **options,
+        )
+
+    problem = None
+    if mode == "online":
+        try:
+            problem = server_problem(init_timeout)
+            if problem is None:
+                return FailsafeRun(start("online"), "online", mode, folder)
+        except Exception as error:
+            problem = first_line(error)
+            server_problem.cache_clear()
+            wandb.teardown()  # W&B's process would refuse the id of the failed attempt
+        problem += f". The run is offline; upload it with: wandb sync {folder}"
+        log.warning("W&B cannot be used online: %s", problem)
+    actual = "offline" if mode == "online" else mode
+    try:
+        return FailsafeRun(start(actual), actual, mode, folder, problem)
+    except wandb.errors.Error as error:
+        raise UserError(f"logger.mode={mode}: W&B cannot start: {first_line(error)}.") from error
+
+
+@cache
+def server_problem(seconds: float) -> str | None:
+    """Why the W&B server does not answer; None if it does.
+
+    A process asks once, so that the jobs of a sweep do not each wait for a server that is away.
+
+    Raises:
+        wandb.errors.UsageError: nobody is logged in. A process that asks again gets a new answer.
+    """
+    wandb.setup(wandb.Settings(show_info=False))
+    try:
+        wandb.Api(timeout=max(1, round(seconds)))
+    except wandb.errors.AuthenticationError as error:  # also if there was no answer in time
+        return first_line(error)
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, without its full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
