@@ -1,7 +1,7 @@
-"""A W&B server on the loopback, for what vaelab sends: the real SDK logs to it and `wandb sync` uploads to it.
+"""A W&B server on the loopback that understands what vaelab sends, by the real SDK or by `wandb sync`.
 
-It speaks GraphQL (`POST /graphql`), the file stream of history and summary, and uploads by PUT. What it does not
-know it answers at once with GraphQL `errors`: the SDK takes a lost answer for a bad network and retries for long.
+It speaks GraphQL (`POST /graphql`), the file stream of history and summary, and uploads by PUT. It answers
+what it does not know at once with GraphQL `errors`: the SDK retries a request that is not answered.
 """
 
 import gzip

@@ -23,7 +23,7 @@ LEAN = ("callbacks.samples=null", "callbacks.kl_pictures=null", "callbacks.laten
 
 
 def sync(folder: Path, home: Path, *options: str, into: WandbStub | None = None) -> WandbStub:
-    """Run `wandb sync <options> <folder>` against a new server, or one that remembers what `into` received."""
+    """Run `wandb sync` against a new server, or against one that remembers what `into` received."""
     with WandbStub() as stub, wandb_home(home, **stub.environ):
         stub.runs = into.runs if into else {}
         command = [sys.executable, "-m", "wandb", "sync", *options, str(folder)]
@@ -154,6 +154,8 @@ def test_settings_that_w_and_b_refuses_offline_too_are_a_mistake(tmp_path):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", ["gone", "silent", "refusing"])
 def test_a_server_that_goes_away_during_the_run(tmp_path, monkeypatch, kind, capfd):
+    monkeypatch.setitem(wandb_run.SETTINGS, "x_graphql_timeout_seconds", 1.0)  # the run ends with an alert
+    monkeypatch.setitem(wandb_run.SETTINGS, "x_graphql_retry_max", 1)
     with WandbStub() as stub, wandb_home(tmp_path / "home", **stub.environ):
         actions = {"gone": stub.stop, "silent": stub.freeze, "refusing": stub.refuse_the_key}
         monkeypatch.setattr(AtEpoch, "action", actions[kind])

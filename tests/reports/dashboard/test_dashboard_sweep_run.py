@@ -3,7 +3,6 @@
 import csv
 import json
 import logging
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from support.wandb_home import wandb_home
 from support.wandb_stub import WandbStub
 from vaelab.reports import findings as words
 from vaelab.reports.dashboard.panels import COMPARISON_PICTURES, COMPARISON_TABLE
-from vaelab.reports.dashboard.sweep_run import log_sweep, typed
+from vaelab.reports.dashboard.sweep_run import log_sweep
 from vaelab.reports.records import read_runs as read_records
 from vaelab.reports.table import build_table
 from vaelab.runs.find import sweep_records
@@ -51,8 +50,7 @@ def test_its_table_is_the_comparisons(logged: Logged):
     elbo = header.index("test/elbo")
     for ours, theirs in zip(logged_table["data"], rows, strict=True):
         assert ours[elbo] == (float(theirs[elbo]) if theirs[elbo] else None)
-        assert ours[-1] in theirs[-1]  # the name of the run's folder
-        assert "/" not in ours[-1]
+        assert ours[-1] == theirs[-1]  # the runs' folders
     assert len([row for row in logged_table["data"] if row[elbo] is not None]) == 2
 
 
@@ -101,7 +99,6 @@ def test_without_wandb_there_is_none(tmp_path, wandb_offline, settings):
     result = small(tmp_path, "-m", "model.beta=1,2", "callbacks=none", *settings)
     assert log_sweep(result.sweep, sweep_records(result.sweep)) is None
     assert not list(tmp_path.rglob("*.wandb"))
-    assert not (result.sweep / "report" / "wandb-run.json").exists()
 
 
 def test_disabled_there_is_none(tmp_path):
@@ -154,16 +151,9 @@ def test_without_the_server_it_is_offline(tmp_path):
         assert result.code == 0, result.err
         jobs = {run.id for run in stub.runs.values() if run.job_type == "train"}
         stub.stop()
-        began = time.monotonic()
         where = log_sweep(result.sweep, sweep_records(result.sweep))
-        assert time.monotonic() - began < 30
     assert where is not None
     run = read_run(Path(where))
     assert run.id not in jobs
     assert (run.group, run.exit_code) == (result.sweep.name, 0)
     assert COMPARISON_TABLE in run.summary
-
-
-def test_a_column_is_numbers_or_text():
-    assert typed(["1", "", "2.5"]) == [1.0, None, 2.5]
-    assert typed(["1", "", "conv"]) == ["1", None, "conv"]

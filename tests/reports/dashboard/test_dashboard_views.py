@@ -133,7 +133,7 @@ def test_only_the_groups_training_runs_are_shown(capsys, group):
     assert runs["filters"]["filters"][1]["connector"] == "AND"
     assert runs["sort"]["keys"] == [{"ascending": True, "key": {"name": "beta", "section": "config"}}]
     types = [job_type(grid) for grid in grids(sent["report"])]
-    assert types == ["sweep"] + ["train"] * len(panels.of_runs())
+    assert types == ["sweep"] + ["train"] * len(panels.training_parts())
     for grid in grids(sent["report"]):
         assert grid["runSets"][0]["filters"]["filters"][1]["value"] == group
     assert sent["report"]["displayName"] == f"vaelab: {group}"

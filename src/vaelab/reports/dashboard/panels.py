@@ -1,7 +1,7 @@
-"""What a dashboard shows of a sweep: W&B panels by section, in terms of the keys that vaelab logs.
+"""What a dashboard shows of a sweep: W&B panels by section, named by the keys that vaelab logs.
 
-What is known of a run once (beta, the test metrics) is plotted across runs; what is logged on the way is
-plotted over ``trainer/global_step``.
+What a run has once (beta, the test metrics) is plotted across runs; what it logs during training is plotted
+over ``trainer/global_step``.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,19 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
+from vaelab.reports.dashboard.sweep_run import PREFIX
+
 STEP = "trainer/global_step"
 BETA, LATENT_DIM = wr.Config("beta"), wr.Config("latent_dim")
 RATE, DISTORTION, ELBO, UNITS = (
     wr.SummaryMetric(f"test/{name}") for name in ("rate", "distortion", "elbo", "active_units")
 )
 KL_DIMENSIONS = "val/kl/dim_.*"  # a regular expression
-KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL: drawn as a heat map over steps
+KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL; W&B draws a heat map over steps
 KL_PICTURES = ("latents/kl_per_dim", "latents/kl_over_training")
 SAMPLES = (
     "samples/prior",
-    "samples/density",  # at the end alone, as arithmetic and the moving traversals
+    "samples/density",  # only at the end, like arithmetic and the animated traversals
     "samples/reconstructions",
     "samples/traversals",
     "samples/traversals_animated",
@@ -31,11 +33,10 @@ SAMPLES = (
 MAP = "latents/map"
 CURVES = ("train/loss", "val/elbo", "val/rate", "val/distortion")
 
-COMPARISON = "comparison"  # the prefix of what a sweep's summary run logs
-COMPARISON_TABLE = f"{COMPARISON}/table"
+COMPARISON_TABLE = f"{PREFIX}/table"
 # the figures and contact sheets of vaelab-compare; a sweep need not have all of them
 COMPARISON_PICTURES = tuple(
-    f"{COMPARISON}/{name}"
+    f"{PREFIX}/{name}"
     for name in (
         "rate-distortion",
         "against-beta",
@@ -54,7 +55,7 @@ WIDTH, HEIGHT = 24, 8  # of a report, and of a panel in it, in units of W&B's gr
 
 @dataclass(frozen=True)
 class Part:
-    """Panels under a heading, so many to a row, with a sentence on how to read them."""
+    """Panels under a heading, ``columns`` to a row, with a text on how to read them."""
 
     title: str
     text: str
@@ -84,9 +85,9 @@ def latent_health() -> Part:
     }
     return Part(
         "Latent health",
-        "What a code says about its image, at most the rate; the share of prior samples where no code lies, "
-        "0.01 being none; by how many nats the decoder does worse with another image's code, nothing if it "
-        "ignores z.",
+        "Mutual information: what a code says about its image, at most the rate. Hole rate: the share of "
+        "prior samples where there are no codes, 0.01 if there are no holes. The last: how many nats the "
+        "decoder loses with another image's code, 0 if it ignores z.",
         3,
         [
             wr.ScatterPlot(title=title, x=BETA, y=wr.SummaryMetric(f"test/{name}"), log_x=True)
@@ -111,7 +112,7 @@ def kl_per_dimension() -> Part:
 def samples() -> Part:
     return Part(
         "Samples",
-        "A row for each run, by ascending β; a column for each time they were drawn.",
+        "One row per run, by ascending β; one column for each time the samples were drawn.",
         2,
         [pictures(key) for key in SAMPLES],
     )
@@ -120,7 +121,7 @@ def samples() -> Part:
 def latent_space() -> Part:
     return Part(
         "Latent space",
-        "The codes of the same held-out images, coloured by what is known of them: the latent plane, or the "
+        "The codes of the same held-out images, coloured by label or factor: the latent plane, or the "
         "codes' first two principal components.",
         1,
         [pictures(MAP)],
@@ -137,7 +138,7 @@ def across_runs() -> Part:
     ]
     return Part(
         "Across runs",
-        "Each run as a line through its settings and results; then what the runs differ in.",
+        "Each run as a line through its settings and results; below, the settings that differ.",
         1,
         [
             wr.ParallelCoordinatesPlot(title="Settings and results", columns=axes),
@@ -152,10 +153,10 @@ def training() -> Part:
 
 
 def comparison() -> Part:
-    """What the summary run of a sweep carries, and no other run."""
+    """What only the summary run of a sweep has."""
     return Part(
         "The sweep's comparison",
-        "What vaelab-compare found when the sweep ended; seeds are folded into one row a configuration.",
+        "The results of vaelab-compare when the sweep ended: one row per configuration, mean over seeds.",
         2,
         [
             wr.WeavePanelSummaryTable(table_name=COMPARISON_TABLE),
@@ -164,8 +165,8 @@ def comparison() -> Part:
     )
 
 
-def of_runs() -> list[Part]:
-    """The parts about training runs, in their order."""
+def training_parts() -> list[Part]:
+    """All parts about training runs, in order."""
     return [
         rate_distortion(),
         latent_health(),
@@ -178,12 +179,12 @@ def of_runs() -> list[Part]:
 
 
 def pictures(key: str) -> wr.MediaBrowser:
-    """The pictures under one key, a row for each run."""
+    """The pictures under one key, one row per run."""
     return wr.MediaBrowser(title=key, media_keys=[key], mode="grid", grid_x_axis="step", grid_y_axis="run")
 
 
-def laid_out(part: Part) -> list[Any]:
-    """The part's panels, placed in the grid of a report."""
+def place_panels(part: Part) -> list[Any]:
+    """The part's panels with their places in the grid of a report."""
     width = WIDTH // part.columns
     for i, panel in enumerate(part.panels):
         row, column = divmod(i, part.columns)

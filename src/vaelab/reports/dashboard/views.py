@@ -1,4 +1,4 @@
-"""The two dashboards as W&B objects, and what is sent to the server for each. No network before saving."""
+"""The two dashboards as W&B objects, and what is sent to the server for each. Only saving needs a network."""
 
 import json
 from typing import Any
@@ -15,23 +15,25 @@ COLUMNS = (
     *(f"config:{key}.value" for key in ("beta", "latent_dim", "seed")),
     *(f"summary:test/{name}" for name in ("elbo", "rate", "distortion", "active_units")),
 )
-MOST_RUNS = 100  # in one panel; W&B's own limit is 10
-LONGEST = 128  # characters of a report's title
+MAX_RUNS = 100  # in one panel; W&B's own limit is 10
+MAX_TITLE = 128  # characters of a report's title
 
 
 def title(group: str | None) -> str:
     return f"vaelab: {group}" if group else "vaelab"
 
 
-def only(job_type: str, group: str | None) -> str:
-    """The filter: runs of one job type, and of one group if it is given."""
-    # as text: W&B's objects for this can't read back a name with a quote in it
-    wanted = {"JobType": job_type, "Group": group}
-    return " and ".join(f"Metric({key!r}) == {value!r}" for key, value in wanted.items() if value is not None)
+def runs_filter(job_type: str, group: str | None) -> str:
+    """A filter for the runs of one job type, and of one group if it is given."""
+    # a text, because W&B's filter objects cannot read back a name that contains a quote
+    conditions = {"JobType": job_type, "Group": group}
+    return " and ".join(
+        f"Metric({key!r}) == {value!r}" for key, value in conditions.items() if value is not None
+    )
 
 
 def workspace(entity: str, project: str, group: str | None = None) -> ws.Workspace:
-    """A saved view of the project: every part about training runs."""
+    """A saved view of the project with every part about training runs."""
     sections = [
         ws.Section(
             name=part.title,
@@ -41,16 +43,16 @@ def workspace(entity: str, project: str, group: str | None = None) -> ws.Workspa
                 columns=part.columns, rows=-(-len(part.panels) // part.columns)
             ),
         )
-        for part in panels.of_runs()
+        for part in panels.training_parts()
     ]
     return ws.Workspace(
         entity=entity,
         project=project,
         name=title(group),
         sections=sections,
-        settings=ws.WorkspaceSettings(x_axis=panels.STEP, max_runs=MOST_RUNS),
+        settings=ws.WorkspaceSettings(x_axis=panels.STEP, max_runs=MAX_RUNS),
         runset_settings=ws.RunsetSettings(
-            filters=only(TRAINING, group),
+            filters=runs_filter(TRAINING, group),
             order=[expr.Ordering(expr.Config("beta"), ascending=True)],
             pinned_columns=list(COLUMNS),
         ),
@@ -58,10 +60,14 @@ def workspace(entity: str, project: str, group: str | None = None) -> ws.Workspa
 
 
 def report(entity: str, project: str, group: str | None = None, look_up: bool = False) -> wr.Report:
-    """A page with the same parts and, before them, the comparison that a sweep's summary run carries.
+    """A page with the comparison from a sweep's summary run, then the same parts as the workspace.
 
-    ``look_up`` names the project in the page's sets of runs too; W&B then asks the server for it, and raises
-    ValueError if there is none. Otherwise the runs are those of the report's own project.
+    Args:
+        look_up: name the project in the page's sets of runs too, for which W&B asks the server. Otherwise the
+            runs are those of the report's own project.
+
+    Raises:
+        ValueError: with ``look_up``, the project does not exist.
     """
     place = {"entity": entity, "project": project} if look_up else {}
 
@@ -69,22 +75,22 @@ def report(entity: str, project: str, group: str | None = None, look_up: bool = 
         runs = wr.Runset(
             **place,  # type: ignore[arg-type]
             name="Sweeps" if job_type == SWEEP else "Runs",
-            filters=only(job_type, group),
+            filters=runs_filter(job_type, group),
             order=[order],
         )
         return [
             wr.H2(part.title),
             wr.P(part.text),
-            wr.PanelGrid(runsets=[runs], panels=panels.laid_out(part)),
+            wr.PanelGrid(runsets=[runs], panels=panels.place_panels(part)),
         ]
 
     blocks = [wr.TableOfContents(), *grid(panels.comparison(), SWEEP, wr.OrderBy("CreatedTimestamp"))]
-    for part in panels.of_runs():
+    for part in panels.training_parts():
         blocks += grid(part, TRAINING, wr.OrderBy(wr.Config("beta"), ascending=True))
     return wr.Report(
         entity=entity,
         project=project,
-        title=title(group)[:LONGEST],
+        title=title(group)[:MAX_TITLE],
         description=f"The runs of {group}." if group else "All runs of the project.",
         blocks=blocks,
         width="fluid",
@@ -92,8 +98,8 @@ def report(entity: str, project: str, group: str | None = None, look_up: bool = 
 
 
 def sent(view: ws.Workspace | wr.Report) -> dict[str, Any]:
-    """What saving the view sends: whose it is, what it is called, what kind it is and what it shows."""
-    model = view._to_model()  # private, but there is no other way to see it without a server
+    """What saving the view sends: its owner, name and kind, and the specification of what it shows."""
+    model = view._to_model()  # private; the library has no public way to see it without a server
     return {
         "entityName": view.entity,
         "projectName": view.project,
