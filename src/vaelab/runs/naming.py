@@ -20,6 +20,7 @@ from vaelab.runs.comparable import bears_on_result
 __all__ = [
     "MULTIRUN",
     "job_folder",
+    "job_settings",
     "planned_jobs",
     "register_resolvers",
     "run_name",
@@ -66,23 +67,31 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
 def planned_jobs(sweep: Path) -> list[str]:
     """The names (:func:`swept_name`) of the jobs of the last command of the sweep in the folder ``sweep``.
 
-    Hydra's basic sweeper makes a job for each combination of the values, in this order. Empty where Hydra's
-    ``multirun.yaml`` does not say it: another sweeper wrote it, or values are a ``glob``.
+    Empty where Hydra's ``multirun.yaml`` does not say it: another sweeper wrote it, or values are a ``glob``.
     """
     try:
         hydra = OmegaConf.load(sweep / MULTIRUN).hydra
         settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
-        keys = varying(settings)
-        values = [
-            [
-                sweep_settings([f"{settings[key].get_key_element()}={text}"], None)[key].get_value_string()
-                for text in settings[key].sweep_string_iterator()
-            ]
-            for key in keys
-        ]
+        jobs = [sweep_settings(job, None) for job in job_settings(settings)]
     except Exception:  # the file's content is another program's
         return []
-    return [swept_name(dict(zip(keys, job, strict=True))) for job in itertools.product(*values)]
+    keys = varying(settings)
+    return [swept_name({key: job[key].get_value_string() for key in keys}) for job in jobs]
+
+
+def job_settings(settings: Mapping[str, Override]) -> list[list[str]]:
+    """The settings of each job of a sweep: every combination of the values, as Hydra's basic sweeper has it.
+
+    >>> job_settings(sweep_settings(["model=vae", "model.beta=1,2"], None))
+    [['model=vae', 'model.beta=1'], ['model=vae', 'model.beta=2']]
+    """
+    choices = [
+        [f"{o.get_key_element()}={text}" for text in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in settings.values()
+    ]
+    return [list(job) for job in itertools.product(*choices)]
 
 
 def swept_name(swept: Mapping[str, str]) -> str:

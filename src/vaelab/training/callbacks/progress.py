@@ -58,5 +58,5 @@ class EpochLines(ProgressBar):
 
 
 def progress() -> ProgressBar:
-    """A bar if the output is a terminal, else lines."""
-    return EpochBar() if sys.stdout.isatty() else EpochLines()
+    """A bar on a terminal and in a notebook, else lines."""
+    return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else EpochLines()

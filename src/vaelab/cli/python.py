@@ -1,0 +1,194 @@
+"""vaelab from Python: what the commands ``vaelab-train`` and ``vaelab-train -m`` do, as two functions."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from vaelab.cli.compose import composed
+from vaelab.cli.hints import error_text
+from vaelab.cli.run import hydra_request, train_run
+from vaelab.cli.sweep import comparison
+from vaelab.errors import INTERRUPTED, UserError
+from vaelab.runs.files import replacing
+from vaelab.runs.find import sweep_records
+from vaelab.runs.naming import MULTIRUN, job_folder, job_settings, run_name, sweep_name, sweep_settings
+from vaelab.runs.resume import check_sweep, remember_sweep
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
+
+    from vaelab.training.loading import Run
+
+__all__ = ["SweepResult", "sweep", "train"]
+
+
+def train(*settings: str, config_dir: str | None = None) -> "Run":
+    """Train, measure and record one run, as ``vaelab-train *settings`` does.
+
+    >>> run = vaelab.train("model=vae", "data=digits", "trainer.max_epochs=5")       # doctest: +SKIP
+    >>> run.metrics["test/elbo"]                                                     # doctest: +SKIP
+    -31.2
+
+    Args:
+        settings: as on the command line.
+        config_dir: a folder with your own options, such as ``model/mine.yaml``.
+
+    Raises:
+        UserError: with the text that the command would print.
+        KeyboardInterrupt: the training was interrupted; its folder holds a checkpoint and a record.
+    """
+    with user_errors(settings):
+        cfg = composed("train", settings, config_dir, with_hydra=True)
+        hydra = take_hydra(cfg)
+        if hydra.mode == RunMode.MULTIRUN:
+            raise UserError("These settings are a sweep: use vaelab.sweep(...).")
+        time = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        hydra.runtime.output_dir = str(Path(cfg.paths.outputs) / "runs" / f"{time}-{run_name(hydra)}")
+        folder = run_job(cfg, hydra)
+        from vaelab.training.loading import load  # imports torch
+
+        return load(folder)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        folder: where it was written; the report is ``report/report.html`` in it.
+        rows: for each configuration, with its seeds folded, its settings and the metrics of every split.
+        findings: what the numbers mean, in sentences.
+        text: the table and the findings, as the command prints them; ``print(result)`` shows it.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    findings: list[str]
+    text: str
+
+    def frame(self) -> "pandas.DataFrame":
+        """The rows as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.rows)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
+    """Train each combination of the values, one after another, and compare them.
+
+    The same sweep again, from here or by ``vaelab-train -m *settings``, skips what is finished.
+
+    >>> result = vaelab.sweep("model=beta_vae", "model.beta=0.5,1,2")                # doctest: +SKIP
+    >>> [row["test/rate"] for row in result.rows]                                    # doctest: +SKIP
+    [6.4, 3.4, 1.1]
+
+    Args:
+        settings: as on the command line: ``key=value``, or ``key=value,value`` for what varies.
+        config_dir: a folder with your own options.
+
+    Raises:
+        UserError: with the text that the command would print; of a run that fails, if none has finished.
+        KeyboardInterrupt: the sweep was interrupted; the same call goes on from there.
+    """
+    with user_errors(settings):
+        base, jobs = planned(settings, config_dir)
+        folder = Path(base.hydra.sweep.dir)
+        check_sweep(folder, base)
+        remember_sweep(folder, base)
+        with replacing(folder / MULTIRUN) as temporary:  # the names of its jobs are derived from it
+            OmegaConf.save(base, temporary)
+        refused = []
+        for number, job in enumerate(jobs):
+            cfg = composed("train", job, config_dir, with_hydra=True)
+            hydra = take_hydra(cfg)
+            hydra.mode, hydra.sweep.dir, hydra.job.num = RunMode.MULTIRUN, str(folder), number
+            hydra.runtime.output_dir = str(folder / job_folder(hydra))
+            try:
+                run_job(cfg, hydra)
+            except UserError as error:  # the folder holds another run, or another process trains in it
+                refused.append(str(error))
+        records = sweep_records(folder)
+        if not any(record["status"] == "finished" for record in records):
+            errors = [record["error"] for record in records if record.get("error")]
+            raise UserError([*refused, *errors, f"No run of {folder} has finished."][0])
+        return compared(folder, records)
+
+
+def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig, list[list[str]]]:
+    """The config that the jobs of a sweep have in common, with Hydra's own node, and each job's settings."""
+    if any(setting.lstrip("+~").startswith("hydra") for setting in settings):
+        raise UserError("vaelab.sweep(...) takes no settings of Hydra's own: use vaelab-train -m for them.")
+    own = sweep_settings(settings, None).values()
+    fixed = [str(o.input_line) for o in own if not o.is_sweep_override()]
+    base = composed("train", fixed, config_dir, with_hydra=True)
+    hydra = base.hydra
+    with open_dict(base):
+        hydra.mode, hydra.overrides.task = RunMode.MULTIRUN, list(settings)
+        name = sweep_name(
+            base.paths.outputs,
+            base.sweep.name,
+            base.sweep.resume,
+            list(settings),
+            hydra.sweeper,
+            hydra.runtime.choices,
+        )
+        hydra.sweep.dir = str(Path(base.paths.outputs) / "sweeps" / name)
+    return base, job_settings(sweep_settings(settings, hydra.sweeper.get("params")))
+
+
+def take_hydra(cfg: DictConfig) -> DictConfig:
+    """Hydra's own node, which is taken out of the config."""
+    hydra: DictConfig = cfg.hydra.copy()
+    with open_dict(cfg):
+        del cfg["hydra"]
+    OmegaConf.set_struct(hydra, False)
+    return hydra
+
+
+def run_job(cfg: DictConfig, hydra: DictConfig) -> Path:
+    """Train what ``cfg`` describes where Hydra's node says; the folder."""
+    request = hydra_request(cfg, hydra)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        train_run(cfg, request)
+    except SystemExit as stop:  # Ctrl-C, as the command ends; a notebook goes on
+        if stop.code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise
+    return request.folder
+
+
+def compared(folder: Path, records: list[dict[str, Any]]) -> SweepResult:
+    """Write the sweep's report, and give what stands in it."""
+    from vaelab.reports.columns import as_dicts
+    from vaelab.reports.findings import findings
+    from vaelab.reports.records import read_runs
+    from vaelab.reports.table import build_table
+
+    text = comparison(folder, records)
+    table = build_table(read_runs([folder]).runs)
+    return SweepResult(folder, as_dicts(table), findings(table), text)
+
+
+@contextmanager
+def user_errors(settings: Sequence[str]) -> Iterator[None]:
+    """Inside the block an error of Hydra's becomes a UserError with the text that the command prints."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(error_text(error, settings)) from error
