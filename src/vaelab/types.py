@@ -73,6 +73,9 @@ class LatentStats(NamedTuple):
     log_p: Tensor  # (S, B)     log p(z)
     z_prior: Tensor  # (B, D)     an independent prior sample
     q: Any = None  # all parameters of q(z|x), a named tuple of the posterior's
+    # (2, S, B)  log p(x, z) - log q(z|x) with other gradients, empty unless a term reads it: the first with
+    # the parameters of q fixed, so that it reaches the encoder through z alone; the second with z fixed too
+    log_weights: Tensor = torch.empty(0)
 
 
 class Output(NamedTuple):

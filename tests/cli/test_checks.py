@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from vaelab.cli.checks import CONTRACT, Number, check_values, flag, integer, resolved
 from vaelab.errors import UserError
 
-SCHEDULE = {"_target_": "vaelab.models.LinearSchedule", "stop": 4.0}
+SCHEDULE = {"_target_": "vaelab.models.RampSchedule", "stop": 4.0}
 
 
 def config(key: str, value: object) -> dict:

@@ -145,12 +145,12 @@ def test_a_schedules_values_are_those_of_its_formula(tmp_path):
     text = explained(
         tmp_path,
         *("model=vae", "data.train_size=640", "trainer.max_epochs=10"),
-        "model.beta={_target_: vaelab.models.LinearSchedule, start: 1, stop: 3, end: 0.8}",
+        "model.beta={_target_: vaelab.models.RampSchedule, start: 1, stop: 3, end: 0.8}",
     )
     at = [1 + 2 * min(step / 100 / 0.8, 1) for step in (0, 50, 99)]
     assert cells(text, "kl") == [
         "kl",
-        "KL(weight=LinearSchedule(start=1, stop=3, end=0.8))",
+        "KL(weight=RampSchedule(start=1, stop=3, end=0.8))",
         ", ".join(f"{value:.4g}" for value in at),
         "0",
     ]

@@ -213,7 +213,7 @@ def model_of(
             likelihood.parameters_per_channel,
             (8,),
         )
-    if not posterior.deterministic:
+    if "density" in posterior.provides:
         widen(encoder[-1])
     with torch.no_grad():
         decoder[0].weight[:, LATENT:] *= 2  # the label matters

@@ -23,7 +23,7 @@ from vaelab.models.objectives import (
 )
 from vaelab.models.objectives.total_correlation import permute_dimensions
 from vaelab.models.posteriors import FullCovariance
-from vaelab.models.schedules import LinearSchedule
+from vaelab.models.schedules import RampSchedule
 from vaelab.training.module import parameter_groups
 from vaelab.types import LatentStats
 
@@ -46,7 +46,7 @@ def correlated(number: int, rho: float, seed: int = 0, s: float = 0.3) -> Latent
 
 
 def test_a_combination_is_the_sum_with_its_signs():
-    ramp = LinearSchedule(stop=4.0, end=10, unit="steps")
+    ramp = RampSchedule(stop=4.0, end=10, unit="steps")
     assert WeightCombination(-1.0, plus=[3.0, ramp], minus=[0.5])(5).item() == pytest.approx(-1 + 3 + 2 - 0.5)
 
 

@@ -13,7 +13,7 @@ from vaelab.models.schedules import (
     CosineSchedule,
     CyclicSchedule,
     ExponentialSchedule,
-    LinearSchedule,
+    RampSchedule,
     PiecewiseSchedule,
     SigmoidSchedule,
     as_schedule,
@@ -78,7 +78,7 @@ def logistic(k: float):
 
 
 RAMPS = {
-    "linear": (LinearSchedule, {}, lambda p: p),
+    "linear": (RampSchedule, {}, lambda p: p),
     "cosine": (CosineSchedule, {}, lambda p: math.sin(math.pi * p / 2) ** 2),
     "sigmoid": (SigmoidSchedule, {}, logistic(12.0)),
     "flat sigmoid": (SigmoidSchedule, {"sharpness": 2.0}, logistic(2.0)),
@@ -100,11 +100,11 @@ def test_shapes_differ():
 
 
 def test_a_ramp_may_fall():
-    np.testing.assert_allclose(values(LinearSchedule(start=4.0, stop=0.0))[[0, 10, 40]], [4, 3, 0])
+    np.testing.assert_allclose(values(RampSchedule(start=4.0, stop=0.0))[[0, 10, 40]], [4, 3, 0])
 
 
 def test_unless_said_a_ramp_takes_the_whole_training():
-    np.testing.assert_allclose(values(LinearSchedule(stop=2.0)), np.arange(STEPS) / 20, rtol=1e-6)
+    np.testing.assert_allclose(values(RampSchedule(stop=2.0)), np.arange(STEPS) / 20, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cycles", [1, 3, 4, 7])
@@ -141,13 +141,13 @@ def test_one_point_is_a_constant():
 
 
 BAD = {
-    "unit": (LinearSchedule, {"stop": 1.0, "unit": "epochs"}, "unit must be share or steps"),
-    "end in steps": (LinearSchedule, {"stop": 1.0, "unit": "steps"}, "end is missing"),
-    "order": (LinearSchedule, {"stop": 1.0, "begin": 0.5, "end": 0.5}, "begin < end"),
+    "unit": (RampSchedule, {"stop": 1.0, "unit": "epochs"}, "unit must be share or steps"),
+    "end in steps": (RampSchedule, {"stop": 1.0, "unit": "steps"}, "end is missing"),
+    "order": (RampSchedule, {"stop": 1.0, "begin": 0.5, "end": 0.5}, "begin < end"),
     "past": (CosineSchedule, {"stop": 1.0, "begin": -0.5}, "0 <= begin"),
-    "nan": (LinearSchedule, {"stop": math.nan}, "stop must be a finite number"),
+    "nan": (RampSchedule, {"stop": math.nan}, "stop must be a finite number"),
     "nested": (
-        LinearSchedule,
+        RampSchedule,
         {"stop": ConstantSchedule(1.0)},
         "stop must be a finite number, got ConstantSchedule",
     ),
@@ -174,7 +174,7 @@ def test_what_makes_no_sense_is_refused(case):
 # what all of them have in common
 
 ALL = {
-    "linear": lambda scale: LinearSchedule(stop=scale, end=0.5),
+    "linear": lambda scale: RampSchedule(stop=scale, end=0.5),
     "cosine": lambda scale: CosineSchedule(stop=scale, begin=0.2),
     "sigmoid": lambda scale: SigmoidSchedule(stop=scale),
     "exponential": lambda scale: ExponentialSchedule(stop=scale, start=0.1),
@@ -221,10 +221,10 @@ def test_a_share_of_an_unknown_length_is_undefined(name):
 
 
 def test_the_training_has_no_end():
-    model = nn.ModuleDict({"objective": Objective({"kl": KL(LinearSchedule(stop=1.0))})})
+    model = nn.ModuleDict({"objective": Objective({"kl": KL(RampSchedule(stop=1.0))})})
     with pytest.raises(UserError, match="schedule kl_weight counts in shares of the training"):
         set_total_steps(model, math.inf)
-    in_steps = Objective({"kl": KL(LinearSchedule(stop=1.0, end=10, unit="steps"))})
+    in_steps = Objective({"kl": KL(RampSchedule(stop=1.0, end=10, unit="steps"))})
     set_total_steps(in_steps, math.inf)
     assert in_steps.terms["kl"].weight(5).item() == 0.5
 
@@ -233,7 +233,7 @@ def test_readings_are_what_changes_by_short_names():
     objective = nn.ModuleDict(
         {
             "objective": Objective(
-                {"distortion": Distortion(), "kl": KL(LinearSchedule(stop=1.0)), "more": KL(2.0)}
+                {"distortion": Distortion(), "kl": KL(RampSchedule(stop=1.0)), "more": KL(2.0)}
             )
         }
     )

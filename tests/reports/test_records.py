@@ -55,7 +55,7 @@ def test_only_finite_numbers_are_numbers():
 
 @pytest.mark.parametrize(
     ("weight", "beta"),
-    [(4.0, 4.0), (1.0, None), ({"_target_": "vaelab.models.LinearSchedule", "stop": 4.0}, None)],
+    [(4.0, 4.0), (1.0, None), ({"_target_": "vaelab.models.RampSchedule", "stop": 4.0}, None)],
     ids=["the KL's weight", "another term's", "a schedule's end"],
 )
 def test_the_beta_of_an_older_record_counts_where_it_is_the_weight_of_the_kl(weight, beta):

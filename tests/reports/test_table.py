@@ -72,7 +72,7 @@ def with_objective(beta, **terms):
     [
         lambda beta: {"kl": {"weight": 1.0}, "tc": {"beta": beta}},  # beta_tc_vae
         lambda beta: {"kl": {"weight": beta}, "mmd": {"weight": {"minus": [beta]}}},  # info_vae
-        lambda beta: {"kl": {"weight": {"_target_": "LinearSchedule", "stop": beta}}},  # annealed_vae
+        lambda beta: {"kl": {"weight": {"_target_": "RampSchedule", "stop": beta}}},  # annealed_vae
     ],
     ids=["beta_tc_vae", "info_vae", "annealed_vae"],
 )

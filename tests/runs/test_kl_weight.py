@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from vaelab.cli.paths import conf_dir
 from vaelab.runs.record import kl_weight
 
-SCHEDULE = "model.beta={_target_:vaelab.models.LinearSchedule,stop:4.0}"
+SCHEDULE = "model.beta={_target_:vaelab.models.RampSchedule,stop:4.0}"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_number_gives_way_to_a_schedule_of_the_group(tmp_path):
 
 
 def test_a_number_gives_way_to_a_node(tmp_path):
-    node = "model.beta={_target_: vaelab.models.LinearSchedule, stop: 8, end: 16, unit: steps}"
+    node = "model.beta={_target_: vaelab.models.RampSchedule, stop: 8, end: 16, unit: steps}"
     folder = trained(tmp_path, "model=vae", node, "trainer.max_epochs=2", *TINY).folder
     assert column(folder, "train/kl_weight") == pytest.approx([1.5, 3.5])
 
@@ -95,10 +95,10 @@ def test_so_is_one_of_the_learning_rate(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("model.beta={_target_: vaelab.models.LinearSchedule, stop: 1, unit: steps}",), "end is missing"),
+        (("model.beta={_target_: vaelab.models.RampSchedule, stop: 1, unit: steps}",), "end is missing"),
         (("+schedule@model.beta=linear", "model.beta.begin=2"), "begin < end"),
         (
-            ("model.beta={_target_: vaelab.models.LinearSchedule, top: 1}",),
+            ("model.beta={_target_: vaelab.models.RampSchedule, top: 1}",),
             "unexpected keyword argument 'top'",
         ),
     ],

@@ -15,7 +15,7 @@ from vaelab.errors import UserError
 from vaelab.functional.images import to_float
 from vaelab.metrics import BitsPerDimension, RateDistortion
 from vaelab.models.likelihoods import DiscretizedLogistic
-from vaelab.models.schedules import LinearSchedule
+from vaelab.models.schedules import RampSchedule
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.module import LitAutoencoder
 
@@ -245,7 +245,7 @@ def test_checkpoints_hold_plain_types_and_what_is_needed_to_rebuild(tmp_path):
     assert torch.equal(weights(other), weights(module))
 
 
-@pytest.mark.parametrize("factor", [0.5, LinearSchedule(stop=2.0, end=10, unit="steps")])
+@pytest.mark.parametrize("factor", [0.5, RampSchedule(stop=2.0, end=10, unit="steps")])
 def test_a_step_is_as_long_as_its_learning_rate_and_factor_say(tmp_path, factor):
     before, lengths = [], []
 

@@ -43,7 +43,7 @@ class ExPostGain:
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
         """Raises NotApplicable for codes of a codebook."""
-        if run.model.posterior.discrete:
+        if "codes" in run.model.posterior.provides:
             raise NotApplicable("codes of a codebook have no density")
         trained = run.codes("train", self.train_images).z
         z = run.codes("test", self.images).z

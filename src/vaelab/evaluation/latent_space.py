@@ -50,7 +50,7 @@ class LatentSpace:
             scale=codes.scale,
             log_q=model.posterior.log_prob(q, z[None]).cpu(),
             log_p=prior.log_prob(z[None]).cpu(),
-            kl=model.posterior.kl(q, model.prior).cpu(),
+            kl=model.kl_per_dimension(q).cpu(),
             q=codes.q,
         )
         values = {name: value.item() for name, value in metric.compute().items()}

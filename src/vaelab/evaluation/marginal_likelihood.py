@@ -110,7 +110,7 @@ def importance_estimate(
         NotApplicable: the posterior has no density.
         ValueError: the model is in training mode.
     """
-    if model.posterior.deterministic:
+    if "density" not in model.posterior.provides:
         raise NotApplicable("the posterior is deterministic: it has no density to weight samples with")
     chunk = chunk or max(1, CHUNK // (batch * math.prod(x.shape[1:])))
     prior, posterior = model.prior_density(), model.posterior
@@ -210,9 +210,10 @@ def annealed_estimate(
         ValueError: the model is in training mode.
     """
     annealing = annealing or Annealing()
-    if model.prior.discrete:
+    if "codes" in model.prior.needs:
         raise NotApplicable("the prior is over codes: there is no gradient for Hamiltonian Monte Carlo")
-    if model.posterior.deterministic and (annealing.start == "posterior" or model.prior.encodes):
+    encodes = annealing.start == "posterior" or "encoder without labels" in model.prior.needs
+    if "density" not in model.posterior.provides and encodes:
         raise NotApplicable("the posterior is deterministic: it has no density to anneal from")
     batch = batch or max(1, CHUNK // (annealing.chains * math.prod(x.shape[1:])))
     estimates = []

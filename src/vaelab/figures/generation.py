@@ -36,7 +36,7 @@ def mixture_images(model: Autoencoder, mixture: GaussianMixture, n: int, seed: i
     images = []
     for index in torch.arange(n).split(BATCH):
         codes = z[index].to(model.device)
-        if model.posterior.discrete:
+        if "codes" in model.posterior.provides:
             codes = model.posterior(codes).loc
         images.append(model.decode(codes, None if y is None else y[index].to(model.device)))
     return torch.cat(images)
@@ -55,7 +55,7 @@ def reconstructions(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> T
 
 def order_by_kl(model: Autoencoder, q: Any) -> Tensor:
     """Latent dimensions from the most to the least used: by mean KL, or by Var(mu) where there is no KL."""
-    kl = model.posterior.kl(q, model.prior).mean(0)
+    kl = model.kl_per_dimension(q).mean(0)
     used = q.loc.var(0, correction=0) if kl.isnan().any() else kl
     return used.argsort(descending=True)
 
@@ -118,7 +118,7 @@ def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None 
     conditional model's label.
     """
     share = (torch.arange(side) + 0.5) / side
-    if model.prior.factorised and not model.posterior.deterministic:
+    if "kl per dimension" in model.prior.provides and "density" in model.posterior.provides:
         axes = torch.special.ndtri(share.double()).float().expand(2, -1)
     else:
         axes = codes.z.quantile(share.to(codes.z), dim=0).T

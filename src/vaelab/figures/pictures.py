@@ -92,7 +92,7 @@ def codes_map(
 
 def manifold(model: Autoencoder, codes: Codes, value_range: Range) -> Image.Image | None:
     """Decoded images over a grid of z in a latent plane; None for other dimensions and for a codebook."""
-    if codes.loc.shape[1] != 2 or model.posterior.discrete:
+    if codes.loc.shape[1] != 2 or "codes" in model.posterior.provides:
         return None
     y = None if codes.y is None else codes.y[0].to(model.device)
     return image_grid(generation.manifold(model, codes, y=y), *value_range)

@@ -41,3 +41,14 @@ def normal_rows(first: int, last: int, width: int, seed: int, stream: str, *coun
         for block in range(start, -(-last // BLOCK))
     ]
     return torch.cat(blocks)[first - start * BLOCK : last - start * BLOCK]
+
+
+def uniform(noise: Tensor) -> Tensor:
+    """Standard normal noise -> uniform on [0, 1], by the normal distribution function in 32 bits or more."""
+    return torch.special.ndtr(noise.to(torch.promote_types(noise.dtype, torch.float32)))
+
+
+def normal_quantile(u: Tensor) -> Tensor:
+    """The inverse of :func:`uniform`. Numbers are kept off 0 and 1 by half the dtype's precision."""
+    least = torch.finfo(u.dtype).eps / 2
+    return torch.special.ndtri(u.clamp(least, 1 - least))

@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
 from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.conditions import Unconditional
 from vaelab.models.corruption import Corruption
+from vaelab.models.divergence import divergence, kl_per_dimension
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import Posterior
-from vaelab.models.priors import Prior
+from vaelab.models.priors import Density, Prior
+from vaelab.models.requirements import check_needs
 from vaelab.types import LatentStats, Noise, Output
+
+__all__ = ["Autoencoder"]
 
 
 class Autoencoder(nn.Module):
@@ -27,6 +30,9 @@ class Autoencoder(nn.Module):
     vmapped; randomness is passed in.
 
     Shapes: B images, S samples of z per image, D latent dimensions.
+
+    Raises:
+        Misfit: a part needs what no other part provides (:mod:`vaelab.models.requirements`).
     """
 
     def __init__(
@@ -43,7 +49,8 @@ class Autoencoder(nn.Module):
     ) -> None:
         super().__init__()
         condition = condition or Unconditional()
-        refuse_what_does_not_fit(posterior, prior, objective, condition)
+        parts: dict[str, Any] = {"posterior": posterior, "prior": prior, "condition": condition}
+        check_needs(parts | {f"objective.{name}": term for name, term in objective.terms.items()})
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
@@ -95,17 +102,16 @@ class Autoencoder(nn.Module):
         y (B,): the labels, for a conditional model. The noise has the parameters' precision; x may have a
         higher one, which the likelihood then has too.
         """
-        seen = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
-        q = self.posterior_parameters(seen, y)
+        corrupted = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
+        q = self.posterior_parameters(corrupted, y)
         prior = self.prior_density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self.likelihood_parameters(z, y)
-        kl = self.posterior.kl(q, prior)
-        held = detached(q) if self.objective.detached_log_q else q
-        log_q, log_p = self.posterior.log_prob(held, z), prior.log_prob(z)
+        log_q, log_p = self.posterior.log_prob(q, z), prior.log_prob(z)
+        rate, kl = divergence(self.posterior, q, prior, log_q, log_p)
         stats = LatentStats(
             distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
-            rate=prior.rate(kl, log_q, log_p),
+            rate=rate,
             kl=kl,
             loc=q.loc,
             scale=q.scale,
@@ -115,25 +121,34 @@ class Autoencoder(nn.Module):
             z_prior=prior.sample(noise.prior),
             q=q,
         )
+        if self.objective.needs_log_weights:
+            log_w = log_p - stats.distortion - self.posterior.log_prob(detached(q), z)
+            fixed = z.detach()
+            log_w_fixed = self.log_likelihood(x, fixed, y) + prior.log_prob(fixed) - log_q.detach()
+            stats = stats._replace(log_weights=torch.stack([log_w, log_w_fixed]))
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)
 
     def _corrupted(self, x: Tensor, noise: Tensor) -> Tensor:
-        """What the encoder sees of x: x itself without a corruption, or without noise for it."""
+        """The encoder's input: x itself without a corruption, or without noise for it."""
         return x if self.corruption is None or not noise.numel() else self.corruption(x, noise)
 
     def posterior_parameters(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Images (B, C, H, W) in floats -> the parameters of q(z|x), with gradients."""
         return self.posterior(self.encoder(self.condition.image(x, y)))
 
-    def prior_density(self) -> Prior:
+    def prior_density(self) -> Density:
         """p(z) as a density: a prior may depend on the encoder or the codebook."""
         return self.prior.bind(self.posterior, self.posterior_parameters)
 
+    def kl_per_dimension(self, q: Any) -> Tensor:
+        """:func:`~vaelab.models.divergence.kl_per_dimension` of ``q`` from the prior, (B, D)."""
+        return kl_per_dimension(self.posterior, q, self.prior)
+
     def likelihood_parameters(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> the parameters of p(x|z), (..., C', H, W), with gradients."""
-        told = self.condition.latent(z, y)
-        decoded = self.decoder(told.reshape(-1, told.shape[-1]))
+        latent = self.condition.latent(z, y)
+        decoded = self.decoder(latent.reshape(-1, latent.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -148,12 +163,12 @@ class Autoencoder(nn.Module):
         have any precision; what they give has the model's, but 32 bits at the least.
         """
         q = self.posterior_parameters(to_float(x).to(self.dtype), y)
-        return q._make(map(at_least_single, q))
+        return q._make(map(at_least_float32, q))
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        return self.likelihood.mean(at_least_single(self.likelihood_parameters(z.to(self.dtype), y)))
+        return self.likelihood.mean(at_least_float32(self.likelihood_parameters(z.to(self.dtype), y)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
@@ -171,7 +186,7 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x, y).loc, y)
 
 
-def at_least_single(part: Tensor) -> Tensor:
+def at_least_float32(part: Tensor) -> Tensor:
     """Half precision as float32, which quantiles and sums need; everything else as it is."""
     return part.float() if part.dtype in (torch.float16, torch.bfloat16) else part
 
@@ -179,55 +194,3 @@ def at_least_single(part: Tensor) -> Tensor:
 def detached(q: Any) -> Any:
     """The same parameters of q(z|x), without gradient."""
     return q._make(part.detach() for part in q)
-
-
-def refuse_what_does_not_fit(
-    posterior: Posterior, prior: Prior, objective: Objective, condition: Unconditional
-) -> None:
-    """A UserError for parts that make no sense together."""
-    if posterior.discrete != prior.discrete:
-        raise UserError(
-            "A posterior that chooses codes needs a prior over codes, and no other does: prior=uniform_codes "
-            "and prior=fitted_codes go with model=vq_vae."
-        )
-    if prior.encodes and condition.channels:
-        raise UserError(
-            "This prior passes pseudo-inputs through the encoder, which needs a label with each: it does not "
-            "go with a conditional model. Use prior=mog."
-        )
-    for name, term in objective.terms.items():
-        remove = f"Remove it (model.objective.{name}=null)"
-        if term.needs_density and posterior.deterministic:
-            raise UserError(
-                f"The objective's term {name!r} needs a posterior with a density, but the posterior "
-                f"is deterministic. {remove} or use model=vae."
-            )
-        if term.needs_parts and not prior.factorised:
-            raise UserError(
-                f"The objective's term {name!r} needs the KL of each dimension, which this prior does not "
-                f"have. {remove} or use prior=standard_normal."
-            )
-        if term.needs_diagonal and posterior.correlated:
-            raise UserError(
-                f"The objective's term {name!r} takes the dimensions of the posterior to be independent, "
-                f"which here they are not. {remove} or use model.posterior._target_="
-                "vaelab.models.posteriors.DiagonalGaussian."
-            )
-        if term.detached_log_q and len(objective.terms) > 1:
-            raise UserError(
-                f"The objective's term {name!r} with model.gradient=dreg changes the gradient of everything "
-                "that passes through z: it must be the only term. Use model.gradient=standard."
-            )
-        if term.needs_codes and not posterior.discrete:
-            raise UserError(f"The objective's term {name!r} needs a codebook. {remove} or use model=vq_vae.")
-        if term.moves_codes and posterior.averaged:
-            raise UserError(
-                f"The objective's term {name!r} would move nothing: the codes are moving averages of the "
-                f"encoder's points. {remove} or set model.posterior.decay=null."
-            )
-    moved = posterior.averaged or any(term.moves_codes for term in objective.terms.values())
-    if posterior.discrete and not moved:
-        raise UserError(
-            "Nothing would move the codes: there is no CodebookLoss in the objective, and they are no moving "
-            "averages. Use model=vq_vae or model=vq_vae_ema."
-        )

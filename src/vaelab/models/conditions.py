@@ -1,14 +1,18 @@
-"""What an autoencoder is told beside the image: nothing, or the image's label."""
+"""What encoder and decoder get beside the image: nothing, or the image's label."""
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
+from vaelab.models.requirements import Property
+
+__all__ = ["LabelCondition", "Unconditional", "class_count"]
 
 
 class Unconditional(nn.Module):
     """Nothing: p(x|z) and q(z|x)."""
 
+    provides: frozenset[Property] = frozenset({"encoder without labels"})
+    needs: frozenset[Property] = frozenset()
     channels = 0  # how many the encoder's input gains
     features = 0  # how many numbers the decoder's input gains
 
@@ -26,20 +30,23 @@ class Unconditional(nn.Module):
 
 
 class LabelCondition(Unconditional):
-    """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y) (Sohn et al., 2015).
+    """The class label y in {0, ..., K-1}: p(x|z, y) and q(z|x, y).
 
-    One-hot, as K more channels of the encoder's image, constant over the pixels, and as K more numbers of the
-    decoder's input. The prior stays p(z): z is to hold what the label leaves open (as in Kingma et al.,
-    2014, M2). The rate and the ELBO are of log p(x|y).
+    "Learning Structured Output Representation using Deep Conditional Generative Models" (Sohn et al., NeurIPS
+    2015). One-hot, as K more channels of the encoder's image, constant over the pixels, and as K more numbers
+    of the decoder's input. The prior stays p(z), as in the model M2 of "Semi-supervised Learning with Deep
+    Generative Models" (Kingma et al., 2014, arXiv:1406.5298). The rate and the ELBO are of log p(x|y).
+
+    Raises:
+        ValueError: ``num_classes`` is None, for data without labels.
     """
+
+    provides = frozenset()
 
     def __init__(self, num_classes: int | None = None) -> None:
         super().__init__()
         if num_classes is None:
-            raise UserError(
-                "This model is told each image's label, and the data have none. Use data with labels, such "
-                "as data=digits, or a model without: model=vae."
-            )
+            raise ValueError("this model needs a label for each image, and the data have none")
         self.channels = self.features = num_classes
 
     def image(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -63,11 +70,11 @@ def class_count(*labels: Tensor | None) -> int | None:
     """K, where the labels (N,) of the splits are 0, ..., K-1; None if a split has none.
 
     Raises:
-        UserError: a label below 0.
+        ValueError: a label below 0.
     """
-    known = [y for y in labels if y is not None and len(y)]
-    if not known or len(known) < len(labels):
+    labelled = [y for y in labels if y is not None and len(y)]
+    if not labelled or len(labelled) < len(labels):
         return None
-    if min(int(y.min()) for y in known) < 0:
-        raise UserError("The data's labels must be whole numbers from 0, and there is one below.")
-    return max(int(y.max()) for y in known) + 1
+    if min(int(y.min()) for y in labelled) < 0:
+        raise ValueError("labels must be whole numbers >= 0, and one is below 0")
+    return max(int(y.max()) for y in labelled) + 1

@@ -1,6 +1,6 @@
-"""Posteriors q(z|x): from the encoder's output to a sample, its density and its divergence from the prior.
+"""Posteriors q(z|x): from the encoder's output to a sample, and its density.
 
-Another one than a variant's own: ``model.posterior._target_=vaelab.models.posteriors.FullCovariance``.
+Another one than a variant's own: ``model.posterior._target_=vaelab.models.FullCovariance``.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
 from vaelab.functional.distributions import LOG_2PI, normal_log_prob
-from vaelab.models.priors import Prior
-from vaelab.models.schedules import number
+from vaelab.models.numbers import register_number, scalar
+from vaelab.models.requirements import Property
 from vaelab.types import Total
+
+__all__ = [
+    "Codebook",
+    "CodebookParameters",
+    "Deterministic",
+    "DiagonalGaussian",
+    "FullCovariance",
+    "FullGaussianParameters",
+    "GaussianParameters",
+    "Posterior",
+]
 
 
 class GaussianParameters(NamedTuple):
@@ -24,7 +34,7 @@ class GaussianParameters(NamedTuple):
     log_var: Tensor  # (B, D)  2 log(scale)
 
 
-class FullGaussian(NamedTuple):
+class FullGaussianParameters(NamedTuple):
     """The parameters of a Gaussian q(z|x) with correlated dimensions: N(loc, L L^T)."""
 
     loc: Tensor  # (B, D)
@@ -33,7 +43,7 @@ class FullGaussian(NamedTuple):
     tril: Tensor  # (B, D, D)  L, lower triangular, with a positive diagonal
 
 
-class Coded(NamedTuple):
+class CodebookParameters(NamedTuple):
     """The choice of codes for a batch."""
 
     loc: Tensor  # (B, D)  the chosen codes: their gradient goes to the codebook
@@ -49,10 +59,8 @@ class Posterior(nn.Module):
     Its parameters are a named tuple with at least the fields of :class:`GaussianParameters`.
     """
 
-    deterministic = False  # a function of x: no density of z, and no term that needs one
-    correlated = False  # the dimensions of z given x are not independent
-    discrete = False  # z is made of codes; its prior must be, too
-    averaged = False  # its codes are moving averages: no gradient moves them
+    provides: frozenset[Property] = frozenset({"vectors", "density", "independent dimensions"})
+    needs: frozenset[Property] = frozenset()
     parameters_per_dimension = 1
 
     def __init__(self, latent_dim: int) -> None:
@@ -72,13 +80,20 @@ class Posterior(nn.Module):
         """log q(z|x) in nats: (S, B, D) -> (S, B)."""
         raise NotImplementedError
 
-    def kl(self, q: Any, prior: Prior) -> Tensor:
-        """KL(q(z_d|x) || p(z_d)) in nats, (B, D); NaN where the rate has no such parts."""
-        return torch.full_like(q.loc, torch.nan)
+    def conditionals(self, q: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+        """q as a chain of Gaussians q(z_d | z_<d, x); None if it is not one.
+
+        Returns the expectation of each one's mean, its log variance, and the variance of its mean, each (B,
+        D).
+        """
+        return None
 
 
 class DiagonalGaussian(Posterior):
-    """q(z|x) = N(mu(x), diag(sigma(x)^2)); the encoder gives mu and log sigma^2 (Kingma & Welling, 2014)."""
+    """q(z|x) = N(mu(x), diag(sigma(x)^2)); the encoder gives mu and log sigma^2.
+
+    "Auto-Encoding Variational Bayes" (Kingma & Welling, 2014, arXiv:1312.6114).
+    """
 
     parameters_per_dimension = 2
 
@@ -93,8 +108,8 @@ class DiagonalGaussian(Posterior):
     def log_prob(self, q: GaussianParameters, z: Tensor) -> Tensor:
         return normal_log_prob(z, q.loc, q.log_var).sum(-1)
 
-    def kl(self, q: GaussianParameters, prior: Prior) -> Tensor:
-        return prior.kl(q.loc, q.log_var)
+    def conditionals(self, q: GaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
+        return q.loc, q.log_var, torch.zeros_like(q.loc)
 
 
 class Deterministic(Posterior):
@@ -103,8 +118,7 @@ class Deterministic(Posterior):
     It has no density, so log q and the KL are undefined: NaN, never 0.
     """
 
-    deterministic = True
-    parameters_per_dimension = 1
+    provides = frozenset({"vectors", "independent dimensions"})
 
     def forward(self, encoded: Tensor) -> GaussianParameters:
         return GaussianParameters(encoded, torch.zeros_like(encoded), torch.full_like(encoded, -torch.inf))
@@ -118,16 +132,15 @@ class Deterministic(Posterior):
 
 
 class FullCovariance(Posterior):
-    """q(z|x) = N(mu(x), L(x) L(x)^T) (Kingma & Welling, 2019, An Introduction to VAEs, section 2.5.1).
+    """q(z|x) = N(mu(x), L(x) L(x)^T) ("An Introduction to Variational Autoencoders", arXiv:1906.02691).
 
     The encoder gives mu (D), log L_dd^2 (D) and L below its diagonal, row by row (D (D - 1) / 2).
 
-    ``kl`` splits the rate by the chain rule, E_q KL(q(z_d|z_<d, x) || p(z_d)): the parts are >= 0 and sum to
-    the rate, and depend on the order of the dimensions. (The KL of the marginals sum to less: the
-    difference is the total correlation of q(z|x).)
+    The rate is split by the chain rule, E_q KL(q(z_d|z_<d, x) || p(z_d)). (The KL of the marginals sum to
+    less: the difference is the total correlation of q(z|x).)
     """
 
-    correlated = True
+    provides = frozenset({"vectors", "density"})
     below: Tensor
 
     def __init__(self, latent_dim: int) -> None:
@@ -140,43 +153,47 @@ class FullCovariance(Posterior):
         below[row, column] = torch.arange(1, len(row) + 1)
         self.register_buffer("below", below, persistent=False)
 
-    def forward(self, encoded: Tensor) -> FullGaussian:
+    def forward(self, encoded: Tensor) -> FullGaussianParameters:
         d = self.latent_dim
         loc, log_diagonal, lower = encoded.split([d, d, encoded.shape[-1] - 2 * d], dim=-1)
         padded = torch.cat([torch.zeros_like(loc[..., :1]), lower], dim=-1)
         tril = padded[..., self.below] + torch.diag_embed((0.5 * log_diagonal).exp())
         variance = tril.square().sum(-1)
-        return FullGaussian(loc, variance.sqrt(), variance.log(), tril)
+        return FullGaussianParameters(loc, variance.sqrt(), variance.log(), tril)
 
-    def sample(self, q: FullGaussian, noise: Tensor) -> Tensor:
+    def sample(self, q: FullGaussianParameters, noise: Tensor) -> Tensor:
         return q.loc + (q.tril @ noise[..., None]).squeeze(-1)
 
-    def log_prob(self, q: FullGaussian, z: Tensor) -> Tensor:
+    def log_prob(self, q: FullGaussianParameters, z: Tensor) -> Tensor:
         delta = (z - q.loc)[..., None]
         white = torch.linalg.solve_triangular(q.tril.expand(*delta.shape[:-2], -1, -1), delta, upper=False)
         diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
         return -0.5 * (self.latent_dim * LOG_2PI + white.square().sum((-2, -1))) - diagonal.log().sum(-1)
 
-    def kl(self, q: FullGaussian, prior: Prior) -> Tensor:
+    def conditionals(self, q: FullGaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
         # q(z_d|z_<d) has variance L_dd^2 and a mean that itself varies by sum_(j<d) L_dj^2
         diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
-        spread = q.tril.tril(-1).square().sum(-1)
-        return prior.kl(q.loc, 2 * diagonal.log(), spread)
+        return q.loc, 2 * diagonal.log(), q.tril.tril(-1).square().sum(-1)
 
 
 class Codebook(Posterior):
-    """z is made of the codes nearest to what the encoder gives (VQ-VAE: van den Oord et al., 2017).
+    """z is made of the codes nearest to what the encoder gives: the VQ-VAE.
 
-    The encoder's D numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned
-    vectors. (The paper's latents are a map of codes; here they are a vector, as for every other posterior, so
-    that every network fits.) The gradient of z passes straight through to the encoder, which keeps near the
-    codes by :class:`~vaelab.models.objectives.Commitment`. The codes follow in one of two ways:
+    "Neural Discrete Representation Learning" (van den Oord et al., 2017, arXiv:1711.00937). The encoder's D
+    numbers are n = D / ``code_dim`` points; each becomes the nearest of ``codes`` learned vectors. (The
+    paper's latents are a map of codes; here they are a vector, as for every other posterior, so that every
+    network fits.) The gradient of z passes straight through to the encoder, which keeps near the codes by
+    :class:`~vaelab.models.objectives.Commitment`. The codes follow in one of two ways:
 
     - ``decay=None``: they are parameters, moved by :class:`~vaelab.models.objectives.CodebookLoss`.
     - ``decay=gamma`` (the paper's appendix A.1; there 0.99): they are moving averages of the points that
-      chose them, :func:`moved`, taken after each optimizer step, outside of the forward pass.
+      chose them, :func:`moved_averages`, taken after each optimizer step, outside of the forward pass.
 
     log q is the logarithm of a probability: 0, the choice being certain. No dimension has a KL of its own.
+
+    Raises:
+        ValueError: fewer than two codes, a ``code_dim`` that does not divide ``latent_dim``, or a ``decay``
+            outside [0, 1).
     """
 
     codebook: Tensor
@@ -184,34 +201,29 @@ class Codebook(Posterior):
     counts: Tensor
     sums: Tensor
 
-    deterministic = True
-    discrete = True
-
     def __init__(self, latent_dim: int, codes: int, code_dim: int, decay: float | None = None) -> None:
         super().__init__(latent_dim)
-        if codes < 2:
-            raise UserError(f"model.codes={codes} does not fit: a codebook needs at least 2 codes.")
+        scalar("codes", codes, least=2)
         if code_dim < 1 or latent_dim % code_dim:
-            raise UserError(
-                f"model.code_dim={code_dim} does not fit: it must divide model.latent_dim={latent_dim}."
-            )
+            raise ValueError(f"code_dim must divide latent_dim={latent_dim}, got {code_dim}")
         self.places = latent_dim // code_dim
-        self.averaged = decay is not None
         start = torch.randn(codes, code_dim)
         if decay is None:
+            self.provides, self.needs = frozenset({"codes", "trainable codes"}), frozenset({"codebook loss"})
             self.codebook = nn.Parameter(start)
         else:
-            if not 0 <= decay < 1:
-                raise UserError(f"model.decay={decay} does not fit: it must be at least 0 and below 1.")
-            number(self, "decay", decay)
+            self.provides = frozenset({"codes"})
+            register_number(self, "decay", decay, least=0, below=1)
             self.register_buffer("codebook", start)
             self.register_buffer("counts", torch.ones(codes))  # N_i
             self.register_buffer("sums", start.clone())  # m_i: each code starts as the mean of one point
 
-    def forward(self, encoded: Tensor) -> Coded:
+    def forward(self, encoded: Tensor) -> CodebookParameters:
         chosen = self.nearest(encoded)
         loc = self.codebook[chosen].flatten(-2)
-        return Coded(loc, torch.zeros_like(loc), torch.full_like(loc, -torch.inf), encoded, chosen)
+        return CodebookParameters(
+            loc, torch.zeros_like(loc), torch.full_like(loc, -torch.inf), encoded, chosen
+        )
 
     def nearest(self, z: Tensor) -> Tensor:
         """Which code is the nearest at each place: (..., D) -> (..., n)."""
@@ -220,27 +232,27 @@ class Codebook(Posterior):
         distance = self.codebook.square().sum(-1) - 2 * points @ self.codebook.T
         return distance.argmin(-1)
 
-    def after_step(self, batches: Sequence[Coded], total: Total) -> None:
-        """Move the averages by the points that chose each code in one optimizer step (``training.py``)."""
-        if not self.averaged:
+    def after_step(self, batches: Sequence[CodebookParameters], total: Total) -> None:
+        """Move the averages by the points that chose each code in one optimizer step."""
+        if "trainable codes" in self.provides:
             return
         codes = torch.cat([q.codes.flatten() for q in batches])
         points = torch.cat([q.encoded for q in batches]).reshape(-1, self.codebook.shape[-1])
         one_hot = nn.functional.one_hot(codes, len(self.codebook)).to(points)
         state = self.counts, self.sums, self.codebook
-        new = moved(*state, total(one_hot.sum(0)), total(one_hot.T @ points), self.decay)
+        new = moved_averages(*state, total(one_hot.sum(0)), total(one_hot.T @ points), self.decay)
         for buffer, value in zip(state, new, strict=True):
             buffer.copy_(value)
 
-    def sample(self, q: Coded, noise: Tensor) -> Tensor:
+    def sample(self, q: CodebookParameters, noise: Tensor) -> Tensor:
         # the codes; the gradient goes to the encoder as if nothing had been replaced
         return (q.encoded + (q.loc - q.encoded).detach()).expand_as(noise)
 
-    def log_prob(self, q: Coded, z: Tensor) -> Tensor:
+    def log_prob(self, q: CodebookParameters, z: Tensor) -> Tensor:
         return torch.zeros_like(z[..., 0])
 
 
-def moved(
+def moved_averages(
     counts: Tensor, sums: Tensor, codebook: Tensor, chosen: Tensor, points: Tensor, decay: float | Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The moving averages of a codebook one step on (van den Oord et al., 2017, appendix A.1).

@@ -1,47 +1,53 @@
-"""Priors p(z): a density, a divergence from a posterior, a sample from given noise.
+"""Priors p(z): a density, and samples as a function of given noise.
 
-A prior that depends on the rest of the model (VampPrior on the encoder, uniform codes on the codebook) turns
-into a density of its own once a forward pass: :meth:`Prior.bind`.
+A prior that depends on the rest of the model (VampPrior on the encoder, codes on the codebook) becomes a
+:class:`Density` once per forward pass: :meth:`Prior.bind`.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
-from vaelab.functional.distributions import gaussian_kl, normal_log_prob, standard_normal_log_prob
-from vaelab.models.schedules import number
+from vaelab.functional.distributions import normal_log_prob, standard_normal_log_prob
+from vaelab.functional.randomness import normal_quantile, uniform
+from vaelab.models.numbers import register_number, scalar
+from vaelab.models.requirements import Property
 from vaelab.types import Total
+
+__all__ = [
+    "Density",
+    "FittedCodes",
+    "FlowPrior",
+    "MixtureOfGaussians",
+    "Prior",
+    "StandardNormal",
+    "UniformCodes",
+    "VampPrior",
+]
+
+
+class Density(Protocol):
+    """p(z)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: (..., D) -> (...)."""
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (N, D) -> samples of p(z), (N, D); a function of the noise alone."""
 
 
 class Prior(nn.Module):
-    """What a posterior and the autoencoder ask of p(z). Nothing but ``log_prob`` and ``sample`` is needed."""
+    """What the autoencoder asks of p(z). A new prior implements ``log_prob`` and ``sample``, or ``bind``."""
 
-    discrete = False  # a distribution over codes, not over vectors
-    factorised = False  # the rate is a sum over dimensions: :meth:`kl` knows them
-    encodes = False  # needs the encoder: :meth:`bind` calls it
+    provides: frozenset[Property] = frozenset()
+    needs: frozenset[Property] = frozenset({"vectors"})
 
-    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> "Prior":
-        """This prior's density beside this posterior; ``encode``: images -> parameters of q(z|x)."""
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
+        """The density of this prior beside this posterior; ``encode``: images -> parameters of q(z|x)."""
         return self
-
-    def kl(self, loc: Tensor, log_var: Tensor, spread: Tensor | float = 0.0) -> Tensor:
-        """KL(N(loc_d, exp(log_var_d)) || p(z_d)) in nats, (B, D); NaN where it has no such parts.
-
-        With ``spread`` (B, D): its mean over means of expectation ``loc`` and variance ``spread``.
-        """
-        return torch.full_like(loc, torch.nan)
-
-    def rate(self, kl: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
-        """KL(q(z|x) || p(z)) in nats, (B,), from ``kl`` (B, D) or from log q and log p at samples, (S, B).
-
-        Here the Monte Carlo estimate mean_s [log q(z_s|x) - log p(z_s)], z_s ~ q(z|x): unbiased, it can be
-        negative for one image, and its gradient through reparametrised z_s is unbiased too.
-        """
-        return (log_q - log_p).mean(0)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: (..., D) -> (...)."""
@@ -53,15 +59,9 @@ class Prior(nn.Module):
 
 
 class StandardNormal(Prior):
-    """p(z) = N(0, I). The rate is exact: the sum of the KL over the dimensions."""
+    """p(z) = N(0, I)."""
 
-    factorised = True
-
-    def kl(self, loc: Tensor, log_var: Tensor, spread: Tensor | float = 0.0) -> Tensor:
-        return gaussian_kl(loc, log_var) + 0.5 * spread
-
-    def rate(self, kl: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
-        return kl.sum(-1)
+    provides = frozenset({"kl per dimension"})
 
     def log_prob(self, z: Tensor) -> Tensor:
         return standard_normal_log_prob(z)
@@ -78,49 +78,52 @@ def choose(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
     By quantiles: u = Phi(noise_0) is uniform; component k is chosen where c_k <= u < c_k + w_k, with c the
     cumulative weights; given k, (u - c_k) / w_k is uniform again, so its normal quantile replaces noise_0.
-    Exact, and no number is used twice. In double precision, since the split costs log2(1 / w_k) bits.
+    In float32 that uniform number is off by about 1e-7 / w_k: 5e-6 with 50 equal components.
     """
-    weights = log_weights.double().exp()
+    weights = log_weights.exp()
     below = weights.cumsum(-1) - weights  # c_k
-    u = torch.special.ndtr(noise[:, 0].double())
+    u = uniform(noise[:, 0])
     index = (u[:, None] >= below[1:]).sum(-1)
-    rest = ((u - below[index]) / weights[index]).clamp(1e-12, 1 - 1e-12)
-    first = torch.special.ndtri(rest).to(noise.dtype)
+    first = normal_quantile((u - below[index]) / weights[index]).to(noise.dtype)
     return index, torch.cat([first[:, None], noise[:, 1:]], dim=-1)
 
 
-class Mixture(Prior):
-    """p(z) = sum_k w_k q_k(z), its components of the form of ``posterior`` with the parameters ``q``.
+class Mixture(NamedTuple):
+    """The density sum_k w_k q_k(z): each component is a q(z|x) of ``posterior``.
 
-    Shapes: each field of ``q`` (K, ...), ``log_weights`` (K,), normalised.
+    Not a module: it lives for one forward pass and owns no parameters.
     """
 
     posterior: Any
-
-    def __init__(self, posterior: Any, q: Any, log_weights: Tensor) -> None:
-        super().__init__()
-        self.__dict__["posterior"] = posterior  # not a submodule: this object lives for one forward pass
-        self.q = q
-        self.log_weights = log_weights
+    q: Any  # the components' parameters, each field (K, ...)
+    log_weights: Tensor  # (K,)  normalised
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return (self.posterior.log_prob(self.q, z[..., None, :]) + self.log_weights).logsumexp(-1)
+        """log p(z) in nats: (..., D) -> (...)."""
+        parts: Tensor = self.posterior.log_prob(self.q, z[..., None, :]) + self.log_weights
+        return parts.logsumexp(-1)
 
     def sample(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (N, D) -> samples (N, D)."""
         index, noise = choose(noise, self.log_weights)
-        return self.posterior.sample(type(self.q)._make(part[index] for part in self.q), noise)
+        z: Tensor = self.posterior.sample(type(self.q)._make(part[index] for part in self.q), noise)
+        return z
 
 
 class MixtureOfGaussians(Prior):
     """p(z) = sum_k w_k N(z; mu_k, diag(s_k^2)) with learned weights, means and variances.
 
-    The simplest of the learned priors that Tomczak & Welling (2018, section 3) compare. The means start as
-    standard normal draws, the variances at 1, the weights equal.
+    The simplest of the learned priors compared in "VAE with a VampPrior" (Tomczak & Welling, 2018,
+    arXiv:1705.07120), section 3. The means start as standard normal draws, the variances at 1, the weights
+    equal.
+
+    Raises:
+        ValueError: ``components`` < 1.
     """
 
     def __init__(self, latent_dim: int, components: int = 50) -> None:
         super().__init__()
-        _at_least_one("components", components)
+        scalar("components", components, least=1)
         self.loc = nn.Parameter(torch.randn(components, latent_dim))
         self.log_var = nn.Parameter(torch.zeros(components, latent_dim))
         self.logits = nn.Parameter(torch.zeros(components))
@@ -135,41 +138,48 @@ class MixtureOfGaussians(Prior):
 
 
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k (Tomczak & Welling, 2018).
+    """p(z) = 1/K sum_k q(z|u_k) with K learned pseudo-inputs u_k.
 
-    The pseudo-inputs are images: parameters, clamped to the data's range [``low``, ``high``] as in the
-    paper's code. They start as the training images' mean (grey where it is not known) plus normal noise of
-    standard deviation ``noise`` (a share of the range), or as ``start`` (K, C, H, W). It holds no encoder:
-    :meth:`bind` brings it in, and the KL's gradient reaches the encoder through the pseudo-inputs too.
+    "VAE with a VampPrior" (Tomczak & Welling, 2018, arXiv:1705.07120). The pseudo-inputs are images:
+    parameters, clamped to the data's range as in the paper's code. They start as the mean of training images
+    plus normal noise. The KL's gradient reaches the encoder through the pseudo-inputs too.
+
+    Args:
+        image_shape: (C, H, W).
+        components: K.
+        value_range: the least and the largest value of the data.
+        noise: standard deviation at the start, as a share of the range.
+        mean_image: (C, H, W); the middle of the range where it is not known.
+
+    Raises:
+        ValueError: ``components`` < 1, or a range without extent.
     """
 
-    encodes = True
+    needs = frozenset({"vectors", "encoder without labels"})
 
     def __init__(
         self,
         image_shape: Sequence[int],
         components: int = 50,
-        low: float = 0.0,
-        high: float = 1.0,
+        value_range: tuple[float, float] = (0.0, 1.0),
         noise: float = 0.1,
         mean_image: Tensor | None = None,
-        start: Tensor | None = None,
     ) -> None:
         super().__init__()
-        _at_least_one("components", components)
-        if not low < high:
-            raise UserError(f"prior.low={low} must be below prior.high={high}: the data's range.")
-        if start is None:
-            center = torch.full(tuple(image_shape), (low + high) / 2) if mean_image is None else mean_image
-            start = center + noise * (high - low) * torch.randn(components, *image_shape)
-        self.low, self.high = low, high
-        self.pseudo_inputs = nn.Parameter(start.clamp(low, high))
+        scalar("components", components, least=1)
+        self.low, self.high = value_range
+        if not self.low < self.high:
+            raise ValueError(f"value_range must have an extent, got {value_range}: all pixels are equal")
+        if mean_image is None:
+            mean_image = torch.full(tuple(image_shape), (self.low + self.high) / 2)
+        start = mean_image + noise * (self.high - self.low) * torch.randn(components, *image_shape)
+        self.pseudo_inputs = nn.Parameter(start.clamp(self.low, self.high))
 
     def images(self) -> Tensor:
         """The pseudo-inputs (K, C, H, W), in the data's range."""
         return self.pseudo_inputs.clamp(self.low, self.high)
 
-    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
         k = len(self.pseudo_inputs)
         return Mixture(posterior, encode(self.images()), self.pseudo_inputs.new_full((k,), -math.log(k)))
 
@@ -177,9 +187,12 @@ class VampPrior(Prior):
 class FlowPrior(Prior):
     """p(z) = N(f(z); 0, I) |det df/dz| with a learned normalising flow f, from the library zuko.
 
-    A neural spline flow (Durkan et al., 2019) of ``transforms`` coupling layers; as a prior for VAEs see
-    Chen et al. (2017, Variational Lossy Autoencoder, section 3.2). Samples are f^-1(noise). Splines act
-    within [-5, 5]; beyond, f is the identity.
+    "Neural Spline Flows" (Durkan et al., 2019, arXiv:1906.04032) with ``transforms`` coupling layers; as a
+    prior for VAEs see "Variational Lossy Autoencoder" (Chen et al., 2017, arXiv:1611.02731), section 3.2.
+    Samples are f^-1(noise). Splines act within [-5, 5]; beyond, f is the identity.
+
+    Raises:
+        ValueError: ``transforms`` < 1.
     """
 
     def __init__(
@@ -188,7 +201,7 @@ class FlowPrior(Prior):
         super().__init__()
         import zuko  # here, since nothing else needs it
 
-        _at_least_one("transforms", transforms)
+        scalar("transforms", transforms, least=1)
         self.flow = zuko.flows.NSF(
             latent_dim, transforms=transforms, hidden_features=tuple(hidden), bins=bins, passes=2
         )
@@ -205,27 +218,51 @@ class FlowPrior(Prior):
 # codes
 
 
-class UniformCodes(Prior):
-    """Every code of the posterior's codebook equally likely, at every place (van den Oord et al., 2017).
+class IndependentCodes(NamedTuple):
+    """The density of n independent choices from the codebook of ``posterior``, one after the other in z.
 
-    A distribution over codes, so log p is the logarithm of a probability: with n places and K codes,
-    log p(z) = -n log K, and the KL of a deterministic choice of codes to it is exactly n log K.
+    log p is the logarithm of a probability. Not a module, for the same reason as :class:`Mixture`.
     """
 
-    discrete = True
+    posterior: Any
+    log_p: Tensor  # (n, K)  log p_n(code k)
 
-    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: (..., D) -> (...)."""
+        chosen = self.posterior.nearest(z.detach())  # straight-through z has been rounded: find its codes
+        log_p = self.log_p.expand(*chosen.shape, -1)
+        return log_p.gather(-1, chosen[..., None]).squeeze(-1).sum(-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (N, D) -> samples (N, D): the first number of each place chooses its code."""
+        u = uniform(noise.unflatten(-1, (len(self.log_p), -1))[..., 0])
+        up_to = self.log_p.exp().cumsum(-1)[..., :-1]
+        index = (u[..., None] >= up_to).sum(-1)
+        z: Tensor = self.posterior.codebook[index].flatten(-2)
+        return z
+
+
+class UniformCodes(Prior):
+    """Every code of the posterior's codebook equally likely, at every place.
+
+    "Neural Discrete Representation Learning" (van den Oord et al., 2017, arXiv:1711.00937). With n places and
+    K codes log p(z) = -n log K, and the KL of a deterministic choice of codes to it is exactly n log K.
+    """
+
+    needs = frozenset({"codes"})
+
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
         codes = len(posterior.codebook)
-        return Codes(posterior, posterior.codebook.new_full((posterior.places, codes), -math.log(codes)))
+        log_p = posterior.codebook.new_full((posterior.places, codes), -math.log(codes))
+        return IndependentCodes(posterior, log_p)
 
 
 class FittedCodes(Prior):
     """p(z) = prod_n p_n(code at place n): at each place, how often training images choose each code.
 
     The rate, sum_n -log p_n(code), is then the length of the code of an image under frequencies that are
-    fitted place by place. The places are taken to be independent, which they are not: an autoregressive prior
-    (van den Oord et al., 2017, "Prior") would be below it. It has no part in the training, as no gradient
-    of it reaches the codes.
+    fitted place by place. The places are taken to be independent; an autoregressive prior would give a lower
+    rate. The prior does not influence the training: no gradient of it reaches the codes.
 
     The frequencies are moving averages over optimizer steps, f <- gamma f + (1 - gamma) (share of the step's
     images), from uniform. p = (1 - s) f + s / K keeps a code that is new at its place possible: the price is
@@ -235,9 +272,12 @@ class FittedCodes(Prior):
         codes: K. ``code_dim``: numbers in a code; latent_dim / code_dim places.
         decay: gamma, from 0 to below 1.
         smoothing: s, above 0 and below 1.
+
+    Raises:
+        ValueError: ``decay`` or ``smoothing`` out of range.
     """
 
-    discrete = True
+    needs = frozenset({"codes"})
     decay: Tensor
     smoothing: Tensor
     frequencies: Tensor
@@ -246,54 +286,17 @@ class FittedCodes(Prior):
         self, latent_dim: int, codes: int, code_dim: int, decay: float = 0.99, smoothing: float = 0.01
     ) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise UserError(f"prior.decay={decay} does not fit: it must be at least 0 and below 1.")
-        if not 0 < smoothing < 1:
-            raise UserError(f"prior.smoothing={smoothing} does not fit: it must be above 0 and below 1.")
-        number(self, "decay", decay)
-        number(self, "smoothing", smoothing)
+        register_number(self, "decay", decay, least=0, below=1)
+        register_number(self, "smoothing", smoothing, above=0, below=1)
         self.register_buffer("frequencies", torch.full((latent_dim // code_dim, codes), 1 / codes))
 
-    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Prior:
+    def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
         share = (1 - self.smoothing) * self.frequencies + self.smoothing / self.frequencies.shape[-1]
-        return Codes(posterior, share.log())
+        return IndependentCodes(posterior, share.log())
 
     def after_step(self, batches: Sequence[Any], total: Total) -> None:
-        """Move the frequencies by the codes that were chosen in one optimizer step (``training.py``)."""
+        """Move the frequencies by the codes that were chosen in one optimizer step."""
         chosen = torch.cat([q.codes for q in batches])  # (B, n)
         counts = total(nn.functional.one_hot(chosen, self.frequencies.shape[-1]).to(self.frequencies).sum(0))
         new = counts / counts.sum(-1, keepdim=True)
         self.frequencies.copy_(self.decay * self.frequencies + (1 - self.decay) * new)
-
-
-class Codes(Prior):
-    """Independent codes of the codebook of ``posterior``: z is n codes, one after the other.
-
-    ``log_p`` (n, K): log p_n(code k).
-    """
-
-    posterior: Any
-    discrete = True
-
-    def __init__(self, posterior: Any, log_p: Tensor) -> None:
-        super().__init__()
-        self.__dict__["posterior"] = posterior  # not a submodule: this object lives for one forward pass
-        self.log_p = log_p
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        chosen = self.posterior.nearest(z.detach())  # z has been rounded
-        log_p = self.log_p.expand(*chosen.shape, -1)
-        return log_p.gather(-1, chosen[..., None]).squeeze(-1).sum(-1)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        # by quantiles: the first number of each place chooses, its normal quantile being uniform
-        u = torch.special.ndtr(noise.unflatten(-1, (len(self.log_p), -1))[..., 0].double())
-        up_to = self.log_p.double().exp().cumsum(-1)[..., :-1]
-        index = (u[..., None] >= up_to).sum(-1)
-        z: Tensor = self.posterior.codebook[index].flatten(-2)
-        return z
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"prior.{name} must be a whole number >= 1, got {value}.")

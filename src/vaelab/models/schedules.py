@@ -2,7 +2,7 @@
 
 Any number of a term may be a schedule. In YAML a node with a ``_target_`` stands in its place::
 
-    model.beta: {_target_: vaelab.models.LinearSchedule, stop: 4.0, end: 0.5}   # from 0 to 4 in half the training
+    model.beta: {_target_: vaelab.models.RampSchedule, stop: 4.0, end: 0.5}   # 0 to 4 in half the training
 
 A step is an optimizer step. The first is taken with the value at step 0, the last of T with that at T - 1.
 Times are shares of the whole training, or steps (``unit: steps``). A schedule is a pure function of the step:
@@ -11,31 +11,24 @@ it has no state to resume. Its numbers are 0-dim buffers, so that runs which dif
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
+from vaelab.models.numbers import register_number
 
-
-def number(module: nn.Module, name: str, value: Any) -> None:
-    """Give ``module`` a finite number that sweeps and stacks: a 0-dim buffer, not in the checkpoint."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        shown = type(value).__name__ if isinstance(value, nn.Module) else value
-        raise ValueError(f"{name} must be a finite number, got {shown}")
-    module.register_buffer(name, torch.tensor(float(value)), persistent=False)
+__all__ = ["ConstantSchedule", "CyclicSchedule", "PiecewiseSchedule", "RampSchedule", "Schedule"]
 
 
 class ConstantSchedule(nn.Module):
-    """The same value at every step."""
+    """The same value at every step: what a plain number becomes."""
 
     value: Tensor
 
     def __init__(self, value: float) -> None:
         super().__init__()
-        number(self, "value", value)
+        register_number(self, "value", value)
 
     def forward(self, step: int | Tensor) -> Tensor:
         return self.value
@@ -71,65 +64,43 @@ class Schedule(nn.Module):
     reading = forward
 
 
-class Ramp(Schedule):
-    """start + (stop - start) shape(p) between two times, constant before and after.
+def _tanh_shape(p: Tensor, sharpness: Tensor) -> Tensor:
+    # s(p) - 1/2 = tanh(k (p - 1/2) / 2) / 2
+    return 0.5 + 0.5 * torch.tanh(0.5 * sharpness * (p - 0.5)) / torch.tanh(0.25 * sharpness)
 
-    p in [0, 1] is the share of the way from ``begin`` to ``end``; ``end`` is the end of the training unless
-    said, and has to be said in steps. A new one implements :meth:`shape` with shape(0) = 0, shape(1) = 1.
+
+# p in [0, 1] -> the share of the way from start to stop; each maps 0 to 0 and 1 to 1
+SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "linear": lambda p, sharpness: p,
+    "cosine": lambda p, sharpness: 0.5 * (1 - torch.cos(math.pi * p)),
+    "sigmoid": _tanh_shape,
+}
+
+
+class RampSchedule(Schedule):
+    """From ``start`` to ``stop`` between two times, constant before and after.
+
+    With p in [0, 1] the share of the way from ``begin`` to ``end``:
+
+    - ``linear``: start + (stop - start) p, as in "Ladder Variational Autoencoders" (Sønderby et al., 2016,
+      arXiv:1602.02282);
+    - ``cosine``: p replaced by (1 - cos(pi p)) / 2;
+    - ``sigmoid``: p replaced by (s(p) - s(0)) / (s(1) - s(0)), s(p) = sigmoid(sharpness (p - 1/2)), as in
+      "Generating Sentences from a Continuous Space" (Bowman et al., 2016, arXiv:1511.06349);
+    - ``exponential``: start (stop / start)^p, the same factor in every step; both must be > 0.
+
+    Args:
+        begin, end: times; ``end`` is the end of the training by default, and required with ``unit="steps"``.
+        sharpness: > 0, of the sigmoid; both ends are reached exactly at any sharpness.
+
+    Raises:
+        ValueError: an unknown shape, times out of order, or numbers that the shape excludes.
     """
 
     start: Tensor
     stop: Tensor
     begin: Tensor
     end: Tensor
-
-    def __init__(
-        self,
-        stop: float,
-        start: float = 0.0,
-        begin: float = 0.0,
-        end: float | None = None,
-        unit: str = "share",
-    ) -> None:
-        super().__init__(unit)
-        end = last_time(end, unit)
-        for name, value in {"start": start, "stop": stop, "begin": begin, "end": end}.items():
-            number(self, name, value)
-        if not 0 <= begin < end:
-            raise ValueError(f"0 <= begin < end must hold, got begin {begin:g} and end {end:g}")
-
-    def shape(self, p: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def progress(self, time: Tensor) -> Tensor:
-        """p."""
-        return ((time - self.begin) / (self.end - self.begin)).clamp(0, 1)
-
-    def at(self, time: Tensor) -> Tensor:
-        return self.start + (self.stop - self.start) * self.shape(self.progress(time))
-
-
-class LinearSchedule(Ramp):
-    """shape(p) = p: warm-up as in Sønderby et al. (2016)."""
-
-    def shape(self, p: Tensor) -> Tensor:
-        return p
-
-
-class CosineSchedule(Ramp):
-    """shape(p) = (1 - cos(pi p)) / 2."""
-
-    def shape(self, p: Tensor) -> Tensor:
-        return 0.5 * (1 - torch.cos(math.pi * p))
-
-
-class SigmoidSchedule(Ramp):
-    """shape(p) = (s(p) - s(0)) / (s(1) - s(0)), s(p) = sigmoid(k (p - 1/2)), as in Bowman et al. (2016).
-
-    Args:
-        sharpness: k > 0; the ends are reached exactly at any k.
-    """
-
     sharpness: Tensor
 
     def __init__(
@@ -139,34 +110,32 @@ class SigmoidSchedule(Ramp):
         begin: float = 0.0,
         end: float | None = None,
         unit: str = "share",
+        shape: str = "linear",
         sharpness: float = 12.0,
     ) -> None:
-        super().__init__(stop, start, begin, end, unit)
-        number(self, "sharpness", sharpness)
-        if sharpness <= 0:
-            raise ValueError(f"sharpness must be > 0, got {sharpness:g}")
-
-    def shape(self, p: Tensor) -> Tensor:
-        # s(p) - 1/2 = tanh(k (p - 1/2) / 2) / 2
-        return 0.5 + 0.5 * torch.tanh(0.5 * self.sharpness * (p - 0.5)) / torch.tanh(0.25 * self.sharpness)
-
-
-class ExponentialSchedule(Ramp):
-    """start (stop / start)^p: the same factor in every step. Both ends lie above 0."""
-
-    def __init__(
-        self, stop: float, start: float, begin: float = 0.0, end: float | None = None, unit: str = "share"
-    ) -> None:
-        super().__init__(stop, start, begin, end, unit)
-        if start <= 0 or stop <= 0:
-            raise ValueError(f"start and stop must be > 0, got {start:g} and {stop:g}")
+        super().__init__(unit)
+        end = last_time(end, unit)
+        positive = {"above": 0} if shape == "exponential" else {}
+        register_number(self, "start", start, **positive)
+        register_number(self, "stop", stop, **positive)
+        register_number(self, "begin", begin, least=0, below=end)
+        register_number(self, "end", end)
+        register_number(self, "sharpness", sharpness, above=0)
+        if shape not in (*SHAPES, "exponential"):
+            raise ValueError(f"shape must be one of {', '.join(SHAPES)}, exponential, got {shape}")
+        self.shape = shape
 
     def at(self, time: Tensor) -> Tensor:
-        return self.start * (self.stop / self.start) ** self.progress(time)
+        p = ((time - self.begin) / (self.end - self.begin)).clamp(0, 1)
+        if self.shape == "exponential":
+            return self.start * (self.stop / self.start) ** p
+        return self.start + (self.stop - self.start) * SHAPES[self.shape](p, self.sharpness)
 
 
 class CyclicSchedule(Schedule):
-    """Cyclical annealing (Fu et al., 2019): in each of M cycles up, then constant; t counts from 0.
+    """Cyclical annealing: in each of M cycles up, then constant; t counts from 0.
+
+    "Cyclical Annealing Schedule" (Fu et al., 2019, arXiv:1903.10145).
 
     tau = mod(t, T/M) / (T/M);  value = start + (stop - start) min(tau / ramp, 1)
 
@@ -195,15 +164,13 @@ class CyclicSchedule(Schedule):
     ) -> None:
         super().__init__(unit)
         end = last_time(end, unit)
-        values = {"start": start, "stop": stop, "cycles": cycles, "ramp": ramp, "end": end}
-        for name, value in values.items():
-            number(self, name, value)
-        if cycles < 1 or cycles != int(cycles):
-            raise ValueError(f"cycles must be a whole number >= 1, got {cycles:g}")
-        if not 0 < ramp <= 1:
-            raise ValueError(f"ramp must lie above 0 and not above 1, got {ramp:g}")
-        if end <= 0:
-            raise ValueError(f"end must be > 0, got {end:g}")
+        register_number(self, "start", start)
+        register_number(self, "stop", stop)
+        register_number(self, "cycles", cycles, least=1)
+        register_number(self, "ramp", ramp, above=0, most=1)
+        register_number(self, "end", end, above=0)
+        if cycles != int(cycles):
+            raise ValueError(f"cycles must be a whole number, got {cycles:g}")
 
     def at(self, time: Tensor) -> Tensor:
         # in cycles; a step that begins a cycle must not be rounded into the one before
@@ -225,7 +192,9 @@ class PiecewiseSchedule(Schedule):
     def __init__(self, times: Sequence[float], values: Sequence[float], unit: str = "share") -> None:
         super().__init__(unit)
         if len(times) != len(values) or not times:
-            raise ValueError(f"times and values must be as many, got {len(times)} and {len(values)}")
+            raise ValueError(
+                f"times and values must have the same length, got {len(times)} and {len(values)}"
+            )
         if not all(isinstance(v, int | float) and math.isfinite(v) for v in (*times, *values)):
             raise ValueError("times and values must be finite numbers")
         if list(times) != sorted(times):
@@ -259,12 +228,12 @@ def set_total_steps(model: nn.Module, total: float) -> None:
     """Tell every schedule in ``model`` how many optimizer steps the whole training has.
 
     Raises:
-        UserError: there are schedules in shares of a training that has no end.
+        ValueError: there are schedules in shares of a training that has no end.
     """
     for name, schedule in model.named_modules():
         if isinstance(schedule, Schedule) and schedule.unit == "share":
             if not math.isfinite(total):
-                raise UserError(
+                raise ValueError(
                     f"The schedule {short_name(name)} counts in shares of the training, which has no end: "
                     "set trainer.max_epochs or trainer.max_steps, or let it count in steps (unit: steps)."
                 )
@@ -272,7 +241,7 @@ def set_total_steps(model: nn.Module, total: float) -> None:
 
 
 def readings(model: nn.Module, step: int | Tensor) -> dict[str, Tensor]:
-    """What the parts of ``model`` have to show at this step: schedules and multipliers by their short names.
+    """The numbers that the parts of ``model`` report at this step: schedules and multipliers, by short names.
 
     Any module may have a ``reading``: step -> (), a number that is logged as ``train/<name>``.
     """

@@ -18,6 +18,7 @@ from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
 from vaelab.models.objectives import Objective
+from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
 from vaelab.types import RunContext
 
 __all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "run_context"]
@@ -156,11 +157,15 @@ def build_data(cfg: DictConfig) -> DataModule:
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
     """What only the run knows, for the data of this run."""
     labels = [part.y for part in (data.train, data.val, data.test) if part is not None]
+    try:
+        num_classes = class_count(*labels)
+    except ValueError as error:
+        raise UserError(f"data: {error}.") from error
     return RunContext(
         image_shape=tuple(data.image_shape),
         latent_dim=cfg.model.latent_dim,
         dataset_size=len(data.train),
-        num_classes=class_count(*labels),
+        num_classes=num_classes,
         value_range=data.value_range,
         levels=data.levels,
         mean_image=_mean_image(data),
@@ -193,22 +198,45 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
         encoder_outputs=posterior.parameter_count,
         decoder_channels=channels * likelihood.parameters_per_channel,
     )
+    try:
+        likelihood.check(*context.value_range, levels=context.levels)
+    except ValueError as error:
+        raise UserError(
+            f"likelihood: {error}. Use likelihood=learned_gaussian, which fits any data."
+        ) from error
     terms = {
         name: part(f"model.objective.{name}", node, decoder=decoder) for name, node in model.objective.items()
     }
     prior = part("prior", cfg.prior)
     corruption = part("model.corruption", model.get("corruption"))
-    return Autoencoder(
-        encoder,
-        decoder,
-        posterior,
-        prior,
-        likelihood,
-        Objective(terms),
-        condition,
-        corruption,
-        model.get("samples", 1),
-    )
+    try:
+        objective = Objective(terms)
+    except ValueError as error:
+        raise UserError(f"model.objective: {error}.") from error
+    samples = model.get("samples", 1)
+    try:
+        return Autoencoder(
+            encoder, decoder, posterior, prior, likelihood, objective, condition, corruption, samples
+        )
+    except Misfit as misfit:
+        key = misfit.part if misfit.part == "prior" else f"model.{misfit.part}"
+        remove = f" Or leave it out: {key}=null." if misfit.part.startswith("objective.") else ""
+        raise UserError(
+            f"{key} needs {DESCRIPTIONS[misfit.need]}. {REMEDIES[misfit.need]}{remove}"
+        ) from misfit
+
+
+# which setting provides what a part needs
+REMEDIES: dict[Property, str] = {
+    "density": "Use model.posterior._target_=vaelab.models.DiagonalGaussian, or model=vae.",
+    "independent dimensions": "Use model.posterior._target_=vaelab.models.DiagonalGaussian.",
+    "vectors": "prior=uniform_codes and prior=fitted_codes go with model=vq_vae, no other prior does.",
+    "codes": "Use model=vq_vae.",
+    "trainable codes": "Set model.posterior.decay=null.",
+    "codebook loss": "Use model=vq_vae, or model=vq_vae_ema, whose codes are moving averages.",
+    "kl per dimension": "Use prior=standard_normal.",
+    "encoder without labels": "Use prior=mog.",
+}
 
 
 def build_metrics(cfg: DictConfig, context: RunContext) -> MetricCollection:

@@ -82,8 +82,11 @@ class LitAutoencoder(pl.LightningModule):
 
     def set_total_steps(self, total: float) -> None:
         """Tell every schedule how many optimizer steps the whole training has."""
-        set_total_steps(self.model, total)
-        self.learning_rates.set_total_steps(total)
+        try:
+            set_total_steps(self.model, total)
+            self.learning_rates.set_total_steps(total)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
     # training
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError
-from vaelab.models.autoencoder import Autoencoder
+from vaelab.models import Autoencoder, Codebook
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
 from vaelab.training.module import LitAutoencoder
@@ -31,7 +31,6 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     """
     context = run_context(cfg, data)
     model = build_autoencoder(cfg, context)
-    model.likelihood.check(*data.value_range, levels=data.levels)
     check_precision(str(cfg.trainer.get("precision")), model)
     factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
@@ -49,7 +48,9 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
 
 def check_precision(precision: str, model: Autoencoder) -> None:
     """A UserError for moving averages in 8 or 11 bits, which would round away what a step adds."""
-    averages = model.posterior.averaged or hasattr(model.prior, "after_step")
+    posterior = model.posterior
+    averaged = isinstance(posterior, Codebook) and "trainable codes" not in posterior.provides
+    averages = averaged or hasattr(model.prior, "after_step")
     if averages and precision in HALF:
         raise UserError(
             f"trainer.precision={precision} keeps the moving averages of codes too roughly for a step to "

@@ -8,7 +8,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from builders import Recorder, data_module, images, latent_stats, lit, random, trainer, vae
 from vaelab.models.objectives import KL, Capacity, Distortion, FreeBits, Geco, Objective, TargetRate
 from vaelab.models.objectives.rate_control import Multiplier
-from vaelab.models.schedules import LinearSchedule
+from vaelab.models.schedules import RampSchedule
 from vaelab.training.module import parameter_groups
 
 
@@ -79,7 +79,7 @@ def test_capacity_pulls_from_both_sides():
 
 def test_capacity_follows_its_schedule():
     stats, rate = latent_stats(7), kl_table(latent_stats(7)).sum(1).mean()
-    term = Capacity(LinearSchedule(stop=20.0, end=10, unit="steps"))
+    term = Capacity(RampSchedule(stop=20.0, end=10, unit="steps"))
     assert [minimised(term, stats, step) for step in (0, 5, 10, 99)] == pytest.approx(
         [rate, abs(rate - 10), abs(rate - 20), abs(rate - 20)], rel=1e-5
     )
@@ -173,7 +173,7 @@ TERMS = {
     "free bits": lambda k: {"distortion": Distortion(), "kl": FreeBits(0.1 + k)},
     "capacity": lambda k: {
         "distortion": Distortion(),
-        "kl": Capacity(LinearSchedule(stop=k, end=9, unit="steps")),
+        "kl": Capacity(RampSchedule(stop=k, end=9, unit="steps")),
     },
     "target rate": lambda k: {"distortion": Distortion(), "kl": TargetRate(1.0 + k, start=1.0 + k)},
     "geco": lambda k: {"distortion": Geco(5.0 + k), "kl": KL()},
@@ -201,7 +201,7 @@ def test_models_that_differ_in_numbers_stack(name):
 
 def test_the_schedule_knows_the_length_and_counts_optimizer_steps(tmp_path):
     recorder = Recorder()
-    terms = {"distortion": Distortion(), "kl": KL(LinearSchedule(stop=1.0))}
+    terms = {"distortion": Distortion(), "kl": KL(RampSchedule(stop=1.0))}
     module = lit(vae(terms=terms))
     # 5 batches an epoch, 2 to a step and the last alone: 3 steps an epoch, 12 in all
     options = {"max_epochs": 4, "accumulate_grad_batches": 2, "logger": recorder}
@@ -214,7 +214,7 @@ def test_the_schedule_knows_the_length_and_counts_optimizer_steps(tmp_path):
 
 def test_validation_does_not_advance_a_schedule(tmp_path):
     recorder = Recorder()
-    module = lit(vae(terms={"distortion": Distortion(), "kl": KL(LinearSchedule(stop=1.0))}))
+    module = lit(vae(terms={"distortion": Distortion(), "kl": KL(RampSchedule(stop=1.0))}))
     options = {"max_epochs": 2, "logger": recorder, "val_check_interval": 1}
     trainer(tmp_path, **options).fit(module, data_module())
     assert recorder.values("train/kl_weight") == pytest.approx([step / 10 for step in range(10)])

@@ -1,24 +1,17 @@
 """What an autoencoder asks of p(x|z), and what the likelihoods share."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
+from vaelab.models.numbers import scalar
+
+__all__ = ["LearnedScale", "Likelihood", "check_unit_interval", "soft_floor", "sum_pixels"]
 
 
 def sum_pixels(values: Tensor) -> Tensor:
     """(..., C, H, W) -> (...): nats per pixel become nats per image. A mean here would rescale beta."""
     return values.flatten(-3).sum(-1)
-
-
-def positive(key: str, value: float) -> Tensor:
-    """A 0-dim tensor of ``value``, or a UserError that names ``key`` if it is no finite number above 0."""
-    if not (value > 0 and math.isfinite(value)):
-        raise UserError(f"{key} must be a number above 0, got {value}.")
-    return torch.tensor(float(value))
 
 
 class LearnedScale(nn.Module):
@@ -27,13 +20,16 @@ class LearnedScale(nn.Module):
     The logarithm is kept divided by SPEED: a step of Adam is as large as its learning rate whatever the
     gradient, so the scale moves by SPEED times that share, 1% a step at 1e-3. One number among a network's
     weights would otherwise be the last to arrive.
+
+    Raises:
+        ValueError: names ``name`` if ``start`` is not > 0.
     """
 
     SPEED = 10.0
 
-    def __init__(self, key: str, start: float) -> None:
+    def __init__(self, name: str, start: float) -> None:
         super().__init__()
-        self.raw = nn.Parameter(positive(key, start).log() / self.SPEED)
+        self.raw = nn.Parameter(scalar(name, start, above=0).log() / self.SPEED)
 
     def log(self) -> Tensor:
         return self.SPEED * self.raw
@@ -73,7 +69,7 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
-        """A UserError if the data do not fit. Any finite data do here.
+        """Raise a ValueError if the data do not fit. Any finite data do here.
 
         Args:
             low, high: the least and the greatest value.
@@ -88,10 +84,7 @@ class Likelihood(nn.Module):
         return torch.zeros((), dtype=torch.bool, device=x.device)
 
 
-def check_unit_interval(option: str, low: float, high: float) -> None:
-    """A UserError if values from ``low`` to ``high`` leave [0, 1]."""
+def check_unit_interval(name: str, low: float, high: float) -> None:
+    """Raise a ValueError if values from ``low`` to ``high`` leave [0, 1]."""
     if low < 0 or high > 1:
-        raise UserError(
-            f"likelihood={option} needs pixels in [0, 1], the data lie in [{low:g}, {high:g}]. "
-            "Use likelihood=gaussian, or rescale the data."
-        )
+        raise ValueError(f"{name} needs pixels in [0, 1], the data lie in [{low:g}, {high:g}]")

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vaelab.functional.distributions import bernoulli_cross_entropy
 from vaelab.functional.images import on_grid
+from vaelab.functional.randomness import uniform
 from vaelab.models.likelihoods.base import Likelihood, check_unit_interval, sum_pixels
 
 
@@ -24,10 +25,10 @@ class Bernoulli(Likelihood):
 
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         # black or white, whatever the pixels that it was trained on
-        return (torch.special.ndtr(noise.double()) < decoded.double().sigmoid()).to(decoded)
+        return (uniform(noise) < decoded.sigmoid()).to(decoded)
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
-        check_unit_interval("bernoulli", low, high)
+        check_unit_interval("a Bernoulli likelihood", low, high)
 
     def discrete(self, x: Tensor) -> Tensor:
         return on_grid(x, 2)
@@ -37,7 +38,8 @@ class ContinuousBernoulli(Likelihood):
     """p(x|z) = prod_i C(l_i) l_i^x_i (1 - l_i)^(1 - x_i) on [0, 1], with l = sigmoid(logit).
 
     It is the density that a Bernoulli likelihood of grey pixels lacks the normaliser of: C(l) =
-    2 artanh(1 - 2l) / (1 - 2l), and C(1/2) = 2 (Loaiza-Ganem & Cunningham, 2019, section 3). The mean is
+    2 artanh(1 - 2l) / (1 - 2l), and C(1/2) = 2: "The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders" (Loaiza-Ganem & Cunningham, 2019, arXiv:1907.06845), section 3. The mean is
     not l: see :func:`continuous_bernoulli_mean`.
     """
 
@@ -52,7 +54,7 @@ class ContinuousBernoulli(Likelihood):
         return continuous_bernoulli_quantile(noise, decoded)
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
-        check_unit_interval("continuous_bernoulli", low, high)
+        check_unit_interval("a continuous Bernoulli likelihood", low, high)
 
 
 NEAR_ZERO = 0.25  # below it the series is exact to 2e-14, above it the closed form loses few digits
@@ -76,7 +78,7 @@ def log_sinhc(y: Tensor) -> Tensor:
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """E[x] = l/(2l - 1) + 1/(2 artanh(1 - 2l)) = 1/2 + (coth(y) - 1/y)/2 with y = logit/2; 1/2 at logit 0.
 
-    (Loaiza-Ganem & Cunningham, 2019, section 3.) Near 0 the Taylor series of coth(y) - 1/y to y^9.
+    Near 0 the Taylor series of coth(y) - 1/y to y^9.
     """
     y = 0.5 * logits
     near = y.abs() < NEAR_ZERO
@@ -95,8 +97,8 @@ def continuous_bernoulli_quantile(noise: Tensor, logits: Tensor) -> Tensor:
 
     x = log(1 + u (e^a - 1)) / a; a > 0 by symmetry, 1 - x of -a and 1 - u; near a = 0 its Taylor series.
     """
-    a = -logits.double().abs()
-    u = torch.special.ndtr(torch.where(logits > 0, -noise, noise).double())
+    a = -logits.to(torch.promote_types(logits.dtype, torch.float32)).abs()
+    u = uniform(torch.where(logits > 0, -noise, noise))
     near = a > -1e-5
     far = torch.where(near, -1.0, a)
     x = torch.where(near, u + 0.5 * a * u * (1 - u), torch.log1p(u * torch.expm1(far)) / far)

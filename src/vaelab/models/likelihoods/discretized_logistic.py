@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaelab.errors import UserError
 from vaelab.functional.images import on_grid
-from vaelab.models.likelihoods.base import LearnedScale, Likelihood, positive, soft_floor, sum_pixels
+from vaelab.models.likelihoods.base import LearnedScale, Likelihood, soft_floor, sum_pixels
+from vaelab.models.numbers import scalar
 
 LEVELS = 256
 HALF = 0.5 / (LEVELS - 1)  # half a bin
@@ -17,8 +17,8 @@ class DiscretizedLogistic(Likelihood):
     """P(x|z) = prod_i of the mass that a logistic distribution (mu_i, s) has in the bin of x_i.
 
     For x in {0, 1/255, ..., 1}: F((x + 1/510 - mu)/s) - F((x - 1/510 - mu)/s) with F the sigmoid, and the
-    first and the last bin reach to infinity (Kingma et al., 2016; Salimans et al., 2017, section 2.1, of
-    whose mixtures this is one component). The 256 probabilities sum to one: no density, a distortion >= 0.
+    first and the last bin reach to infinity: one component of the mixtures of "PixelCNN++" (Salimans et al.,
+    2017, arXiv:1701.05517), section 2.1. The 256 probabilities sum to one: no density, a distortion >= 0.
 
     Args:
         scale: where s starts; the standard deviation is pi/sqrt(3) s.
@@ -32,9 +32,9 @@ class DiscretizedLogistic(Likelihood):
         self.per_pixel = per_pixel
         self.parameters_per_channel = 2 if per_pixel else 1
         if per_pixel:
-            self.register_buffer("start", positive("likelihood.scale", scale).log(), persistent=False)
+            self.register_buffer("start", scalar("scale", scale, above=0).log(), persistent=False)
         else:
-            self.scale = LearnedScale("likelihood.scale", scale)
+            self.scale = LearnedScale("scale", scale)
 
     def _split(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """mu, and log s for each pixel or for all."""
@@ -57,9 +57,9 @@ class DiscretizedLogistic(Likelihood):
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         if levels not in (2, LEVELS):  # black and white are grey levels too
-            raise UserError(
-                "likelihood=discretized_logistic needs 8-bit images, of values k/255 in [0, 1]; the data, in "
-                f"[{low:g}, {high:g}], hold others. Store them as uint8, or use likelihood=learned_gaussian."
+            raise ValueError(
+                "a discretized logistic likelihood needs 8-bit images, of values k/255 in [0, 1]; the data "
+                f"lie in [{low:g}, {high:g}] and hold others"
             )
 
     def discrete(self, x: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from vaelab.functional.distributions import LOG_2PI, normal_log_prob
-from vaelab.models.likelihoods.base import LearnedScale, Likelihood, positive, soft_floor, sum_pixels
+from vaelab.models.likelihoods.base import LearnedScale, Likelihood, soft_floor, sum_pixels
+from vaelab.models.numbers import register_number, scalar
 
 
 class Gaussian(Likelihood):
@@ -20,7 +21,7 @@ class Gaussian(Likelihood):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
-        self.register_buffer("sigma", positive("likelihood.sigma", sigma), persistent=False)
+        register_number(self, "sigma", sigma, above=0)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         return from_error(squared_error(x, decoded), self.sigma.log(), pixels(decoded))
@@ -35,7 +36,8 @@ class Gaussian(Likelihood):
 class LearnedGaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; decoded_i, sigma^2) with one sigma for all pixels, learned: the sigma-VAE.
 
-    Rybkin, Daniilidis & Levine (2021). At the optimum sigma^2 is the mean squared error per pixel
+    "Simple and Effective VAE Training with Calibrated Decoders" (Rybkin, Daniilidis & Levine, 2021,
+    arXiv:2006.13202). At the optimum sigma^2 is the mean squared error per pixel
     of the training images, z ~ q(z|x), and the balance of distortion and rate is learned rather than set.
 
     With ``optimal`` (the paper's "optimal sigma-VAE") training takes the sigma that is best for its batch,
@@ -54,7 +56,7 @@ class LearnedGaussian(Likelihood):
 
     def __init__(self, sigma: float = 1.0, optimal: bool = False) -> None:
         super().__init__()
-        self.sigma = LearnedScale("likelihood.sigma", sigma)
+        self.sigma = LearnedScale("sigma", sigma)
         self.optimal = optimal
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
@@ -62,8 +64,8 @@ class LearnedGaussian(Likelihood):
         if not (self.optimal and self.training):
             return from_error(error, self.sigma.log(), number)
         best = 0.5 * (error.mean() / number).log()
-        learning = from_error(error.detach(), self.sigma.log(), number)  # its value is taken out again
-        return from_error(error, best, number) + learning - learning.detach()
+        learning = from_error(error.detach(), self.sigma.log(), number)
+        return from_error(error, best, number) + learning - learning.detach()  # sigma learns; the value stays
 
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
@@ -87,8 +89,8 @@ class PredictedGaussian(Likelihood):
 
     def __init__(self, sigma: float = 1.0, least: float = 0.002) -> None:
         super().__init__()
-        self.register_buffer("start", positive("likelihood.sigma", sigma).log(), persistent=False)
-        self.register_buffer("least", positive("likelihood.least", least).log(), persistent=False)
+        self.register_buffer("start", scalar("sigma", sigma, above=0).log(), persistent=False)
+        self.register_buffer("least", scalar("least", least, above=0).log(), persistent=False)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         loc, log_sigma = self._split(decoded)

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from vaelab.models.likelihoods.base import Likelihood, positive, sum_pixels
+from vaelab.models.likelihoods.base import Likelihood, sum_pixels
+from vaelab.models.numbers import register_number
 
 
 class Laplace(Likelihood):
@@ -19,7 +20,7 @@ class Laplace(Likelihood):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.register_buffer("scale", positive("likelihood.scale", scale), persistent=False)
+        register_number(self, "scale", scale, above=0)
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         error = sum_pixels((x - decoded).abs())

@@ -16,6 +16,8 @@ from vaelab.models.networks.parts import (
     initialised,
 )
 
+__all__ = ["conv"]
+
 
 def conv(
     image_shape: Sequence[int],
@@ -31,8 +33,8 @@ def conv(
     Each stage halves the image (rounding down), so an image of size n allows floor(log2 n) stages; the
     decoder mirrors the stages with transposed convolutions, padded to give back odd sizes exactly.
     """
-    check_widths(hidden, at_least_one_for="conv")
-    sizes = halved_sizes("conv", image_shape, len(hidden))
+    check_widths(hidden, least=1)
+    sizes = halved_sizes(image_shape, len(hidden))
     act = activation_class(activation)
     flat = hidden[-1] * prod(sizes[-1])
     down = [layer for i, o in pairwise([image_shape[0], *hidden]) for layer in (halving(i, o), act())]

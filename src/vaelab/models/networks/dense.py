@@ -7,6 +7,8 @@ from torch import nn
 
 from vaelab.models.networks.parts import Networks, activation_class, check_widths, dense, initialised
 
+__all__ = ["linear", "mlp"]
+
 
 def linear(
     image_shape: Sequence[int], latent_dim: int, encoder_outputs: int, decoder_channels: int

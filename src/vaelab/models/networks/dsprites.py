@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from torch import nn
 
-from vaelab.errors import UserError
 from vaelab.models.networks.parts import Networks, dense, doubling, halving, initialised
+
+__all__ = ["burgess_conv", "locatello_conv"]
 
 SIZE = 64
 RELU = nn.ReLU
@@ -19,7 +20,7 @@ RELU = nn.ReLU
 def burgess_conv(
     image_shape: Sequence[int], latent_dim: int, encoder_outputs: int, decoder_channels: int
 ) -> Networks:
-    """Burgess et al. (2018), "Understanding disentangling in beta-VAE", appendix.
+    """The networks of "Understanding disentangling in beta-VAE" (Burgess et al., 2018, arXiv:1804.03599).
 
     Encoder: four 4x4 convolutions of stride 2 with 32 channels each (64 -> 32 -> 16 -> 8 -> 4), two layers
     of 256, then the posterior's parameters (20 numbers for 10 dimensions). Decoder: its transpose,
@@ -39,7 +40,7 @@ def locatello_conv(
     decoder_channels: int,
     late_kernel: int = 4,
 ) -> Networks:
-    """Locatello et al. (2019), "Challenging common assumptions", appendix: encoder and decoder for all data.
+    """The networks of "Challenging Common Assumptions" (Locatello et al., 2019, arXiv:1811.12359).
 
     Encoder: convolutions of stride 2 with 32, 32, 64 and 64 channels, a layer of 256, then the posterior's
     parameters. Decoder: D -> 256 -> 64x4x4, then 4x4 transposed convolutions of stride 2 with 64, 32 and 32
@@ -51,7 +52,7 @@ def locatello_conv(
     """
     channels = _channels_of_64x64("locatello_conv", image_shape)
     if late_kernel not in (2, 4):
-        raise UserError(f"network.late_kernel={late_kernel} does not fit: it must be 4 (table) or 2 (code).")
+        raise ValueError(f"late_kernel must be 4 (the paper's table) or 2 (its code), got {late_kernel}")
     late = [nn.Conv2d(i, 64, late_kernel, stride=2, padding=late_kernel // 2 - 1) for i in (32, 64)]
     encoder = [*_convolutions([halving(channels, 32), halving(32, 32), *late])]
     encoder += [nn.Flatten(), *dense([64 * 4 * 4, 256], RELU), nn.Linear(256, encoder_outputs)]
@@ -62,10 +63,7 @@ def locatello_conv(
 def _channels_of_64x64(name: str, image_shape: Sequence[int]) -> int:
     channels, height, width = image_shape
     if (height, width) != (SIZE, SIZE):
-        raise UserError(
-            f"network={name} is published for {SIZE}x{SIZE} images, the data are {height}x{width}. "
-            f"Use network=conv, or data of that size (data.size={SIZE} with data=sprites)."
-        )
+        raise ValueError(f"{name} is published for {SIZE}x{SIZE} images, the data are {height}x{width}")
     return channels
 
 

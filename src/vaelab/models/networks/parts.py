@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from vaelab.errors import UserError, did_you_mean
+from vaelab.errors import did_you_mean
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -27,28 +27,18 @@ class Networks(NamedTuple):
 
 
 def activation_class(name: str) -> type[nn.Module]:
-    """The activation called ``name``; an unknown one is a UserError."""
+    """The activation called ``name``, a ValueError if there is none."""
     if name not in ACTIVATIONS:
-        raise UserError(f"network.activation={name} is unknown. {did_you_mean(name, ACTIVATIONS)}")
+        raise ValueError(f"activation={name} is unknown. {did_you_mean(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
-def check_widths(hidden: Sequence[int], at_least_one_for: str | None = None) -> None:
-    """Layer widths are whole numbers of at least 1; the named network needs at least one of them."""
-    listed = isinstance(hidden, list | tuple)
-    if not listed or any(
-        isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in hidden
-    ):
-        raise UserError(f"network.hidden must be a list of whole numbers >= 1, got {hidden}.")
-    if at_least_one_for and not hidden:
-        raise UserError(f"network.hidden needs at least one width for network={at_least_one_for}, got [].")
-
-
-def check_whole(least: int, **values: int) -> None:
-    """The named keys of ``network`` are whole numbers of at least ``least``."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"network.{name}={value} does not fit: it must be a whole number >= {least}.")
+def check_widths(hidden: Sequence[int], least: int = 0) -> None:
+    """Raise a ValueError unless ``hidden`` is a list of at least ``least`` whole numbers >= 1."""
+    if not isinstance(hidden, list | tuple) or not all(type(width) is int and width >= 1 for width in hidden):
+        raise ValueError(f"hidden must be a list of whole numbers >= 1, got {hidden}")
+    if len(hidden) < least:
+        raise ValueError(f"hidden needs at least {least} width, got {list(hidden)}")
 
 
 def dense(widths: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
@@ -56,23 +46,21 @@ def dense(widths: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
     return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), act())]
 
 
-def halved_sizes(name: str, image_shape: Sequence[int], stages: int) -> list[Size]:
-    """The image's size and what ``stages`` halvings, rounding down, make of it; a UserError if too many."""
+def halved_sizes(image_shape: Sequence[int], stages: int) -> list[Size]:
+    """The image's size, and after each of ``stages`` halvings, rounding down.
+
+    Raises:
+        ValueError: images below 8x8, or more halvings than the image allows.
+    """
     _, height, width = image_shape
     if min(height, width) < 8:
-        raise UserError(
-            f"network={name} needs images of at least 8x8, the data are {height}x{width}. Use network=mlp."
+        raise ValueError(f"convolutions need images of at least 8x8, the data are {height}x{width}")
+    most = min(height, width).bit_length() - 1
+    if stages > most:
+        raise ValueError(
+            f"hidden has {stages} widths, each halves the image: {height}x{width} images allow {most} at most"
         )
-    sizes = [(height, width)]
-    for _ in range(stages):
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    if min(sizes[-1]) < 1:
-        most = min(height, width).bit_length() - 1
-        raise UserError(
-            f"network.hidden has {stages} stages, each halving the image; "
-            f"{height}x{width} images allow at most {most}."
-        )
-    return sizes
+    return [(height >> stage, width >> stage) for stage in range(stages + 1)]
 
 
 def halving(inputs: int, outputs: int) -> nn.Conv2d:

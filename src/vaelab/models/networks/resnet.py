@@ -9,20 +9,24 @@ from torch import Tensor, nn
 from vaelab.models.networks.parts import (
     Networks,
     activation_class,
-    check_whole,
     check_widths,
     doubling,
     halved_sizes,
     halving,
     initialised,
 )
+from vaelab.models.numbers import scalar
+
+__all__ = ["resnet"]
 
 
 class Residual(nn.Module):
-    """x + conv(act(conv(act(x)))) with 3x3 convolutions: a pre-activation block (He et al., 2016, b).
+    """x + conv(act(conv(act(x)))) with 3x3 convolutions: a pre-activation block.
 
-    It has no normalisation, so that an image's result does not depend on its batch; instead its second
-    convolution starts at zero and the block as the identity (Zhang et al., 2019, Fixup; De & Smith, 2020).
+    "Identity Mappings in Deep Residual Networks" (He et al., 2016, arXiv:1603.05027). It has no
+    normalisation, so that an image's result does not depend on its batch; instead its second convolution
+    starts at zero and the block as the identity, as in "Fixup Initialization" (Zhang et al., 2019,
+    arXiv:1901.09321).
     """
 
     def __init__(self, width: int, act: type[nn.Module]) -> None:
@@ -53,10 +57,10 @@ def resnet(
     the posterior's parameters. As blocks start as the identity, the first step sees ``conv``'s signal,
     whatever the depth.
     """
-    check_widths(hidden, at_least_one_for="resnet")
-    check_whole(0, blocks=blocks)
-    check_whole(1, dense=dense)
-    sizes = halved_sizes("resnet", image_shape, len(hidden))
+    check_widths(hidden, least=1)
+    scalar("blocks", blocks, least=0)
+    scalar("dense", dense, least=1)
+    sizes = halved_sizes(image_shape, len(hidden))
     act = activation_class(activation)
     flat = hidden[-1] * prod(sizes[-1])
 

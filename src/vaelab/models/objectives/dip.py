@@ -1,52 +1,49 @@
-"""DIP-VAE: the covariance of the aggregate posterior is led to the identity, the prior's.
+"""DIP-VAE: a penalty that draws the covariance of the aggregate posterior to the identity, the prior's.
 
-Beside the ELBO, lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i (C_ii - 1)^2 (Kumar, Sattigeri &
-Balakrishnan, 2018), here as two terms, each with its own weight.
+"Variational Inference of Disentangled Latent Concepts from Unlabeled Observations" (Kumar, Sattigeri &
+Balakrishnan, 2018, arXiv:1711.00848): beside the ELBO, lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i
+(C_ii - 1)^2, here as two terms, each with its own weight.
 """
 
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
 from vaelab.models.objectives.objective import Term
 from vaelab.types import LatentStats
 
+__all__ = ["CovariancePenalty"]
 
-class Moments(Term):
-    """A term on the covariance C (D, D) over the batch, divided by its size.
 
-    DIP-VAE-I has C = Cov(mu(x)), DIP-VAE-II the covariance of q(z) itself,
-    Cov(mu(x)) + E diag(sigma(x)^2).
-    Divided by B, not B - 1, as in disentanglement_lib: that of the images at hand, defined for a single one.
+class CovariancePenalty(Term):
+    """sum_{i != j} C_ij^2 or sum_i (C_ii - 1)^2, (), with C (D, D) the covariance over the batch.
+
+    DIP-VAE-I has C = Cov(mu(x)), DIP-VAE-II the covariance of q(z) itself, Cov(mu(x)) + E diag(sigma(x)^2).
+    Divided by B, not B - 1, as in disentanglement_lib, so that it is defined for a single image.
     In distributed training the batch is that of each rank.
 
     Args:
         weight: a number or a schedule.
         kind: "i" or "ii".
+        entries: "diagonal" or "off_diagonal".
+
+    Raises:
+        ValueError: another ``kind`` or other ``entries``.
     """
 
-    def __init__(self, weight: float | nn.Module, kind: str) -> None:
+    def __init__(self, weight: float | nn.Module, kind: str, entries: str) -> None:
         super().__init__(weight)
         if kind not in ("i", "ii"):
-            raise UserError(f"kind of a DIP term must be i or ii, got {kind}.")
-        self.needs_diagonal = kind == "ii"  # I reads the means alone
+            raise ValueError(f"kind must be i or ii, got {kind}")
+        if entries not in ("diagonal", "off_diagonal"):
+            raise ValueError(f"entries must be diagonal or off_diagonal, got {entries}")
+        self.kind, self.entries = kind, entries
+        if kind == "ii":  # I reads the means alone
+            self.needs = frozenset({"independent dimensions"})
 
-    def covariance(self, stats: LatentStats) -> Tensor:
-        """C, (D, D)."""
+    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
         centred = stats.loc - stats.loc.mean(0)
-        means = centred.T @ centred / len(stats.loc)
-        return means + self.needs_diagonal * stats.scale.square().mean(0).diag()
-
-
-class CovarianceOffDiagonal(Moments):
-    """sum_{i != j} C_ij^2, ()."""
-
-    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
-        c = self.covariance(stats)
-        return (c - c.diagonal().diag()).square().sum()
-
-
-class CovarianceDiagonal(Moments):
-    """sum_i (C_ii - 1)^2, ()."""
-
-    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
-        return (self.covariance(stats).diagonal() - 1).square().sum()
+        covariance = centred.T @ centred / len(stats.loc)
+        if self.kind == "ii":
+            covariance = covariance + stats.scale.square().mean(0).diag()
+        if self.entries == "diagonal":
+            return (covariance.diagonal() - 1).square().sum()
+        return (covariance - covariance.diagonal().diag()).square().sum()

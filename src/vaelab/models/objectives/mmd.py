@@ -1,14 +1,19 @@
-"""Maximum mean discrepancy between aggregate posterior and prior: InfoVAE and WAE-MMD."""
+"""Maximum mean discrepancy between aggregate posterior and prior.
+
+"InfoVAE: Information Maximizing Variational Autoencoders" (Zhao et al., 2017, arXiv:1706.02262) and
+"Wasserstein Auto-Encoders" (Tolstikhin et al., 2018, arXiv:1711.01558).
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
 from vaelab.functional.estimators import inverse_multiquadric, mmd, rbf
 from vaelab.models.objectives.objective import Term
 from vaelab.types import LatentStats
+
+__all__ = ["MMD"]
 
 TOLSTIKHIN = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -30,6 +35,9 @@ class MMD(Term):
         weight: of the term; a number or a schedule.
         kernel: "rbf" or "imq".
         scales: s, one or more.
+
+    Raises:
+        ValueError: an unknown kernel, or scales that are not > 0.
     """
 
     scales: Tensor
@@ -39,9 +47,9 @@ class MMD(Term):
     ) -> None:
         super().__init__(weight)
         if kernel not in ("rbf", "imq"):
-            raise UserError(f"kernel of an MMD term must be rbf or imq, got {kernel}.")
+            raise ValueError(f"kernel must be rbf or imq, got {kernel}")
         if not scales or min(scales) <= 0:
-            raise UserError(f"scales of an MMD term must be numbers above 0, got {list(scales)}.")
+            raise ValueError(f"scales must be numbers > 0, got {list(scales)}")
         self.kernel = kernel
         self.register_buffer("scales", torch.tensor([float(s) for s in scales]), persistent=False)
 

@@ -4,29 +4,24 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from vaelab.errors import UserError
+from vaelab.models.requirements import Property
 from vaelab.models.schedules import as_schedule
 from vaelab.types import LatentStats
+
+__all__ = ["Objective", "Term", "with_gradient_of"]
 
 
 class Term(nn.Module):
     """One quantity in the objective: a function of :class:`LatentStats`, with a weight of its own.
 
-    A new term implements :meth:`forward` and nothing else, unless what it minimises is another number than
-    what it reports: :meth:`minimised`. ``needs_density`` says that it reads log q or a KL, which a
-    deterministic posterior does not have; ``needs_parts``, that it reads the KL of each dimension, which a
-    mixture or a flow as a prior does not have; ``needs_codes``, that it needs a codebook, and
-    ``moves_codes``, one that learns by gradient;
-    ``needs_diagonal``, that it takes the dimensions of q(z|x) to be independent;
-    ``detached_log_q``, that log q be a function of z alone, its parameters without gradient.
+    A new term implements :meth:`forward`, and names in ``needs`` what it reads that not every model has: a
+    posterior's density, a KL of each dimension, codes. Two more methods are there for terms whose loss is
+    not their value: :meth:`loss_value` and :meth:`auxiliary_loss`.
     """
 
-    needs_density = False
-    needs_parts = False
-    needs_codes = False
-    moves_codes = False
-    needs_diagonal = False
-    detached_log_q = False
+    provides: frozenset[Property] = frozenset()
+    needs: frozenset[Property] = frozenset()
+    needs_log_weights = False  # it reads LatentStats.log_weights, which cost a second pass of the decoder
 
     def __init__(self, weight: float | nn.Module = 1.0) -> None:
         super().__init__()
@@ -36,34 +31,55 @@ class Term(nn.Module):
         """The term in nats, unweighted, before the mean over images: (B,), (S, B) or ()."""
         raise NotImplementedError
 
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
-        """What the loss gets, (), where it is not the term's own mean ``value``, which is reported."""
+    def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
+        """What the loss gets, (), where that is not the term's own mean ``value``, which is reported."""
         return value
+
+    def auxiliary_loss(self, stats: LatentStats, step: int | Tensor) -> Tensor | None:
+        """A loss () that trains parameters of the term itself, such as a discriminator's.
+
+        It gets the weight 1 whatever ``weight`` is, and must not reach the parameters of the model. Only its
+        gradient counts: the objective's value does not change by it.
+        """
+        return None
 
 
 class Objective(nn.Module):
-    """loss = sum_i weight_i(step) * minimised(mean(term_i)), in nats per image. A null term is left out."""
+    """loss = sum_i weight_i(step) * loss_value(mean(term_i)), in nats per image. A null term is left out.
+
+    Raises:
+        ValueError: no terms, or a name that torch reserves.
+    """
 
     def __init__(self, terms: Mapping[str, Term | None]) -> None:
         super().__init__()
         chosen = {name: term for name, term in terms.items() if term is not None}
         if not chosen:
-            raise UserError("model.objective has no terms: nothing would be trained.")
+            raise ValueError("the objective has no terms: nothing would be trained")
         try:
             self.terms = nn.ModuleDict(chosen)
         except KeyError as error:  # torch keeps a few names for itself, such as "train"
-            raise UserError(f"model.objective: a term can't have that name: {error.args[0]}.") from error
-
-    @property
-    def detached_log_q(self) -> bool:
-        """Whether a term asks for that."""
-        return any(term.detached_log_q for term in self.terms.values())
+            raise ValueError(f"a term can't have that name: {error.args[0]}") from error
+        self.needs_log_weights = any(term.needs_log_weights for term in chosen.values())
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and every term unweighted."""
-        values = {name: term(stats, step).mean() for name, term in self.terms.items()}
-        weighted = [
-            term.weight(step) * term.minimised(values[name], stats, step)  # type: ignore[operator]
-            for name, term in self.terms.items()
-        ]
-        return sum(weighted[1:], start=weighted[0]), values
+        values: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        auxiliary: list[Tensor] = []
+        for name, term in self.terms.items():
+            assert isinstance(term, Term)
+            values[name] = term(stats, step).mean()
+            weighted = term.weight(step) * term.loss_value(values[name], stats, step)
+            total = weighted if total is None else total + weighted
+            loss = term.auxiliary_loss(stats, step)
+            auxiliary += [] if loss is None else [loss]
+        assert total is not None
+        for loss in auxiliary:
+            total = with_gradient_of(total, total + loss)
+        return total, values
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """The number ``value`` with the gradient of ``surrogate``, for a loss whose gradient is another's."""
+    return value.detach() + (surrogate - surrogate.detach())

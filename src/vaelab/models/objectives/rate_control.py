@@ -1,7 +1,7 @@
-"""Terms that lead the rate, or the distortion, to where it is wanted.
+"""Terms that hold the rate, or the distortion, at a target.
 
-Each reports the rate or the distortion itself and minimises something else. Batch means are means over the
-batch of one device: under DDP each rank has its own.
+Each reports the rate or the distortion itself and adds another number to the loss. Batch means are means over
+the batch of one device: under DDP each rank has its own.
 """
 
 import math
@@ -9,49 +9,60 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaelab.models.objectives.elbo import KL, Distortion
 from vaelab.models.objectives.objective import Term
 from vaelab.models.schedules import as_schedule
 from vaelab.types import LatentStats
 
+__all__ = ["Capacity", "Constrained", "FreeBits", "Multiplier"]
+
 LARGEST = math.log(1e4)  # of |log lambda|: a target that can't be met must not carry it off
 
 
-class FreeBits(KL):
-    """sum_d max(lambda, mean_n KL_nd), the mean over the batch inside (Kingma et al., 2016, "free bits").
+class FreeBits(Term):
+    """sum_d max(lambda, mean_n KL_nd): the rate is reported, and a dimension below the floor costs nothing.
 
-    A dimension below the floor gets no gradient: it costs nothing to use lambda nats.
+    "Improved Variational Inference with Inverse Autoregressive Flow" (Kingma et al., 2016, arXiv:1606.04934),
+    appendix C.8, with the mean over the batch inside. A dimension below the floor gets no gradient.
 
     Args:
         floor: lambda, nats per dimension: a number or a schedule.
     """
 
-    needs_parts = True
+    needs = frozenset({"density", "kl per dimension"})
 
     def __init__(self, floor: float | nn.Module, weight: float | nn.Module = 1.0) -> None:
         super().__init__(weight)
         self.floor = as_schedule(floor)
 
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
+    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
+        return stats.rate
+
+    def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
         return torch.maximum(stats.kl.mean(0), self.floor(step)).sum()
 
 
-class Capacity(KL):
-    """|mean_n KL_n - C(t)|, its weight is gamma (Burgess et al., 2018, controlled capacity increase).
+class Capacity(Term):
+    """|mean_n KL_n - C(t)|, whose weight is gamma: the rate is reported.
 
-    The mean over the batch stands inside: the rate of the data is led to C, not that of each image. At C the
-    slope jumps from -gamma to gamma, and the rate jitters about C as far as a step moves it: the learning
-    rate has to fall towards the end (``model.lr_factor``).
+    "Understanding disentangling in beta-VAE" (Burgess et al., 2018, arXiv:1804.03599). The mean over the
+    batch stands inside: the rate of the data is drawn to C, not that of each image. At C the slope jumps from
+    -gamma to gamma, and the rate jitters about C as far as a step moves it: the learning rate has to fall
+    towards the end (``model.lr_factor``).
 
     Args:
         capacity: C in nats: a number, or a schedule that rises to it.
     """
 
+    needs = frozenset({"density"})
+
     def __init__(self, capacity: float | nn.Module, weight: float | nn.Module = 1.0) -> None:
         super().__init__(weight)
         self.capacity = as_schedule(capacity)
 
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
+    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
+        return stats.rate
+
+    def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
         return (value - self.capacity(step)).abs()
 
 
@@ -68,20 +79,23 @@ class Multiplier(nn.Module):
         start: lambda before the first step.
         lr: its learning rate: about the relative change of lambda in a step. It has to be slow enough for the
             model to follow, else the two circle around each other.
+
+    Raises:
+        ValueError: ``start`` or ``lr`` is not a finite number > 0.
     """
 
     def __init__(self, start: float = 1.0, lr: float = 1e-2) -> None:
         super().__init__()
         if not (start > 0 and math.isfinite(start)) or not (lr > 0 and math.isfinite(lr)):
-            raise ValueError(f"a multiplier's start and lr must be numbers > 0, got {start} and {lr}")
+            raise ValueError(f"start and lr must be numbers > 0, got {start} and {lr}")
         self.log_value = nn.Parameter(torch.tensor(math.log(start)))
         self.optimizer_options = {"lr": lr, "weight_decay": 0.0}
 
     def forward(self, excess: Tensor) -> Tensor:
         """excess () -> lambda * excess, (), with the two gradients."""
-        log_value, known = self.log_value, excess.detach()
+        log_value, size = self.log_value, excess.detach()
         pull = log_value - log_value.clamp(-LARGEST, LARGEST)
-        slope = (pull - known / (1 + known.abs())).detach()
+        slope = (pull - size / (1 + size.abs())).detach()
         return log_value.exp().detach() * excess + slope * (log_value - log_value.detach())
 
     def reading(self, step: int | Tensor) -> Tensor:
@@ -89,40 +103,45 @@ class Multiplier(nn.Module):
         return self.log_value.exp()
 
 
-class Led(Term):
-    """lambda (mean - target) is minimised: a multiplier leads the mean of the term to its target.
+class Constrained(Term):
+    """lambda (mean - target): a Lagrange multiplier lambda draws the mean of a quantity to its target.
+
+    - ``of="rate"``, beside a distortion of weight 1: min D subject to R = target, as in "Fixing a Broken
+    ELBO"
+      (Alemi et al., 2018, arXiv:1711.00464), by a multiplier instead of a penalty: lambda is a beta.
+    - ``of="distortion"``, beside a KL of weight 1: min R subject to D = target. This is GECO of "Taming VAEs"
+      (Rezende & Viola, 2018, arXiv:1810.00597), with nats per image as the constraint, and Adam's mean over
+      the steps in place of the paper's moving average.
 
     Args:
+        of: "rate" or "distortion", which is also what the term reports.
         target: in nats per image: a number or a schedule.
         start, lr: see :class:`Multiplier`.
+
+    Raises:
+        ValueError: another ``of``.
     """
 
     def __init__(
         self,
+        of: str,
         target: float | nn.Module,
         weight: float | nn.Module = 1.0,
         start: float = 1.0,
         lr: float = 1e-2,
     ) -> None:
         super().__init__(weight)
+        if of not in ("rate", "distortion"):
+            raise ValueError(f"of must be rate or distortion, got {of}")
+        self.of = of
+        if of == "rate":
+            self.needs = frozenset({"density"})
         self.target = as_schedule(target)
         self.multiplier = Multiplier(start, lr)
 
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
-        return self.multiplier(value - self.target(step))
+    def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
+        return stats.rate if self.of == "rate" else stats.distortion
 
-
-class TargetRate(Led, KL):
-    """lambda (mean_n KL_n - R): the multiplier lambda, a beta that is found, leads the rate to R nats.
-
-    min over the model of D subject to mean KL = R, as in Alemi et al. (2018), by the method of
-    multipliers instead of a penalty. Its target is R.
-    """
-
-
-class Geco(Led, Distortion):
-    """lambda (D - target), beside a KL of weight 1: the least rate at a given distortion.
-
-    GECO (Rezende & Viola, 2018), with the distortion, nats per image, as the
-    constraint, and Adam's mean over the steps in place of the paper's moving average.
-    """
+    def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
+        loss: Tensor = self.multiplier(value - self.target(step))
+        return loss

@@ -3,39 +3,43 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaelab.errors import UserError
 from vaelab.functional.estimators import total_correlation
 from vaelab.models.objectives.objective import Term
 from vaelab.models.objectives.weights import WeightCombination
 from vaelab.types import LatentStats
 
+__all__ = ["FactorTotalCorrelation", "TotalCorrelation"]
+
 
 class TotalCorrelation(Term):
-    """(beta - 1) TC, beside the ELBO: the beta-TC-VAE (Chen et al., 2018, with alpha = gamma = 1).
+    """(beta - 1) TC, beside the ELBO: the beta-TC-VAE with alpha = gamma = 1.
 
-    TC = KL(q(z) || prod_d q(z_d)) is estimated from the batch (:func:`vaelab.functional.estimators.total_correlation`).
-    The term itself, which is reported, is that estimate in nats: to be read with "mss" alone, and biased low
-    even then where posteriors are narrow; "mws" is offset by up to (D - 1) log N. The weight is beta - 1.
-    A batch of a single image adds nothing. In distributed training the batch is that of each rank.
+    "Isolating Sources of Disentanglement in VAEs" (Chen et al., 2018, arXiv:1802.04942).
+    TC = KL(q(z) || prod_d q(z_d)) is estimated from the batch by
+    :func:`~vaelab.functional.estimators.total_correlation`. The term itself, which is reported, is that
+    estimate in nats: to be read with "mss" alone, and biased low even then where posteriors are narrow; "mws"
+    is offset by up to (D - 1) log N. The weight is beta - 1. A batch of a single image adds nothing. In
+    distributed training the batch is that of each rank.
 
     Args:
         beta: weight of the TC within the decomposed KL; a number or a schedule.
-        dataset_size: N, the training images; the assembly knows it.
+        dataset_size: N, the number of training images.
         estimator: "mss" or "mws".
+
+    Raises:
+        ValueError: another estimator.
     """
 
-    needs_density = True
-    needs_diagonal = True
+    needs = frozenset({"density", "independent dimensions"})
 
     def __init__(self, beta: float | nn.Module, dataset_size: int, estimator: str = "mss") -> None:
         super().__init__(WeightCombination(-1.0, plus=[beta]))
         if estimator not in ("mss", "mws"):
-            raise UserError(f"model.estimator must be mss or mws, got {estimator}.")
+            raise ValueError(f"estimator must be mss or mws, got {estimator}")
         self.dataset_size = dataset_size
         self.estimator = estimator
 
@@ -69,15 +73,15 @@ class Discriminator(nn.Sequential):
 
 
 class FactorTotalCorrelation(Term):
-    """gamma TC, beside the ELBO, by a discriminator: FactorVAE (Kim & Mnih, 2018).
+    """gamma TC, beside the ELBO, by a discriminator: FactorVAE.
 
-    A network with one output, the logit of D(z), learns to tell z ~ q(z) from z whose dimensions were
-    permuted among images, z ~ prod_d q(z_d). TC = E_q(z) log D(z) / (1 - D(z)) = the mean logit, in nats,
-    (S, B), as good as the discriminator is.
+    "Disentangling by Factorising" (Kim & Mnih, 2018, arXiv:1802.05983). A network with one output, the logit
+    of D(z), learns to tell z ~ q(z) from z whose dimensions were permuted among images, z ~ prod_d q(z_d). TC
+    = E_q(z) log D(z) / (1 - D(z)) = the mean logit, in nats, (S, B), as good as the discriminator is.
 
     One optimizer trains all: the term's gradient reaches the encoder through frozen copies of the
-    discriminator's weights, and the discriminator's cross-entropy, added with the value 0 and independent of
-    gamma (while gamma > 0), sees z detached. Its learning rate is its own (``optimizer_options``).
+    discriminator's weights, and the discriminator learns by the :meth:`auxiliary_loss`, which sees z detached
+    and does not depend on gamma. Its learning rate is its own (``optimizer_options``).
 
     As in the paper the permuted z are those of other images than the real ones: the batch is halved. The
     permutation comes from the noise that is passed in: dimension d of the second half is put into the order
@@ -86,7 +90,7 @@ class FactorTotalCorrelation(Term):
 
     Args:
         weight: gamma; a number or a schedule.
-        latent_dim: D; the assembly knows it.
+        latent_dim: D.
         discriminator: arguments of :class:`Discriminator`.
     """
 
@@ -104,12 +108,10 @@ class FactorTotalCorrelation(Term):
         logits: Tensor = functional_call(self.discriminator, frozen, (stats.z,))
         return logits.squeeze(-1)
 
-    def minimised(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
+    def auxiliary_loss(self, stats: LatentStats, step: int | Tensor) -> Tensor | None:
         if stats.z.shape[-2] < 2:
-            return value
-        lesson = self.cross_entropy(stats.z.detach(), stats.z_prior.detach())
-        weight = self.weight(step).clamp(min=torch.finfo(lesson.dtype).tiny)
-        return value + (lesson - lesson.detach()) / weight
+            return None
+        return self.cross_entropy(stats.z.detach(), stats.z_prior.detach())
 
     def cross_entropy(self, z: Tensor, order: Tensor) -> Tensor:
         """The discriminator's loss, (): 1/2 (-log D(z) - log(1 - D(z_permuted))), z (S, B, D)."""

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from vaelab.models.schedules import as_schedule
 
+__all__ = ["WeightCombination"]
+
 
 class WeightCombination(nn.Module):
     """step -> constant + sum of ``plus`` - sum of ``minus``: each a number or a schedule."""
