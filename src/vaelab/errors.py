@@ -1,7 +1,4 @@
-"""The errors that are the user's to mend: one or two lines, no traceback.
-
-Light on purpose: the command line imports this before anything heavy.
-"""
+"""Mistakes that the user can correct, and the exit codes of the commands. Imports the standard library alone."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,10 +7,10 @@ PROGRAM = "vaelab-train"
 
 # exit codes
 MISTAKE = 2  # a user's mistake; 1 is a run that failed
-INTERRUPTED, TERMINATED = 130, 143  # as shells have it: 128 + the signal's number
+INTERRUPTED, TERMINATED = 130, 143  # as in shells: 128 + the signal's number
 STOPS: dict[object, str] = {INTERRUPTED: "Ctrl-C", TERMINATED: "SIGTERM"}
 
-MOST_NAMES = 12  # more than these are no help in an error
+MOST_NAMES = 12  # a longer list of valid names does not help in an error
 
 
 class UserError(Exception):
