@@ -1,4 +1,4 @@
-"""Mistakes that the user can correct, and the exit codes of the commands. Imports the standard library alone."""
+"""Mistakes that the user can correct, and the exit codes of the commands. No heavy imports."""
 
 import difflib
 from collections.abc import Iterable
