@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ INK, PAPER = (28, 37, 49), (254, 254, 254)
 
 Strip = Image.Image
 LabelledStrip = tuple[str, Strip]
+Cut = Callable[[list[Strip]], list[Strip]]  # the rows of a grid -> strips
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ def contact_sheets(table: Table) -> list[Sheet]:
     if len(rows) > MOST_ROWS:
         rows = [rows[round(i)] for i in np.linspace(0, len(rows) - 1, MOST_ROWS)]
     sheets = []
-    for name, title, caption, file, arrange in SHEETS:
-        strips = arrange(list(pictures(rows, file)))
+    for name, title, caption, file, cut in SHEETS:
+        labelled = list(pictures(rows, file))
+        strips = grid_strips(labelled, cut) if cut else map_strips(labelled)
         if strips:
             sheets.append(Sheet(name, title, caption, strips))
     return sheets
@@ -49,36 +52,25 @@ def contact_sheets(table: Table) -> list[Sheet]:
 def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
     """The rows' labels and pictures; a picture that is missing or broken is left out."""
     for row in rows:
-        try:
-            with Image.open(row.first.folder / file) as picture:
-                yield row.label, picture.convert("RGB")
-        except (OSError, ValueError):
-            continue
+        with suppress(OSError, ValueError), Image.open(row.first.folder / file) as picture:
+            yield row.label, picture.convert("RGB")
 
 
-def first_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
-    """The first row of each image grid."""
-    return [(label, rows[0]) for label, rows in cut(labelled)]
-
-
-def second_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
-    """The second row of each image grid; above it the first, unless it is that of the grid before."""
+def grid_strips(labelled: Sequence[LabelledStrip], cut: Cut) -> list[LabelledStrip]:
+    """Of each image grid the last strip that ``cut`` makes; one before it is the same for many grids."""
     strips: list[LabelledStrip] = []
     shared = b""
-    for label, rows in cut(labelled):
-        if rows[0].tobytes() != shared:
-            shared = rows[0].tobytes()
-            strips.append(("originals", rows[0]))
-        strips.append((label, rows[min(1, len(rows) - 1)]))
+    for label, picture in labelled:
+        with suppress(ValueError):  # no grid
+            parts = cut(grid_rows(picture))
+            if len(parts) > 1 and parts[0].tobytes() != shared:
+                shared = parts[0].tobytes()
+                strips.append(("originals", parts[0]))
+            strips.append((label, parts[-1]))
     return strips
 
 
-def two_rows(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
-    """The first two rows of each image grid, beside each other."""
-    return [(label, beside(rows[:2], gap=3 * PADDING)) for label, rows in cut(labelled)]
-
-
-def maps(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
+def map_strips(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
     """The pictures in one width, some to a strip, each with its label above it."""
     tiles = [tile(label, picture) for label, picture in labelled]
     starts = range(0, len(tiles), MAPS_PER_STRIP)
@@ -104,15 +96,6 @@ def beside(strips: Sequence[Strip], gap: int) -> Strip:
         joined.paste(strip, (left, 0))
         left += strip.width + gap
     return joined
-
-
-def cut(labelled: Sequence[LabelledStrip]) -> Iterator[tuple[str, list[Strip]]]:
-    """Each picture's rows; a picture without a grid is left out."""
-    for label, picture in labelled:
-        try:
-            yield label, grid_rows(picture)
-        except ValueError:
-            continue
 
 
 def grid_rows(picture: Image.Image) -> list[Strip]:
@@ -166,53 +149,53 @@ def as_data_uri(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(as_png_file(picture)).decode("ascii")
 
 
-class Arrangement(NamedTuple):
-    """A kind of contact sheet: name, heading, caption, the runs' file, and what makes strips of pictures."""
+class Kind(NamedTuple):
+    """A kind of contact sheet, of the runs' pictures ``file``; without a ``cut`` these are no grids."""
 
     name: str
     title: str
     caption: str
     file: str
-    arrange: Callable[[Sequence[LabelledStrip]], list[LabelledStrip]]
+    cut: Cut | None
 
 
 SHEETS = (
-    Arrangement(
+    Kind(
         "contact-prior",
         "Samples from the prior",
         "The same z ~ p(z) in every row.",
         "samples/prior.png",
-        first_rows,
+        lambda rows: rows[:1],
     ),
-    Arrangement(
+    Kind(
         "contact-density",
         "Samples from the fitted density",
         "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training images, "
         "which are codes that the decoder was trained on.",
         "samples/density.png",
-        first_rows,
+        lambda rows: rows[:1],
     ),
-    Arrangement(
+    Kind(
         "contact-reconstructions",
         "Reconstructions",
         "The same held-out images in every row; the originals above.",
         "samples/reconstructions.png",
-        second_rows,
+        lambda rows: rows[:2],
     ),
-    Arrangement(
+    Kind(
         "contact-traversals",
         "Traversals",
         "From the first held-out image's code, the most used dimension moves (left), then the second "
         "(right), from the 1% to the 99% quantile of the aggregate posterior.",
         "samples/traversals.png",
-        two_rows,
+        lambda rows: [beside(rows[:2], gap=3 * PADDING)],
     ),
-    Arrangement(
+    Kind(
         "contact-maps",
         "Latent maps",
         "The codes of the same held-out images, coloured by label or attribute: the latent plane, with the "
         "prior's circles of 1 and 2 standard deviations, or the codes' first two principal components.",
         "latents/map.png",
-        maps,
+        None,
     ),
 )
