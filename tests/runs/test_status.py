@@ -282,7 +282,7 @@ def test_the_command_is_light_also_from_the_checkout(sweep):
     script = Path(__file__).parents[2] / "scripts" / "status.py"
     code = (
         "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
-        "heavy = 'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'numpy', 'PIL', 'plotly'\n"
+        "heavy = 'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'numpy', 'PIL'\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     found = subprocess.run(
