@@ -38,7 +38,6 @@ def test_two_processes_train_one_model_and_write_one_record(tmp_path):
     assert result.stdout.count("ELBO  active units") == 1
     assert record["status"] == "finished"
     metrics = record["metrics"]
-    assert metrics["test/elbo"] == pytest.approx(-(metrics["test/rate"] + metrics["test/distortion"]))
 
     # the rate needs no noise: one process over the whole test split must find the same
     from vaelab.functional.images import to_float
