@@ -221,7 +221,7 @@ def test_any_precision_trains_and_is_drawn(tmp_path, model, precision, dtype):
     assert weights(result)["model.encoder.1.weight"].dtype == dtype
     assert result.record["metrics"]["test/distortion"] > 0
     drawn = {f"{path.parent.name}/{path.stem}" for path in result.folder.glob("*/*.png")}
-    expected = {"samples/prior", "samples/traversals", "samples/density", "latents/map", "latents/manifold"}
+    expected = {"samples/prior", "samples/traversals", "samples/mixture", "latents/map", "latents/manifold"}
     assert expected <= drawn
 
 

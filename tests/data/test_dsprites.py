@@ -196,6 +196,8 @@ def test_a_damaged_file_is_refused(tmp_path, arrays):
             with zipfile.ZipFile(content) as whole, zipfile.ZipFile(path, "w") as cut:
                 for name in whole.namelist():
                     cut.writestr(name, whole.read(name)[: -100 if name == "imgs.npy" else None])
-        with pytest.raises(UserError, match=r"mine.npz is not an .npz file, or is damaged: .+\. Get it again"):
+        with pytest.raises(
+            UserError, match=r"mine.npz is not an .npz file, or is damaged: .+\. Get it again"
+        ):
             load_dsprites(str(tmp_path), str(path))
         assert not list(tmp_path.rglob("*.npy"))

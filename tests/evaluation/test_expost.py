@@ -1,4 +1,4 @@
-"""The ex-post density of codes whose distribution is known."""
+"""The Gaussian mixture of codes whose distribution is known."""
 
 from types import SimpleNamespace
 

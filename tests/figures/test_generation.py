@@ -263,7 +263,7 @@ def test_without_a_trained_standard_normal_it_lies_on_the_codes(part):
     np.testing.assert_allclose(z[:, 0, 1], expected[::-1, 1], rtol=1e-5)
 
 
-# the ex-post density
+# the mixture fitted to codes
 
 
 def density(d: int) -> GaussianMixture:

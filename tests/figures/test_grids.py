@@ -92,7 +92,7 @@ def test_rows_too_low_for_text_have_no_labels():
 
 def test_grids_beside_each_other_keep_their_rows():
     one, two = grid(4, 3), grid(4, 5, seed=1)
-    both = beside([("from the prior", one), ("from the fitted density", two)])
+    both = beside([("from the prior", one), ("from the fitted mixture", two)])
     np.testing.assert_array_equal(pixels(both)[: one.height, : one.width], pixels(one))
     np.testing.assert_array_equal(pixels(both)[: two.height, -two.width :], pixels(two))
     rows = grid_rows(both.convert("RGB"))  # as the comparison cuts them

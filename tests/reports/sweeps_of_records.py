@@ -89,7 +89,7 @@ def add_pictures(folder: Path, shade: int = 100) -> None:
     image_grid(8, 8, shade).save(folder / "samples/prior.png")
     image_grid(8, 8, 10).save(folder / "samples/reconstructions.png")
     image_grid(4, 9, shade).save(folder / "samples/traversals.png")
-    image_grid(8, 16, shade).save(folder / "samples/density.png")
+    image_grid(8, 16, shade).save(folder / "samples/mixture.png")
     image_grid(2, 3, shade, size=200).save(folder / "latents/map.png")
 
 

@@ -66,11 +66,11 @@ def test_contact_sheets_have_a_row_for_each_configuration_and_originals_once(tmp
     write_sweep(tmp_path, *(make_record(beta) for beta in (1, 2, 3, 4, 5)))
     for i in range(4):  # the fifth has no pictures
         add_pictures(tmp_path / f"0{i}", shade=20 + 50 * i)
-    prior, density, reconstructions, traversals, maps = contact_sheets(
+    prior, mixture, reconstructions, traversals, maps = contact_sheets(
         build_table(read_runs([tmp_path]).runs)
     )
     labels = ["beta 1", "beta 2", "beta 3", "beta 4"]
-    for sheet in (prior, density, traversals):
+    for sheet in (prior, mixture, traversals):
         assert [label for label, _ in sheet.strips] == labels
     assert [label for label, _ in reconstructions.strips] == ["originals", *labels]
     means = [np.asarray(strip).mean() for _, strip in prior.strips]

@@ -17,7 +17,7 @@ from vaelab.reports import compare_sweep
 from vaelab.reports.report import compare
 
 FIGURES = ("rate-distortion", "against-beta", "kl-per-dimension", "training-curves")
-SHEETS = tuple(f"contact-{name}" for name in ("prior", "density", "reconstructions", "traversals", "maps"))
+SHEETS = tuple(f"contact-{name}" for name in ("prior", "mixture", "reconstructions", "traversals", "maps"))
 MARKED = "<i>$a_1^$ & |b|.npz"
 
 

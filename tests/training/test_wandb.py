@@ -12,7 +12,7 @@ PICTURES = {
     *(
         f"samples/{name}"
         for name in (
-            *("prior", "density", "reconstructions", "traversals", "arithmetic"),
+            *("prior", "mixture", "reconstructions", "traversals", "arithmetic"),
             *("interpolations", "interpolations_spherical"),
         )
     ),

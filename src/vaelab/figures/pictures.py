@@ -71,7 +71,7 @@ def mixture_samples(
     mixture = fit_gaussian_mixture(codes.z, components)
     images = {
         "from the prior": generation.prior_samples(model),
-        "from the fitted density": generation.mixture_images(model, mixture, 64).unflatten(0, (8, 8)),
+        "from the fitted mixture": generation.mixture_images(model, mixture, 64).unflatten(0, (8, 8)),
     }
     return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
 

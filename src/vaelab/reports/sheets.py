@@ -168,11 +168,11 @@ SHEETS = (
         lambda rows: rows[:1],
     ),
     Kind(
-        "contact-density",
-        "Samples from the fitted density",
+        "contact-mixture",
+        "Samples from the fitted mixture",
         "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training images, "
         "which are codes that the decoder was trained on.",
-        "samples/density.png",
+        "samples/mixture.png",
         lambda rows: rows[:1],
     ),
     Kind(

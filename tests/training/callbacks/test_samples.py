@@ -13,7 +13,7 @@ DURING = [
     f"samples/{name}"
     for name in ("interpolations", "interpolations_spherical", "prior", "reconstructions", "traversals")
 ]
-END = ["samples/arithmetic", "samples/density"]
+END = ["samples/arithmetic", "samples/mixture"]
 
 
 def labelled(**options) -> DataModule:
@@ -54,8 +54,8 @@ def test_pictures_are_drawn_at_the_end(tmp_path, published):
 
 
 @pytest.mark.parametrize("case", ["not asked for", "too many dimensions", "one training image"])
-def test_the_density_is_left_out(tmp_path, published, case):
-    options = {"density_images": 0} if case == "not asked for" else {}
+def test_the_mixture_is_left_out(tmp_path, published, case):
+    options = {"mixture_images": 0} if case == "not asked for" else {}
     model = vae(65) if case == "too many dimensions" else None
     at_the_end(tmp_path, labelled(train=1 if case == "one training image" else 20), model, **options)
     assert sorted(key for _, key in published) == sorted([*DURING, "samples/arithmetic"])
@@ -63,7 +63,7 @@ def test_the_density_is_left_out(tmp_path, published, case):
 
 def test_a_lone_held_out_image_has_no_interpolation(tmp_path, published):
     at_the_end(tmp_path, labelled(val=1))
-    drawn = [*DURING[2:], "samples/density"]
+    drawn = [*DURING[2:], "samples/mixture"]
     assert sorted(key for _, key in published) == sorted(drawn)
 
 

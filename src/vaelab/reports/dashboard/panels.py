@@ -22,7 +22,7 @@ KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL; W&B draws a h
 KL_PICTURES = ("latents/kl_per_dim", "latents/kl_over_training")
 SAMPLES = (
     "samples/prior",
-    "samples/density",  # only at the end, like arithmetic and the animated traversals
+    "samples/mixture",  # only at the end, like arithmetic and the animated traversals
     "samples/reconstructions",
     "samples/traversals",
     "samples/traversals_animated",
@@ -43,7 +43,7 @@ COMPARISON_PICTURES = tuple(
         "kl-per-dimension",
         "training-curves",
         "contact-prior",
-        "contact-density",
+        "contact-mixture",
         "contact-reconstructions",
         "contact-traversals",
         "contact-maps",

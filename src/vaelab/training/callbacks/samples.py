@@ -28,8 +28,8 @@ class Samples(pl.Callback):
     end. The inputs are the first ``images`` held-out images and the z are fixed: the same in every run.
 
     At the end alone: ``samples/traversals.gif``; ``samples/arithmetic``, where the data have labels or
-    factors; ``samples/density``: samples of the prior beside samples of a Gaussian mixture of
-    ``density_components`` that is fitted to the codes of the first ``density_images`` training images (0: no
+    factors; ``samples/mixture``: samples of the prior beside samples of a Gaussian mixture of
+    ``mixture_components`` that is fitted to the codes of the first ``mixture_images`` training images (0: no
     such picture; nor is there one of more than MOST_DIMENSIONS latent dimensions).
     """
 
@@ -37,13 +37,13 @@ class Samples(pl.Callback):
         self,
         every_n_epochs: int | None = 10,
         images: int = 32,
-        density_images: int = 5000,
-        density_components: int = 10,
+        mixture_images: int = 5000,
+        mixture_components: int = 10,
     ) -> None:
         self.every_n_epochs = every_n_epochs
         self.images = images
-        self.density_images = density_images
-        self.density_components = density_components
+        self.mixture_images = mixture_images
+        self.mixture_components = mixture_components
         self._inputs: Tensor | None = None
         self._labels: Tensor | None = None  # of the inputs, where the data have labels
 
@@ -78,15 +78,15 @@ class Samples(pl.Callback):
         moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
         if moved is not None:
             publish(trainer, "samples/arithmetic", moved)
-        if not self.density_images:
+        if not self.mixture_images:
             return
         if model.latent_dim > MOST_DIMENSIONS:
-            log.info("samples/density is left out: more than %d latent dimensions.", MOST_DIMENSIONS)
+            log.info("samples/mixture is left out: more than %d latent dimensions.", MOST_DIMENSIONS)
             return
-        codes = codes_of(model, data.train, self.density_images)
-        drawn = pictures.mixture_samples(model, codes, limits, self.density_components)
+        codes = codes_of(model, data.train, self.mixture_images)
+        drawn = pictures.mixture_samples(model, codes, limits, self.mixture_components)
         if drawn is not None:
-            publish(trainer, "samples/density", drawn)
+            publish(trainer, "samples/mixture", drawn)
 
     def _held_out(self, trainer: pl.Trainer, lit: Any) -> tuple[Tensor, Tensor | None]:
         """The first held-out images and their labels, on the model's device."""
