@@ -12,11 +12,10 @@ import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
 from vaelab.cli.paths import conf_dir
-from vaelab.errors import UserError
 from vaelab.figures import generation
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import LabelCondition, Unconditional, class_count
+from vaelab.models.conditions import LabelCondition, class_count
 from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
@@ -43,41 +42,31 @@ def conditional(network=mlp, seed: int = 0) -> Autoencoder:
 
 def test_the_label_is_one_hot_in_planes_and_in_the_decoders_input():
     condition, x, z = LabelCondition(K), images(5, SHAPE), torch.randn(4, 5, D, generator=random())
-    told, latent = condition.image(x, Y), condition.latent(z, Y)
-    assert told.shape == (5, 1 + K, 8, 8)
+    seen, latent = condition.image(x, Y), condition.latent(z, Y)
+    assert seen.shape == (5, 1 + K, 8, 8)
     assert latent.shape == (4, 5, D + K)
-    torch.testing.assert_close(told[:, :1], x)
+    torch.testing.assert_close(seen[:, :1], x)
     torch.testing.assert_close(latent[..., :D], z)
     for b, label in enumerate(Y.tolist()):
         for k in range(K):
-            assert (told[b, 1 + k] == float(k == label)).all()
+            assert (seen[b, 1 + k] == float(k == label)).all()
             assert (latent[:, b, D + k] == float(k == label)).all()
 
 
-def test_without_a_condition_nothing_changes():
-    condition, x = Unconditional(), images(5)
-    assert condition.image(x, Y) is x
-    assert condition.latent(x, None) is x
-    assert (condition.channels, condition.features, condition.in_turn(4)) == (0, 0, None)
-
-
-def test_labels_come_in_turn():
-    assert LabelCondition(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
-
-
-def test_classes_are_counted_over_the_splits():
+def test_classes_are_counted_over_the_splits_and_come_in_turn():
     assert class_count(torch.tensor([0, 2]), torch.tensor([4])) == 5
     assert class_count(torch.tensor([0, 2]), None) is None
     assert class_count(None, None) is None
-    with pytest.raises(UserError, match="whole numbers from 0"):
+    with pytest.raises(ValueError, match="whole numbers >= 0"):
         class_count(torch.tensor([0, -1]))
+    assert LabelCondition(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 # the model
 
 
 @pytest.mark.parametrize("network", [mlp, conv])
-def test_encoder_and_decoder_both_hear_the_label(network):
+def test_encoder_and_decoder_both_get_the_label(network):
     model, x = conditional(network), images(5, SHAPE)
     noise = model.draw_noise(5, random(), samples=2)
     output = model(x, noise, y=Y)
@@ -87,7 +76,7 @@ def test_encoder_and_decoder_both_hear_the_label(network):
     assert ((output.stats.loc - other.stats.loc).abs().amax(1) > 1e-4).all()
     z = torch.zeros(5, D)
     assert ((model.decode(z, Y) - model.decode(z, (Y + 1) % K)).abs().flatten(1).amax(1) > 1e-4).all()
-    # each image hears its own
+    # each image gets its own
     for b in range(5):
         alone = model.encode(x[b : b + 1], Y[b : b + 1]).loc[0]
         torch.testing.assert_close(output.stats.loc[b], alone)
@@ -146,7 +135,7 @@ def test_data_without_labels_are_refused_before_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_conditional_vae_draws_the_digit_that_it_is_told_to(tmp_path):
+def test_a_conditional_vae_draws_the_digit_of_its_label(tmp_path):
     result = trained(
         tmp_path, "model=conditional_vae", "trainer.max_epochs=20", "data.train_size=null",
         "data.val_size=200",
@@ -156,9 +145,9 @@ def test_a_conditional_vae_draws_the_digit_that_it_is_told_to(tmp_path):
     assert model.condition.channels == 10
     digits = load_digits()
     judge = LogisticRegression(max_iter=2000).fit(digits.data / 16, digits.target)
-    told = torch.arange(300) % 10
+    wanted = torch.arange(300) % 10
     judged = judge.predict(model.sample(300).flatten(1).numpy())
-    assert (judged == told.numpy()).mean() > 0.7  # chance: 0.1
+    assert (judged == wanted.numpy()).mean() > 0.7  # chance: 0.1
     assert (result.folder / "samples" / "interpolations.png").is_file()
     got = result.record["metrics"]
     assert sum(got["test/kl_per_dim"]) == pytest.approx(got["test/rate"], rel=1e-5)

@@ -9,7 +9,7 @@ from scipy import integrate
 from torch import distributions
 
 from builders import random
-from vaelab.errors import UserError
+from support.chance import SIGMAS
 from vaelab.models.likelihoods import ContinuousBernoulli
 from vaelab.models.likelihoods.bernoulli import NEAR_ZERO, continuous_bernoulli_mean, log_sinhc
 
@@ -41,12 +41,6 @@ def test_the_mean_is_the_one_of_quadrature(value):
     assert continuous_bernoulli_mean(logit(value)).item() == pytest.approx(first, rel=1e-10)
 
 
-def test_at_one_half_it_is_uniform():
-    zero = torch.zeros(1, 1, 1, 2, 3)
-    assert ContinuousBernoulli().log_prob(torch.rand(1, 1, 2, 3, generator=random()), zero).item() == 0
-    assert (ContinuousBernoulli().mean(zero) == 0.5).all()
-
-
 def test_log_prob_and_mean_are_torchs():
     decoded = 3 * torch.randn(2, 3, 2, 4, 5, generator=random(), dtype=torch.float64)
     x = torch.rand(3, 2, 4, 5, generator=random(1), dtype=torch.float64)
@@ -62,7 +56,8 @@ def test_the_mean_is_that_of_samples(value):
     # the inverse of F(x) = (l^x (1-l)^(1-x) + l - 1) / (2l - 1)
     odds = math.log(value / (1 - value))
     x = u if value == 0.5 else np.log1p(u * (2 * value - 1) / (1 - value)) / odds
-    assert continuous_bernoulli_mean(logit(value)).item() == pytest.approx(x.mean(), abs=4 * x.std() / 632)
+    error = x.std() / math.sqrt(len(x))
+    assert abs(continuous_bernoulli_mean(logit(value)).item() - x.mean()) < SIGMAS * error
     assert abs(x.mean() - value) > 0.02 or value == 0.5  # lambda is not the mean
 
 
@@ -115,9 +110,13 @@ def test_far_logits_stay_finite_in_float32():
 
 def test_it_takes_data_from_zero_to_one_only():
     ContinuousBernoulli().check(0.0, 1.0)
-    with pytest.raises(UserError, match=r"likelihood=continuous_bernoulli needs pixels in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"a continuous Bernoulli likelihood needs pixels in \[0, 1\]"):
         ContinuousBernoulli().check(-0.1, 1.0)
 
 
-def test_it_is_a_density():
-    assert not ContinuousBernoulli().discrete(torch.zeros(1, 1, 2, 2))
+def test_float32_is_as_accurate_as_float32_can_be():
+    """Near the seam and near 0 the closed form cancels; the reference is the same formula in float64."""
+    decoded = torch.cat([torch.linspace(-2, 2, 4001), torch.linspace(-40, 40, 801)]).view(-1, 1, 1, 1, 1)
+    x = torch.full((1, 1, 1, 1), 0.3)
+    for of in (lambda d: ContinuousBernoulli().log_prob(x.to(d), d), ContinuousBernoulli().mean):
+        torch.testing.assert_close(of(decoded).double(), of(decoded.double()), rtol=1e-6, atol=5e-7)

@@ -2,16 +2,15 @@ import math
 
 import pytest
 import torch
-from scipy import stats
 from torch.func import functional_call, stack_module_state
 
 import vaelab
-from builders import ae, images, lit, random, trainer, vae
+from builders import ae, data_module, images, lit, random, trainer, vae
 from cli_runner import Result, read_record, small, trained
+from support.chance import SIGMAS
 from vaelab.data.digits import load_digits
-from vaelab.errors import UserError
 from vaelab.functional.images import to_float
-from vaelab.models.corruption import Corruption, GaussianNoise, MaskingNoise, SaltAndPepperNoise, uniform
+from vaelab.models.corruption import Corruption, GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from vaelab.types import Noise
 
 SHAPE = (1, 4, 4)
@@ -34,9 +33,9 @@ def test_gaussian_adds_noise_of_its_standard_deviation():
     x = images(20_000)
     change = GaussianNoise(0.3)(x, normal(len(x))) - x
     n = change.numel()
-    assert change.mean().abs() < 5 * 0.3 / math.sqrt(n)
+    assert change.mean().abs() < SIGMAS * 0.3 / math.sqrt(n)
     assert change.std() == pytest.approx(0.3, rel=5 / math.sqrt(2 * n))
-    assert abs(torch.corrcoef(torch.stack([change.flatten(), x.flatten()]))[0, 1]) < 5 / math.sqrt(n)
+    assert abs(torch.corrcoef(torch.stack([change.flatten(), x.flatten()]))[0, 1]) < SIGMAS / math.sqrt(n)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
@@ -61,32 +60,20 @@ def test_salt_and_pepper_are_equally_many(share):
 def assert_share(chosen: torch.Tensor, share: float) -> None:
     """Of all numbers and of each pixel; and independently: the count of an image is binomial."""
     n, pixels = chosen.numel(), chosen[0].numel()
-    assert abs(chosen.float().mean() - share) < 5 * math.sqrt(share * (1 - share) / n)
+    assert abs(chosen.float().mean() - share) < SIGMAS * math.sqrt(share * (1 - share) / n)
     each = chosen.float().mean(0)
-    assert (each - share).abs().max() < 5 * math.sqrt(share * (1 - share) / len(chosen))
+    assert (each - share).abs().max() < SIGMAS * math.sqrt(share * (1 - share) / len(chosen))
     counts = chosen.flatten(1).sum(1).double()
     variance = pixels * share * (1 - share)
     assert counts.var() == pytest.approx(variance, rel=0.06)  # 5 standard errors of a variance over 20,000
 
 
-@pytest.mark.parametrize("corruption", [GaussianNoise(0), MaskingNoise(0), SaltAndPepperNoise(0)])
-def test_none_of_it_leaves_the_image(corruption):
-    x = images(50)
-    assert torch.equal(corruption(x, normal(50)), x)
-
-
-def test_all_of_it_leaves_nothing():
+@pytest.mark.parametrize("kind", [GaussianNoise, MaskingNoise, SaltAndPepperNoise])
+def test_none_of_it_leaves_the_image_and_all_of_it_nothing(kind):
     x = images(500) + 1
-    assert (MaskingNoise(1.0)(x, normal(500)) == 0).all()
-    assert set(SaltAndPepperNoise(1.0)(x, normal(500)).unique().tolist()) == {0.0, 1.0}
-
-
-def test_the_noise_becomes_uniform_as_scipys_distribution_function_has_it():
-    noise = normal(2000)
-    torch.testing.assert_close(
-        uniform(noise), torch.tensor(stats.norm.cdf(noise.numpy())).float(), rtol=1e-5, atol=1e-7
-    )
-    assert stats.kstest(uniform(noise).flatten().numpy(), "uniform").pvalue > 1e-3
+    assert torch.equal(kind(0)(x, normal(500)), x)
+    values = kind(1.0)(x, normal(500)).unique().tolist()
+    assert values == {MaskingNoise: [0.0], SaltAndPepperNoise: [0.0, 1.0]}.get(kind, values)
 
 
 @pytest.mark.parametrize("corruption", [GaussianNoise(0.3), MaskingNoise(0.3), SaltAndPepperNoise(0.3)])
@@ -101,18 +88,16 @@ def test_images_keep_their_type_or_widen(corruption, dtype):
 
 
 @pytest.mark.parametrize(
-    ("make", "key"),
+    ("make", "message"),
     [
-        (lambda: GaussianNoise(-0.1), "sigma must be a number >= 0, got -0.1"),
-        (lambda: GaussianNoise(math.nan), "sigma must be a number >= 0, got nan"),
-        (lambda: MaskingNoise(1.5), "share must be a number from 0 to 1, got 1.5"),
-        (lambda: SaltAndPepperNoise(-0.5), "share must be a number from 0 to 1, got -0.5"),
-        (lambda: SaltAndPepperNoise(math.nan), "share must be a number from 0 to 1, got nan"),
-        (lambda: SaltAndPepperNoise(0.5, 1, 0), "low=1 must be below model.corruption.high=0"),
+        (lambda: GaussianNoise(-0.1), "sigma must be a finite number >= 0, got -0.1"),
+        (lambda: MaskingNoise(1.5), "share must be a finite number >= 0 and <= 1, got 1.5"),
+        (lambda: SaltAndPepperNoise(math.nan), "share must be a finite number >= 0 and <= 1, got nan"),
+        (lambda: SaltAndPepperNoise(0.5, 1, 0), "low must be below high, got 1 and 0"),
     ],
 )
-def test_impossible_ones_are_refused(make, key):
-    with pytest.raises(UserError, match=f"model.corruption.{key}"):
+def test_impossible_ones_are_refused(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         make()
 
 
@@ -151,25 +136,6 @@ def test_it_leaves_the_other_noise_as_it_was():
     assert torch.equal(with_it.prior, without.prior)
 
 
-@pytest.mark.parametrize("corruption", [GaussianNoise(0.3), MaskingNoise(0.3), SaltAndPepperNoise(0.3)])
-def test_gradients_flow_through_what_is_left(corruption):
-    model, x = corrupting(corruption, vae()), images(6)
-    noise = model.draw_noise(6, random(), image_shape=SHAPE)
-    model(x, noise).loss.backward()
-    [weights] = [p.grad for name, p in model.named_parameters() if name == "encoder.1.weight"]
-    # the first layer's gradient: the sum over images of its output's gradient times what it saw
-    seen = model._corrupted(x, noise.corruption).flatten(1)
-    hidden = (seen @ model.encoder[1].weight.T + model.encoder[1].bias).detach().requires_grad_()
-    q = model.posterior(model.encoder[2:](hidden))
-    z = model.posterior.sample(q, noise.posterior)
-    decoded = model.decoder(z[0])
-    loss = (
-        -model.likelihood.log_prob(x, decoded[None]).mean() + model.posterior.kl(q, model.prior).sum(1).mean()
-    )
-    [expected] = torch.autograd.grad(loss, hidden)
-    torch.testing.assert_close(weights, expected.T @ seen, rtol=1e-4, atol=1e-5)
-
-
 def test_runs_that_differ_in_the_corruption_stack():
     x = images(6)
     for kind, name, values in (
@@ -203,8 +169,6 @@ class Spy(Corruption):
 
 
 def fitted(folder, epochs: int, **options) -> list[torch.Tensor]:
-    from builders import data_module
-
     spy = Spy()
     trainer(folder, max_epochs=epochs, **options).fit(lit(corrupting(spy)), datamodule=data_module())
     assert all(training for training, _ in spy.seen)
@@ -232,9 +196,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
 def test_a_denoising_autoencoder_denoises_better_than_a_plain_one(tmp_path, plain, kind):
-    """Corrupted held-out digits, reconstructed: the error to the clean ones. And the plain one is no fool."""
-    own = f"model/corruption={kind}"
-    denoising = trained(tmp_path / "denoising", "model=denoising_ae", own, *LONG)
+    """Corrupted held-out digits, reconstructed: the error to the clean ones."""
+    denoising = trained(tmp_path / "denoising", "model=denoising_ae", f"model/corruption={kind}", *LONG)
     assert denoising.record["parameters"] == plain.record["parameters"]
     x = to_float(load_digits().test.x)
     models = {name: vaelab.load(result.folder).model for name, result in (("d", denoising), ("p", plain))}
@@ -273,12 +236,6 @@ def test_any_variant_can_be_given_a_corruption_and_it_can_be_swept(tmp_path):
         for file in sorted(result.sweep.glob("*/results.json"))
     ]
     assert kinds == ["vaelab.models.MaskingNoise", "vaelab.models.GaussianNoise"]
-
-
-def test_numbers_out_of_range_are_told_by_key(tmp_path):
-    result = small(tmp_path, "model=denoising_ae", "model.corruption.sigma=-1")
-    assert result.code == 2
-    assert "model.corruption.sigma must be" in result.err
 
 
 def test_a_variant_without_a_corruption_says_how_to_get_one(tmp_path):

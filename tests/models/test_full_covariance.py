@@ -8,11 +8,13 @@ from torch.distributions import MultivariateNormal, kl_divergence
 import vaelab
 from builders import images, random, vae
 from cli_runner import trained
+from support.chance import SIGMAS
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.divergence import divergence, kl_per_dimension
 from vaelab.models.networks import mlp
 from vaelab.models.objectives import KL, Distortion, Objective
 from vaelab.models.posteriors import DiagonalGaussian, FullCovariance
-from vaelab.models.priors import MixtureOfGaussians, StandardNormal
+from vaelab.models.priors import StandardNormal
 
 B, D, S = 5, 4, 7
 POSTERIOR = FullCovariance(D)
@@ -65,19 +67,19 @@ def test_samples_have_the_covariance(encoded):
 
 
 def test_the_rate_is_torchs_and_its_parts_are_the_chain_rules(encoded):
-    q, exact, prior = POSTERIOR(encoded), reference(encoded), StandardNormal()
+    q, exact = POSTERIOR(encoded), reference(encoded)
     p = MultivariateNormal(torch.zeros(D, dtype=torch.float64), torch.eye(D, dtype=torch.float64))
-    parts = POSTERIOR.kl(q, prior)
-    z = torch.empty(1, B)
-    torch.testing.assert_close(prior.rate(parts, z, z), kl_divergence(exact, p))
+    unused = torch.empty(1, B)
+    rate, parts = divergence(POSTERIOR, q, StandardNormal(), unused, unused)
+    torch.testing.assert_close(rate, kl_divergence(exact, p))
     for b in range(B):
         mean, covariance = exact.mean[b].numpy(), exact.covariance_matrix[b].numpy()
         for d in range(D):
             # q(z_d | z_<d) by the textbook: its variance, and the mean and variance of its mean
             gain = covariance[d, :d] @ np.linalg.inv(covariance[:d, :d])
             variance = covariance[d, d] - gain @ covariance[:d, d]
-            moved = gain @ covariance[:d, :d] @ gain
-            expected = 0.5 * (mean[d] ** 2 + moved + variance - 1 - np.log(variance))
+            spread = gain @ covariance[:d, :d] @ gain
+            expected = 0.5 * (mean[d] ** 2 + spread + variance - 1 - np.log(variance))
             assert parts[b, d].item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -89,7 +91,9 @@ def test_without_entries_below_the_diagonal_it_is_the_diagonal_gaussian(encoded)
     z = POSTERIOR.sample(q, noise)
     torch.testing.assert_close(z, diagonal.sample(r, noise))
     torch.testing.assert_close(POSTERIOR.log_prob(q, z), diagonal.log_prob(r, z))
-    torch.testing.assert_close(POSTERIOR.kl(q, StandardNormal()), diagonal.kl(r, StandardNormal()))
+    torch.testing.assert_close(
+        kl_per_dimension(POSTERIOR, q, StandardNormal()), kl_per_dimension(diagonal, r, StandardNormal())
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 9])
@@ -109,19 +113,16 @@ def model(prior, d: int = 3) -> Autoencoder:
     return Autoencoder(encoder, decoder, posterior, prior, vae().likelihood, objective)
 
 
-def test_with_a_mixture_as_its_prior_the_rate_is_estimated():
-    full = model(MixtureOfGaussians(3, 4))
-    stats = full(images(5), full.draw_noise(5, random(), samples=2)).stats
-    assert stats.kl.isnan().all()
-    torch.testing.assert_close(stats.rate, (stats.log_q - stats.log_p).mean(0))
-
-
 def test_the_closed_rate_is_the_mean_of_the_estimates():
+    torch.manual_seed(0)
     full = model(StandardNormal())
+    with torch.no_grad():
+        full.encoder[-1].bias.copy_(torch.randn(full.encoder[-1].bias.shape, generator=random(3)))
     stats = full(images(5), full.draw_noise(5, random(), samples=50_000)).stats
     estimates = stats.log_q - stats.log_p
     error = estimates.std(0) / len(estimates) ** 0.5
-    assert ((estimates.mean(0) - stats.rate).abs() < 5 * error).all()
+    assert (error > 1e-4).all()
+    assert ((estimates.mean(0) - stats.rate).abs() < SIGMAS * error).all()
     assert (error < 0.05).all()
 
 

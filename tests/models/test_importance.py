@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from builders import elbo_terms, random, vae
+from builders import elbo_terms, random
 from cli_runner import trained
-from vaelab.errors import UserError
+from support.chance import SIGMAS
 from vaelab.metrics import ImportanceBound as Metric
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Gaussian
@@ -106,7 +106,7 @@ def test_with_one_sample_it_is_the_elbo_in_expectation():
     stats = model(repeated, noise(1, 20_000)).stats
     elbo = -(stats.rate + stats.distortion[0]).mean()
     error = (stats.log_p - stats.log_q + stats.rate)[0].std() / 20_000**0.5
-    assert abs(-model(repeated, noise(1, 20_000)).loss - elbo) < 5 * error
+    assert abs(-model(repeated, noise(1, 20_000)).loss - elbo) < SIGMAS * error
 
 
 # the doubly reparametrised gradient
@@ -124,7 +124,7 @@ def test_dreg_is_unbiased_and_quieter():
     difference = one - other
     error = difference.std(0) / 60**0.5
     assert error.norm() < 0.03 * one.mean(0).norm()
-    assert (difference.mean(0).abs() < 5 * error).all()
+    assert (difference.mean(0).abs() < SIGMAS * error).all()
     assert other.std(0).norm() < 0.7 * one.std(0).norm()
 
     draws = noise(8, 1000, 0)
@@ -151,16 +151,14 @@ def test_dreg_is_its_formula():
     )
 
 
-def test_dreg_must_be_alone():
-    with pytest.raises(UserError, match=r"'importance' with model\.gradient=dreg.*only term"):
-        vae(terms={**elbo_terms(), "importance": ImportanceBound(gradient="dreg")})
-    vae(terms={**elbo_terms(), "importance": ImportanceBound()})
-
-
-def test_dreg_without_gradients_is_the_bound():
-    with torch.no_grad():
-        model = linear_iwae("dreg")
-        assert model(data(3), noise(4, 3)).loss == linear_iwae()(data(3), noise(4, 3)).loss
+def test_dreg_beside_other_terms_adds_its_gradient_to_theirs():
+    model, x, draws = linear_iwae("dreg"), data(3), noise(4, 3)
+    alone = gradients(model(x, draws).loss, model)
+    importance = model.objective
+    model.objective = Objective(elbo_terms(2.0))
+    others = gradients(model(x, draws).loss, model)
+    model.objective = Objective({**elbo_terms(2.0), **importance.terms})
+    torch.testing.assert_close(gradients(model(x, draws).loss, model), alone + others)
 
 
 # the metric
@@ -177,45 +175,18 @@ def test_the_metric_averages_over_images_last():
         for b in range(10)
     )
     assert metric.compute().item() == pytest.approx(expected / 10, rel=1e-5)
-
-
-def test_the_metric_is_undefined_with_one_sample():
-    metric = Metric()
-    metric.update(*torch.randn(3, 1, 10, generator=random()))
-    assert metric.compute().isnan()
+    single = Metric()
+    single.update(*torch.randn(3, 1, 10, generator=source))
+    assert single.compute().isnan()  # with one sample it would be an estimate of the ELBO
 
 
 # through the command line
 
 
-def test_the_bound_is_reported_beside_the_elbo_and_grows_with_k(tmp_path):
-    """The weights are the same, since none is trained; the ELBO is that of the same noise and more."""
-    found = {}
-    for samples in (1, 5, 50):
-        result = trained(
-            tmp_path / str(samples), "model=iwae", f"model.samples={samples}", "trainer.max_epochs=0"
-        )
-        found[samples] = result.record["metrics"]
-    assert found[1]["test/importance_bound"] is None
-    bounds = [found[samples]["test/importance_bound"] for samples in (5, 50)]
-    elbos = [found[samples]["test/elbo"] for samples in (1, 5, 50)]
-    assert elbos[0] < bounds[0] < bounds[1]
-    assert elbos == pytest.approx([elbos[0]] * 3, abs=1.0)
-    for metrics in found.values():
-        rate, distortion = metrics["test/rate"], metrics["test/distortion"]
-        assert metrics["test/elbo"] == pytest.approx(-rate - distortion)
-
-
-@pytest.mark.parametrize("gradient", ["standard", "dreg"])
-def test_it_trains(tmp_path, gradient):
-    metrics = trained(
-        tmp_path,
-        "model=iwae",
-        f"model.gradient={gradient}",
-        "data.train_size=512",
-        "data.batch_size=32",
-        "trainer.max_epochs=8",
-        "optimizer.lr=3e-3",
-    ).record["metrics"]
+@pytest.mark.slow
+def test_dreg_trains_and_the_bound_is_reported_beside_the_elbo(tmp_path):
+    settings = ("data.train_size=512", "data.batch_size=32", "trainer.max_epochs=8", "optimizer.lr=3e-3")
+    metrics = trained(tmp_path, "model=iwae", "model.gradient=dreg", *settings).record["metrics"]
     assert metrics["train/importance"] < 30  # 44 nats without learning: 64 pixels, each a coin
     assert metrics["val/elbo"] < metrics["val/importance_bound"]
+    assert metrics["test/elbo"] == pytest.approx(-metrics["test/rate"] - metrics["test/distortion"])

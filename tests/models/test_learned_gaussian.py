@@ -6,10 +6,8 @@ import math
 import pytest
 import torch
 from torch import distributions
-from torch.func import functional_call
 
-from builders import elbo_terms, images, random, vae
-from vaelab.errors import UserError
+from builders import elbo_terms, random
 from vaelab.functional.closed_forms import gaussian_images, linear_beta_vae
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Gaussian, LearnedGaussian, PredictedGaussian
@@ -68,12 +66,13 @@ def test_optimal_training_takes_the_batchs_own_sigma(decoded, x):
 
 def test_no_sigma_is_better_for_the_batch_than_the_optimal_one(decoded, x):
     best = LearnedGaussian(0.3, optimal=True).double().log_prob(x, decoded).mean()
-    others = [Gaussian(sigma).double().log_prob(x, decoded).mean() for sigma in torch.linspace(0.5, 4, 300)]
+    sigmas = torch.linspace(0.5, 4, 300).tolist()
+    others = [Gaussian(sigma).double().log_prob(x, decoded).mean() for sigma in sigmas]
     assert max(others) <= best
     assert max(others) == pytest.approx(best.item(), rel=1e-4)
 
 
-def test_optimal_trains_the_decoder_with_the_batchs_sigma_and_sigma_as_ever(decoded, x):
+def test_optimal_trains_the_decoder_with_the_batchs_sigma_and_sigma_by_its_own_likelihood(decoded, x):
     decoded.requires_grad_()
     optimal, learned = LearnedGaussian(0.3, optimal=True).double(), LearnedGaussian(0.3).double()
     mse = (x - decoded).square().mean().item()
@@ -99,34 +98,6 @@ def test_it_is_learned_until_its_square_is_the_error(optimal, start):
     assert likelihood.sigma().item() ** 2 == pytest.approx(x.square().mean().item(), rel=0.01)
 
 
-def test_sigma_is_part_of_the_checkpoint():
-    saved = LearnedGaussian(0.7).state_dict()
-    fresh = LearnedGaussian(0.1)
-    fresh.load_state_dict(saved)
-    assert fresh.sigma().item() == pytest.approx(0.7)
-
-
-@pytest.mark.parametrize("optimal", [False, True])
-def test_models_that_differ_in_sigma_stack(optimal):
-    models = [vae(likelihood=LearnedGaussian(sigma, optimal)) for sigma in (0.1, 0.4)]
-    x = images(5)
-    noise = models[0].draw_noise(5, random())
-    parameters, buffers = torch.func.stack_module_state(models)
-
-    def loss(parameters, buffers):
-        return functional_call(models[0], (parameters, buffers), (x, noise)).loss
-
-    together = torch.func.vmap(loss)(parameters, buffers)
-    torch.testing.assert_close(together, torch.stack([model(x, noise).loss for model in models]))
-
-
-@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
-@pytest.mark.parametrize("likelihood", [LearnedGaussian, PredictedGaussian])
-def test_sigma_must_be_a_positive_number(likelihood, sigma):
-    with pytest.raises(UserError, match=r"likelihood\.sigma must be a number above 0"):
-        likelihood(sigma)
-
-
 # predicted
 
 
@@ -148,11 +119,6 @@ def test_no_predicted_sigma_is_below_the_floor():
     log_prob.sum().backward()
     assert log_prob.item() == pytest.approx(-math.log(0.01 * math.sqrt(2 * math.pi)), rel=1e-5)
     assert both.grad.isfinite().all()
-
-
-def test_the_floor_must_be_a_positive_number():
-    with pytest.raises(UserError, match=r"likelihood\.least must be a number above 0"):
-        PredictedGaussian(0.1, least=0.0)
 
 
 # the optimum of a linear model, known exactly

@@ -12,12 +12,26 @@ from torch.func import functional_call, stack_module_state, vmap
 import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
-from vaelab.errors import UserError
+from support.chance import SIGMAS
+from support.no_float64 import NoFloat64
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import LabelCondition
-from vaelab.models.objectives import Distortion, Objective, Term
+from vaelab.models.divergence import divergence
+from vaelab.models.likelihoods import Bernoulli, ContinuousBernoulli
+from vaelab.models.networks import mlp
+from vaelab.models.objectives import CodebookLoss, Distortion, FreeBits, Objective
 from vaelab.models.posteriors import Codebook, DiagonalGaussian
-from vaelab.models.priors import FlowPrior, MixtureOfGaussians, Prior, StandardNormal, VampPrior, choose
+from vaelab.models.priors import (
+    FittedCodes,
+    FlowPrior,
+    MixtureOfGaussians,
+    Prior,
+    StandardNormal,
+    UniformCodes,
+    VampPrior,
+    choose,
+)
+from vaelab.models.requirements import Misfit
 
 N = 200_000
 
@@ -53,7 +67,7 @@ def test_components_are_chosen_with_their_weights_and_the_noise_left_is_normal_a
     index, left = choose(noise, weights.log())
     for k, weight in enumerate(weights):
         chosen = left[index == k]
-        assert abs(len(chosen) / N - weight) < 4 * math.sqrt(weight * (1 - weight) / N)
+        assert abs(len(chosen) / N - weight) < SIGMAS * math.sqrt(weight * (1 - weight) / N)
         for d in range(2):  # a shared coordinate would be truncated to a slice of the normal
             assert scipy_stats.kstest(chosen[:, d].numpy(), "norm").pvalue > 1e-3
     assert torch.equal(left[:, 1], noise[:, 1])
@@ -71,6 +85,18 @@ def test_choosing_is_finite_in_the_tails_and_takes_a_single_component():
     torch.testing.assert_close(left, alone)
 
 
+def test_choosing_in_float32_is_off_by_about_1e_7_over_the_weight():
+    components, noise = 50, torch.randn(20_000, 1, generator=random())
+    log_weights = torch.full((components,), -math.log(components))
+    index, left = choose(noise, log_weights)
+    exact_index, exact = choose(noise.double(), log_weights.double())
+    same = index == exact_index  # but at a boundary
+    assert same.float().mean() > 0.999
+    error = (torch.special.ndtr(left.double()) - torch.special.ndtr(exact))[same].abs()
+    assert error.quantile(0.99) < 2e-7 * components
+    assert error.max() < 1e-6 * components
+
+
 # mixtures
 
 
@@ -84,19 +110,12 @@ def test_a_mixtures_samples_have_its_moments():
     z = prior.sample(torch.randn(N, 2, generator=random(), dtype=torch.float64)).detach()
     exact = reference(prior)
     error = z.std(0) / math.sqrt(N)
-    assert ((z.mean(0) - exact.mean).abs() < 5 * error).all()
+    assert ((z.mean(0) - exact.mean).abs() < SIGMAS * error).all()
     torch.testing.assert_close(z.var(0), exact.variance, rtol=0.02, atol=0)
     weights, loc = exact.mixture_distribution.probs.numpy(), prior.loc.detach().numpy()
     between = (weights[:, None] * (loc - weights @ loc)).T @ (loc - weights @ loc)
     assert np.cov(z.numpy().T)[0, 1] == pytest.approx(between[0, 1], abs=0.05)
     assert abs(between[0, 1]) > 0.2
-
-
-def test_a_mixture_begins_with_equal_weights_and_unit_variances():
-    prior = MixtureOfGaussians(2, 7)
-    assert prior.log_var.eq(0).all()
-    assert prior.logits.eq(0).all()
-    assert prior.loc.unique(dim=0).shape == (7, 2)
 
 
 def test_the_rate_is_an_unbiased_estimate_of_the_kl():
@@ -108,11 +127,12 @@ def test_the_rate_is_an_unbiased_estimate_of_the_kl():
     log_p = reference(prior).log_prob(grid)[:, None]
     exact = torch.trapezoid(log_q.exp() * (log_q - log_p), grid[:, 0], dim=0)
     z = posterior.sample(q, torch.randn(N, 2, 1, generator=random(), dtype=torch.float64))
-    log_ratio = posterior.log_prob(q, z), prior.log_prob(z)
-    error = (log_ratio[0] - log_ratio[1]).std(0) / math.sqrt(N)
-    found = prior.rate(posterior.kl(q, prior), *log_ratio)
-    assert ((found - exact).abs() < 4 * error).all()
+    of_z = posterior.log_prob(q, z), prior.log_prob(z)
+    error = (of_z[0] - of_z[1]).std(0) / math.sqrt(N)
+    found = divergence(posterior, q, prior, *of_z)
+    assert ((found.rate - exact).abs() < SIGMAS * error).all()
     assert (error < 0.01 * exact).all()
+    assert found.per_dimension.isnan().all()
 
 
 # VampPrior
@@ -135,7 +155,9 @@ def test_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs():
 
 
 def test_vampprior_samples_from_its_components():
-    prior = VampPrior((1, 4, 4), components=2, start=torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)]))
+    prior = VampPrior((1, 4, 4), components=2)
+    with torch.no_grad():
+        prior.pseudo_inputs.copy_(torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)]))
     model = model_with(prior).double()
     q = model.posterior_parameters(prior.images())
     z = prior.bind(model.posterior, model.posterior_parameters).sample(
@@ -143,7 +165,7 @@ def test_vampprior_samples_from_its_components():
     )
     mean, square = q.loc.mean(0), (q.loc.square() + q.scale.square()).mean(0)
     assert (q.loc[0] - q.loc[1]).abs().max() > 0.1  # else this would show nothing
-    assert ((z.mean(0) - mean).abs() < 5 * z.std(0) / math.sqrt(N)).all()
+    assert ((z.mean(0) - mean).abs() < SIGMAS * z.std(0) / math.sqrt(N)).all()
     torch.testing.assert_close(z.square().mean(0).detach(), square, rtol=0.02, atol=0)
 
 
@@ -154,9 +176,20 @@ def test_pseudo_inputs_begin_around_the_mean_image_and_stay_in_the_datas_range()
     assert prior.pseudo_inputs.std(0).mean().item() == pytest.approx(0.05, rel=0.1)
     with torch.no_grad():
         prior.pseudo_inputs.mul_(10).sub_(2)
-    assert prior.images().min() == 0
-    assert prior.images().max() == 1
-    assert VampPrior((1, 2, 2), low=-1.0, high=1.0).images().mean().abs() < 0.1
+    assert (prior.images().min(), prior.images().max()) == (0, 1)
+
+
+def test_pseudo_inputs_of_dark_images_differ_stay_in_range_and_learn():
+    dark = VampPrior((1, 4, 4), 3, value_range=(-1.0, 1.0), mean_image=torch.full((1, 4, 4), -1.0))
+    model = model_with(dark)
+    assert dark.images().min() >= -1
+    assert dark.images().max() < 0
+    assert dark.images().detach().unique(dim=0).shape[0] == 3
+    stats = model(2 * images(5) - 1, model.draw_noise(5, random())).stats
+    stats.log_p.sum().backward()
+    gradients = dark.pseudo_inputs.grad.flatten(1)
+    assert (gradients != 0).all()  # those on the bound included
+    assert gradients.unique(dim=0).shape[0] == 3
 
 
 def test_the_kl_of_a_vampprior_moves_the_pseudo_inputs_and_the_prior_is_in_no_state_twice():
@@ -205,12 +238,6 @@ def test_a_flows_density_is_that_of_its_samples():
     assert torch.equal(prior.sample(noise), prior.sample(noise))
 
 
-def test_a_flow_in_one_dimension():
-    prior = FlowPrior(1)
-    noise = torch.randn(5, 1, generator=random())
-    torch.testing.assert_close(prior.flow().transform(prior.sample(noise)), noise, atol=1e-4, rtol=1e-4)
-
-
 # in the model
 
 
@@ -240,34 +267,55 @@ def test_models_with_learned_priors_stack(make):
     assert together[0] != together[1]
 
 
-class NeedsParts(Term):
-    needs_parts = True
-
-
 def test_parts_that_make_no_sense_together_are_refused():
     like, mixture = vae(2), MixtureOfGaussians(2, 3)
-    parts = like.encoder, like.decoder
-    with pytest.raises(UserError, match=r"'free' needs the KL of each dimension.*model.objective.free=null"):
+    with pytest.raises(Misfit, match=r"objective\.free needs a prior that gives each dimension a KL"):
         Autoencoder(
-            *parts, DiagonalGaussian(2), mixture, like.likelihood,
-            Objective({"distortion": Distortion(), "free": NeedsParts()}),
-        )  # fmt: skip
-    with pytest.raises(UserError, match="prior=uniform_codes"):
+            *(like.encoder, like.decoder, DiagonalGaussian(2), mixture, like.likelihood),
+            Objective({"distortion": Distortion(), "free": FreeBits(0.5)}),
+        )
+    with pytest.raises(Misfit, match="prior needs a posterior over vectors"):
         Autoencoder(
-            *parts, Codebook(2, 4, 1), StandardNormal(), like.likelihood,
-            Objective({"distortion": Distortion()}),
-        )  # fmt: skip
-    with pytest.raises(UserError, match="label"):
+            *(like.encoder, like.decoder, Codebook(2, 4, 1), StandardNormal(), like.likelihood),
+            Objective({"distortion": Distortion(), "codebook": CodebookLoss()}),
+        )
+    with pytest.raises(Misfit, match="prior needs an encoder without labels"):
         model_with(VampPrior((1, 4, 4), 3), condition=LabelCondition(3))
 
 
-@pytest.mark.parametrize("make", [
-    lambda: VampPrior((1, 4, 4), 0), lambda: MixtureOfGaussians(2, True), lambda: FlowPrior(2, 0),
-    lambda: VampPrior((1, 4, 4), low=1.0, high=0.0),
-])  # fmt: skip
-def test_numbers_that_do_not_fit_are_refused(make):
-    with pytest.raises(UserError, match=r"^prior\."):
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: VampPrior((1, 4, 4), 0), "components must be .* >= 1, got 0"),
+        (lambda: VampPrior((1, 4, 4), value_range=(1.0, 1.0)), "value_range must have an extent"),
+        (lambda: MixtureOfGaussians(2, 0), "components must be .* >= 1, got 0"),
+        (lambda: FlowPrior(2, 0), "transforms must be .* >= 1, got 0"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("prior", "posterior", "likelihood"),
+    [
+        (VampPrior((1, 4, 4), 3), DiagonalGaussian(2), Bernoulli()),
+        (MixtureOfGaussians(2, 3), DiagonalGaussian(2), ContinuousBernoulli()),
+        (UniformCodes(), Codebook(2, 4, 1, decay=0.9), Bernoulli()),
+        (FittedCodes(2, 4, 1), Codebook(2, 4, 1, decay=0.9), ContinuousBernoulli()),
+    ],
+)
+def test_nothing_is_computed_in_float64(prior, posterior, likelihood):
+    """Apple's MPS does not have it."""
+    encoder, decoder = mlp((1, 4, 4), 2, posterior.parameter_count, 1, (8,))
+    objective = Objective({"distortion": Distortion()})
+    model = Autoencoder(encoder, decoder, posterior, prior, likelihood, objective)
+    noise, pixels = model.draw_noise(5, random()), torch.randn(5, 1, 4, 4, generator=random(1))
+    with NoFloat64():
+        output = model(images(5), noise)
+        output.loss.backward()
+        likelihood.sample(output.decoded[0], pixels)
 
 
 # through the command line
@@ -277,22 +325,19 @@ def test_numbers_that_do_not_fit_are_refused(make):
 @pytest.mark.parametrize("variant", ["vamp_vae", "mog_vae", "flow_prior_vae"])
 def test_a_learned_prior_trains_is_measured_and_comes_back(tmp_path, variant):
     settings = (
-        *("model.latent_dim=3", "trainer.max_epochs=10", "data.train_size=null", "data.val_size=200"),
-        *("optimizer.lr=0.003", "network.hidden=[128]", "callbacks.samples.every_n_epochs=null"),
+        *("model.latent_dim=3", "trainer.max_epochs=5", "data.train_size=500", "data.val_size=200"),
+        *("optimizer.lr=0.003", "network.hidden=[64]", "callbacks.samples.every_n_epochs=null"),
     )
     result = trained(tmp_path, f"model={variant}", *settings)
     got = result.record["metrics"]
     assert got["test/elbo"] == pytest.approx(-(got["test/rate"] + got["test/distortion"]), rel=1e-5)
-    assert got["test/rate"] > 1
+    assert got["test/rate"] > 0.5
     assert got["test/kl_per_dim"] == [None] * 3
-    assert got["test/active_units"] > 0
-    assert (result.folder / "samples" / "prior.png").is_file()
     # no KL per dimension: no picture of it
     assert [path.name for path in (result.folder / "latents").iterdir()] == ["map.png"]
     model = vaelab.load(result.folder).model
-    before = {"vamp_vae": "pseudo_inputs", "mog_vae": "logits"}.get(variant)
-    if before:
-        assert getattr(model.prior, before).std() > 0  # the logits began equal
+    if variant == "mog_vae":
+        assert model.prior.logits.std() > 0  # the logits began equal
     assert model.sample(4).shape == (4, 1, 8, 8)
 
 

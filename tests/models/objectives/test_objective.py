@@ -3,7 +3,6 @@ import torch
 from torch import Tensor, nn
 
 from builders import elbo_terms, images, latent_stats, random, vae
-from vaelab.errors import UserError
 from vaelab.models.objectives import KL, Distortion, Objective, Term
 
 
@@ -26,16 +25,8 @@ def test_the_loss_is_the_weighted_sum_of_means_over_images():
     loss, values = Objective({"distortion": Distortion(0.5), "kl": KL(4.0)})(stats, 0)
     distortion, rate = stats.distortion.numpy().mean(), stats.kl.numpy().sum(1).mean()
     assert values["distortion"].item() == pytest.approx(distortion)
-    assert values["kl"].item() == pytest.approx(rate)
+    assert values["kl"].item() == pytest.approx(rate)  # unweighted
     assert loss.item() == pytest.approx(0.5 * distortion + 4 * rate)
-
-
-def test_the_terms_are_reported_unweighted():
-    stats = latent_stats(7)
-    _, light = Objective(elbo_terms(beta=1.0))(stats, 0)
-    _, heavy = Objective(elbo_terms(beta=100.0))(stats, 0)
-    assert list(light) == ["distortion", "kl"]
-    assert light == heavy
 
 
 def test_a_term_may_be_one_number_for_the_batch():
@@ -54,7 +45,7 @@ def test_a_null_term_is_left_out():
 
 @pytest.mark.parametrize("terms", [{}, {"kl": None}])
 def test_an_objective_needs_a_term(terms):
-    with pytest.raises(UserError, match="has no terms"):
+    with pytest.raises(ValueError, match="has no terms"):
         Objective(terms)
 
 
@@ -66,33 +57,7 @@ def test_a_weight_may_follow_the_step():
         assert loss.item() == pytest.approx((values["distortion"] + step / 10 * values["kl"]).item())
 
 
-def test_weights_are_scalar_buffers_that_checkpoints_leave_out():
-    objective = Objective(elbo_terms(beta=4.0))
-    buffers = dict(objective.named_buffers())
-    assert {name: value.item() for name, value in buffers.items()} == {
-        "terms.distortion.weight.value": 1.0,
-        "terms.kl.weight.value": 4.0,
-    }
-    assert all(value.shape == () for value in buffers.values())
-    assert objective.state_dict() == {}
-
-
 # beta in a model
-
-
-def loss_and_terms(beta: float, n: int = 6):
-    model = vae(terms=elbo_terms(beta))
-    output = model(images(n), model.draw_noise(n, random()))
-    return output.loss, output.terms
-
-
-def test_doubling_beta_adds_beta_times_the_rate():
-    single, terms = loss_and_terms(beta=3.0)
-    double, same = loss_and_terms(beta=6.0)
-    assert {name: value.item() for name, value in terms.items()} == {
-        name: value.item() for name, value in same.items()
-    }
-    assert (double - single).item() == pytest.approx(3 * terms["kl"].item(), rel=1e-4)
 
 
 def test_beta_weighs_nats_per_image():
@@ -125,9 +90,5 @@ def gradients(terms) -> Tensor:
 def test_beta_weighs_the_gradient_of_the_kl_alone():
     by_distortion, by_kl = gradients({"distortion": Distortion()}), gradients({"kl": KL()})
     assert min(by_distortion.norm(), by_kl.norm()) > 1e-3
-    for beta in (1.0, 2.0, 8.0):
+    for beta in (0.0, 1.0, 8.0):
         torch.testing.assert_close(gradients(elbo_terms(beta)), by_distortion + beta * by_kl)
-
-
-def test_beta_zero_is_the_distortion_alone():
-    torch.testing.assert_close(gradients(elbo_terms(0.0)), gradients({"distortion": Distortion()}))
