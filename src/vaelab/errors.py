@@ -1,7 +1,21 @@
 """Mistakes that the user can correct, and the exit codes of the commands. No heavy imports."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+__all__ = [
+    "INTERRUPTED",
+    "MISTAKE",
+    "PROGRAM",
+    "STOPS",
+    "TERMINATED",
+    "UserError",
+    "causes",
+    "did_you_mean",
+    "first_line",
+    "nearest",
+    "reason",
+]
 
 PROGRAM = "vaelab-train"
 
@@ -20,24 +34,32 @@ class UserError(Exception):
     """
 
 
-def reason(error: BaseException) -> str:
-    """Why something failed: the user error among its causes, else the first line of its own text."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, the exception that it was raised from, the exception that this one was raised from, ..."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
+        yield cause
         cause = cause.__cause__
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; the name of its class if the message is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed: the message of the UserError among its causes, else its own first line."""
+    return next((str(cause) for cause in causes(error) if isinstance(cause, UserError)), first_line(error))
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
-    """The option most like ``name``, or None if none is like it."""
+    """The option most similar to ``name``; None if no option is similar."""
     found = difflib.get_close_matches(name, sorted(options), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """A sentence for the end of an error: the nearest valid name, else all of them unless they are many."""
+    """The last sentence of an error: the valid name most similar to ``name``, else all valid names if few."""
     options = sorted(options)
     guess = nearest(name, options)
     if guess is not None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.errors import UserError, nearest
+from vaelab.errors import UserError, first_line, nearest
 
 __all__ = [
     "CONTRACT",
@@ -165,7 +165,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
             raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"The config can't be resolved: {str(error).splitlines()[0]}") from error
+        raise UserError(f"The config can't be resolved: {first_line(error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

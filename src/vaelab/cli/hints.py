@@ -1,4 +1,4 @@
-"""Hydra's errors in plain words, with the nearest valid name for a typo. No torch."""
+"""Short messages for Hydra's errors, with the most similar valid name for a typo. No torch."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,30 +14,20 @@ from omegaconf import OmegaConf
 
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import conf_dir
-from vaelab.errors import UserError, did_you_mean, nearest
+from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, reason
 
 __all__ = ["error_text", "known_keys", "unknown_key"]
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, what that was raised from, ..."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__
-
-
 def error_text(error: BaseException, settings: Sequence[str] = (), root: str = "train") -> str:
-    """One or two lines: which key is wrong, and what would be right.
+    """A message of one or two lines: which key is wrong, and what would be right.
 
     Args:
-        settings: the command line's, or those of a call from Python.
-        root: the config of conf/ that they were composed with.
+        settings: those of the command line, or of a call from Python.
+        root: the config in conf/ into which the settings were composed.
     """
-    for cause in causes(error):
-        if isinstance(cause, UserError):
-            return str(cause)
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if any(isinstance(cause, UserError) for cause in causes(error)):
+        return reason(error)
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
     if isinstance(error, OverrideParseException):
@@ -47,21 +37,21 @@ def error_text(error: BaseException, settings: Sequence[str] = (), root: str = "
         )
     if isinstance(error, ConfigCompositionException):
         if "--multirun" in str(error):
-            return f"{first}. To sweep over several values put -m first; quote a value that has a comma."
+            advice = "To sweep over several values put -m first; quote a value that has a comma."
+            return f"{first_line(error)}. {advice}"
         key = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
         if key:
             return unknown_key(key.group(1), settings, root)
-        return " ".join([first, *(str(cause).splitlines()[0] for cause in list(causes(error))[1:])])
+        return " ".join(map(first_line, causes(error)))
     if isinstance(error, InstantiationException):
         place = re.search(r"full_key: (\S+)", str(error))
-        reason = error.__cause__ or error
-        text = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+        text = first_line(error.__cause__ or error)
         return f"{place.group(1)}: {text}" if place else text
-    return first
+    return reason(error)
 
 
 def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> str:
-    """What was probably meant by a key that does not exist, or which keys there are at its place."""
+    """The message for a key that does not exist: the most similar key, or the keys beside it."""
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
@@ -80,7 +70,7 @@ def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> 
 
 
 def known_keys(settings: Sequence[str], without: str, root: str = "train") -> set[str]:
-    """The names of the groups and every key of the config that the settings compose, but for one of them."""
+    """The config groups and every key of the config that the settings compose, except the one ``without``."""
     groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
     others = [
         setting
@@ -109,4 +99,4 @@ def _unknown_option(error: MissingConfigException) -> str:
     choices = [choice for choice in error.options or () if not choice.startswith("_")]  # _base is no option
     if choices:
         return f"{group}={option}: there is no such option. {did_you_mean(option, choices)}"
-    return str(error).strip().splitlines()[0]
+    return first_line(error)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 from vaelab.evaluation.disentanglement_scores import udr_of_runs
 from vaelab.evaluation.entries import add, describe, is_measured, measure, send_to_wandb
 from vaelab.evaluation.trained_run import TrainedRun
@@ -52,7 +52,7 @@ def find_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} can't be used here: {str(error).splitlines()[0]}") from error
+        raise UserError(f"device={name} can't be used here: {first_line(error)}") from error
     return name
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 from vaelab.runs.find import record_folders
 from vaelab.runs.health import Verdict, verdict
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
 from vaelab.runs.status import sweep_jobs, true_status
 
-__all__ = ["Reading", "RecordedRun", "as_run", "first_line", "read_history", "read_runs"]
+__all__ = ["Reading", "RecordedRun", "as_run", "read_history", "read_runs"]
 
 Curves = dict[str, tuple[list[float], list[float]]]
 MOST_NAMES = 8
@@ -160,7 +160,3 @@ def read_history(run: RecordedRun) -> Curves:
         if curves:
             return curves
     return {}
-
-
-def first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,8 +1,9 @@
-"""Weights & Biases runs that cannot stop the work they report on.
+"""Weights & Biases runs whose failures do not stop the training.
 
-A server that is away or refuses the key costs ``init_timeout`` seconds, and the run is offline. One that goes
-away later costs ``finish_timeout`` seconds at the end. Everything logged is in the run's folder below
-``<outputs>/wandb`` in any case; ``facts["problem"]`` says why it is not at the server, and how to upload it.
+If the server does not answer or refuses the key, vaelab waits ``init_timeout`` seconds and the W&B run is
+offline. If the connection is lost later, the end of the run waits ``finish_timeout`` seconds. W&B writes all
+that is logged below ``<outputs>/wandb`` in any case; ``facts["problem"]`` says why it is not at the server
+and how to upload it.
 """
 
 import logging
@@ -15,19 +16,19 @@ from typing import Any
 
 import wandb
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 
-__all__ = ["FailsafeRun", "first_line", "server_problem", "start_run"]
+__all__ = ["FailsafeRun", "clause", "server_problem", "start_run"]
 
 log = logging.getLogger(__name__)
 
 SETTINGS = {
     "console": "off",
-    "show_info": False,  # warnings and errors alone go to the terminal; nobody is asked for a key
+    "show_info": False,  # W&B prints only warnings and errors, and does not prompt for a key
     "finish_timeout_raises": True,
-    "x_transaction_log_flush_interval": 2.0,  # seconds; a run that is killed loses what is not flushed
-    # finish_timeout does not count an alert that is being sent, which W&B retries 20 times. These bound it to
-    # 94 s if the server is silent, and still bridge a restart of half a minute.
+    "x_transaction_log_flush_interval": 2.0,  # seconds; a killed run loses what was not flushed
+    # finish_timeout does not count an alert that is being sent, which W&B retries 20 times by default. With
+    # these settings it takes at most 94 s if the server is silent, and outlasts a restart of half a minute.
     "x_graphql_timeout_seconds": 10.0,
     "x_graphql_retry_max": 5,
     "x_graphql_retry_wait_max_seconds": 10.0,
@@ -38,8 +39,8 @@ class FailsafeRun:
     """A ``wandb.Run`` whose methods do not raise: ``facts["problem"]`` says what failed first.
 
     Attributes:
-        facts: what the run's record says of it: id, project, entity, mode (as it came to be), requested (the
-            mode that was asked for), folder (of all runs), url (online), problem (one line, or None).
+        facts: what the run's record contains: id, project, entity, mode (the actual one), requested (the mode
+            in the config), folder (of all W&B runs), url (if online), problem (one line, or None).
     """
 
     def __init__(self, run: Any, mode: str, requested: str, folder: Path, problem: str | None = None) -> None:
@@ -73,11 +74,11 @@ class FailsafeRun:
         self._attempt(self._run.summary.update, values)
 
     def finish(self, exit_code: int = 0) -> None:
-        """End the run; what has not arrived after ``finish_timeout`` seconds stays on disk alone."""
+        """End the run; what is not uploaded after ``finish_timeout`` seconds remains on disk only."""
         self._attempt(self._run.finish, exit_code=exit_code)
         if self._failed:
-            with suppress(Exception, SystemExit):  # the second if W&B's process has been killed
-                wandb.teardown()  # the next run starts another process
+            with suppress(Exception, SystemExit):  # SystemExit: W&B's service process was killed
+                wandb.teardown()  # so that the next run starts a new service process
 
     def _attempt(self, method: Callable[..., Any], *args: Any, **options: Any) -> None:
         try:
@@ -85,7 +86,7 @@ class FailsafeRun:
         except Exception as error:
             if not self._failed:
                 self._failed = True
-                self._note(f"{type(error).__name__}: {first_line(error)}")
+                self._note(f"{type(error).__name__}: {clause(error)}")
 
     def _note(self, reason: str) -> None:
         option = "--include-online " if self.facts["mode"] == "online" else ""
@@ -104,12 +105,12 @@ def start_run(
     finish_timeout: float = 30.0,
     **options: Any,
 ) -> FailsafeRun:
-    """Start a W&B run below ``outputs/wandb``: online if asked for and possible, offline if not.
+    """Start a W&B run below ``outputs/wandb``; an online run becomes offline if the server can't be used.
 
     Args:
         outputs: the folder of all outputs, so that one ``wandb sync`` covers all runs of a sweep.
         mode: offline, online or disabled.
-        run_id: the run to continue; None for a new one. W&B prefers the run that its sweep agent has chosen.
+        run_id: the run to continue; None for a new one. Under W&B's sweep agent, the agent's run is used.
         init_timeout: seconds to wait for the server's first answer.
         finish_timeout: seconds to wait for the upload at the run's end; 0 to wait until it is done.
         options: further arguments of ``wandb.init``: project, entity, name, group, config, ...
@@ -120,7 +121,7 @@ def start_run(
     outputs = outputs.absolute()
     folder = outputs / "wandb"
     folder.mkdir(parents=True, exist_ok=True)
-    # W&B keeps staging files and logs of its own in the home directory otherwise
+    # by default W&B writes staging files and logs into the home directory
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "data"))
     os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))
     timeouts = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
@@ -145,35 +146,35 @@ def start_run(
             if problem is None:
                 return FailsafeRun(start("online"), "online", mode, folder)
         except Exception as error:
-            problem = first_line(error)
+            problem = clause(error)
             server_problem.cache_clear()
-            wandb.teardown()  # W&B's process would refuse the id of the failed attempt
+            wandb.teardown()  # otherwise W&B's service process refuses the id of the failed attempt
         problem += f". The run is offline; upload it with: wandb sync {folder}"
         log.warning("W&B cannot be used online: %s", problem)
     actual = "offline" if mode == "online" else mode
     try:
         return FailsafeRun(start(actual), actual, mode, folder, problem)
     except wandb.errors.Error as error:
-        raise UserError(f"logger.mode={mode}: W&B cannot start: {first_line(error)}.") from error
+        raise UserError(f"logger.mode={mode}: W&B cannot start: {clause(error)}.") from error
 
 
 @cache
 def server_problem(seconds: float) -> str | None:
-    """Why the W&B server does not answer; None if it does.
+    """Why the W&B server does not answer; None if it answers.
 
-    A process asks once, so that the jobs of a sweep do not each wait for a server that is away.
+    The answer is cached per process, so that only the first job of a sweep waits for a server that is down.
 
     Raises:
-        wandb.errors.UsageError: nobody is logged in. A process that asks again gets a new answer.
+        wandb.errors.UsageError: no user is logged in. This answer is not cached.
     """
     wandb.setup(wandb.Settings(show_info=False))
     try:
         wandb.Api(timeout=max(1, round(seconds)))
     except wandb.errors.AuthenticationError as error:  # also if there was no answer in time
-        return first_line(error)
+        return clause(error)
     return None
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, without its full stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+def clause(error: Exception) -> str:
+    """The first line of an error's message without its full stop, as part of a longer sentence."""
+    return first_line(error).rstrip(". ")

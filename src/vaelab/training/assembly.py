@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
-from vaelab.errors import UserError, did_you_mean, nearest
+from vaelab.errors import UserError, did_you_mean, first_line, nearest
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
@@ -57,7 +57,7 @@ def _build(
     except UserError:
         raise
     except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         # a message that begins with an argument's name becomes one that begins with its key
         joint = "." if reason.split(maxsplit=1)[0] in _parameters(target)[0] else ": "
         raise UserError(f"{key}{joint}{reason}") from error

@@ -4,7 +4,7 @@ import wandb
 
 from vaelab.errors import UserError
 from vaelab.reports.dashboard.views import report, workspace
-from vaelab.runs.wandb_run import first_line, server_problem
+from vaelab.runs.wandb_run import clause, server_problem
 
 __all__ = ["publish"]
 
@@ -20,7 +20,7 @@ def publish(entity: str, project: str, group: str | None = None) -> dict[str, st
     try:
         problem = server_problem(SECONDS)
     except wandb.errors.Error as error:
-        problem = first_line(error)
+        problem = clause(error)
     if problem is not None:
         raise UserError(f"--publish: W&B: {problem}. Is the server up, and the key valid (wandb login)?")
     try:
@@ -32,5 +32,5 @@ def publish(entity: str, project: str, group: str | None = None) -> dict[str, st
                 f"--publish: W&B has no project {entity}/{project} that you may read. "
                 "Runs make it: logger.mode=online, or wandb sync."
             ) from error
-        raise UserError(f"--publish: W&B: {first_line(error)}.") from error
+        raise UserError(f"--publish: W&B: {clause(error)}.") from error
     return {"workspace": view.url, "report": page.url}
