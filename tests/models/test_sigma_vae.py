@@ -1,6 +1,6 @@
 """sigma_vae and the other likelihoods, from the command line to the record."""
 
-import json
+import csv
 import math
 from pathlib import Path
 
@@ -86,17 +86,8 @@ def test_the_learned_sigma_comes_back_and_goes_on(tmp_path, optimal):
     assert 1 > half.sigma() > sigmas[0] > 0.99**16
 
 
-def test_the_variant_brings_its_likelihood(tmp_path):
-    record = trained(tmp_path, "model=sigma_vae", "likelihood.sigma=0.5", "callbacks=none").record
-    assert record["variant"] == "sigma_vae"
-    assert record["config"]["likelihood"]["_target_"] == "vaelab.models.LearnedGaussian"
-    assert record["config"]["likelihood"]["sigma"] == 0.5
-    assert record["metrics"]["test/bits_per_dimension"] is None
-
-
-@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-def test_with_another_likelihood_it_is_refused(tmp_path, likelihood):
-    result = small(tmp_path, "model=sigma_vae", f"likelihood={likelihood}")
+def test_with_another_likelihood_it_is_refused(tmp_path):
+    result = small(tmp_path, "model=sigma_vae", "likelihood=bernoulli")
     assert result.code == 2
     assert "LearnedGaussian" in result.err
     assert "Leave out likelihood=" in result.err
@@ -119,15 +110,14 @@ def bits(run: Result, split: str = "test") -> float | None:
     return run.record["metrics"][f"{split}/bits_per_dimension"]
 
 
-def pictures(path: Path, dtype: type = np.uint8, levels: int = 256, **more: np.ndarray) -> str:
-    """A file of 8x8 pictures, and the settings that read it."""
-    x = np.random.default_rng(0).integers(0, levels, (200, 8, 8))
-    np.savez(path, x=x.astype(dtype) if dtype == np.uint8 else (x / (levels - 1)).astype(dtype), **more)
+def pictures(path: Path, dtype: type) -> str:
+    """A file of 8x8 pictures of 256 grey levels, and the setting that reads it."""
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8))
+    np.savez(path, x=x.astype(dtype) if dtype == np.uint8 else (x / 255).astype(dtype))
     return f"data.path={path}"
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("per_pixel", ["false", "true"])
+@pytest.mark.parametrize(("dtype", "per_pixel"), [(np.uint8, "false"), (np.float32, "true")])
 def test_8_bit_images_have_bits_per_dimension(tmp_path, dtype, per_pixel):
     run = trained(
         tmp_path,
@@ -147,27 +137,21 @@ def test_digits_have_17_levels_not_256(tmp_path):
     assert "0, 1" in result.err
 
 
-def test_bernoulli_of_binary_images_has_bits_and_of_grey_ones_has_none(tmp_path):
-    settings = ("model=vae", "callbacks=none")
-    grey = trained(tmp_path / "grey", *settings)
-    assert bits(grey) is None
-    for mode in ("static", "dynamic", "threshold"):
-        run = trained(tmp_path / mode, *settings, f"data.binarize={mode}")
-        elbo = run.record["metrics"]["test/elbo"]
-        assert bits(run) == pytest.approx(-elbo / (64 * math.log(2)), rel=1e-6)
+def test_binary_images_have_bits_and_grey_ones_or_a_model_without_a_rate_have_none(tmp_path):
+    binary = trained(tmp_path / "binary", "model=vae", "callbacks=none", "data.binarize=static")
+    elbo = binary.record["metrics"]["test/elbo"]
+    assert bits(binary) == pytest.approx(-elbo / (64 * math.log(2)), rel=1e-6)
+    assert bits(trained(tmp_path / "grey", "model=vae", "callbacks=none")) is None
+    assert bits(trained(tmp_path / "ae", "model=ae", "data.binarize=static", "callbacks=none")) is None
 
 
-def test_without_a_rate_there_are_no_bits(tmp_path):
-    run = trained(tmp_path, "model=ae", "data.binarize=static", "callbacks=none")
-    assert bits(run) is None
-    assert json.loads((run.folder / "results.json").read_text())["status"] == "finished"
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "laplace", "predicted_gaussian"])
 def test_the_others_train_and_are_densities(tmp_path, likelihood):
     run = trained(
         tmp_path, "model=vae", f"likelihood={likelihood}", "callbacks=none", "trainer.max_epochs=20"
     )
-    first = trained(tmp_path / "first", "model=vae", f"likelihood={likelihood}", "callbacks=none")
-    assert run.record["metrics"]["val/elbo"] > first.record["metrics"]["val/elbo"]
+    with (run.folder / "history.csv").open() as file:
+        first, *_, last = [float(row["val/elbo"]) for row in csv.DictReader(file)]
+    assert last > first
     assert bits(run) is None
