@@ -228,7 +228,7 @@ def test_parts_beside_the_usual_are_explained(tmp_path, model):
         (["model.bta=1"], "There is no key 'model.bta'. Did you mean 'model.beta'?"),
         (["model=vea"], "model=vea: there is no such option. Did you mean 'vae'?"),
         (["model.beta=-1"], "model.beta=-1: must be"),
-        (["network=burgess_conv"], "network=burgess_conv is published for 64x64 images, the data are 8x8."),
+        (["network=burgess_conv"], "network: burgess_conv is published for 64x64 images, the data are 8x8"),
         (["+model.objective.kl.nonsense=1"], "There is no key 'model.objective.kl.nonsense'"),
         (["optimizer.betas=1"], "optimizer"),
     ],

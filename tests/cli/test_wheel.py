@@ -107,7 +107,7 @@ def test_its_command_trains_from_anywhere(installed, tmp_path):
 def test_its_command_helps(installed, tmp_path):
     ended = command(installed, "--help", cwd=tmp_path)
     assert ended.returncode == 0
-    assert "model: ae, annealed_vae, beta_tc_vae, beta_vae" in ended.stdout
+    assert "ae, annealed_vae, beta_tc_vae, beta_vae" in ended.stdout
 
 
 def test_its_command_explains_a_mistake(installed, tmp_path):

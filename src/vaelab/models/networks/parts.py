@@ -29,7 +29,7 @@ class Networks(NamedTuple):
 def activation_class(name: str) -> type[nn.Module]:
     """The activation called ``name``, a ValueError if there is none."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name} is unknown. {did_you_mean(name, ACTIVATIONS)}")
+        raise ValueError(f"activation {name!r} is unknown. {did_you_mean(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
