@@ -171,6 +171,7 @@ print(run.folder.name, len(result.rows))
 """
 
 
+@pytest.mark.slow
 def test_a_plain_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -98,6 +98,7 @@ def test_without_labels_features_are_random(tmp_path):
         feature_network(run, "inceptoin")
 
 
+@pytest.mark.slow
 def test_random_features_are_the_same_in_every_process():
     code = (
         "import torch; from vaelab.evaluation.feature_networks import random_features; torch.manual_seed(7);"

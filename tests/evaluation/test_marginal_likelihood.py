@@ -123,6 +123,7 @@ def test_the_effective_number_of_samples():
     torch.testing.assert_close(found.effective, 2 / (1 + share.square()))
 
 
+@pytest.mark.slow
 def test_annealing_on_the_models_own_images():
     """Lower bound, evidence and upper bound in this order, within 0.02 nats."""
     model = linear_model()
@@ -254,6 +255,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_kind_of_model_against_the_integral(name):
     model, y = MODELS[name](), torch.tensor([0, 1, 2]).repeat(4)

@@ -191,6 +191,7 @@ def test_slurm_without_its_commands_is_refused(monkeypatch, tmp_path):
 # time
 
 
+@pytest.mark.slow
 def test_a_job_whose_time_was_over_for_the_last_time_is_interrupted_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("PROBE_RUNS_OUT_OF_TIME", "1")
     stopped = small(tmp_path, *SWEEP, "model.beta=1")

@@ -223,6 +223,7 @@ def test_a_fresh_folder_is_one_that_is_not_there(tmp_path):
     assert name(asked="mine", outputs=tmp_path) == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_table")
 def test_planned_jobs_are_those_that_hydra_makes(tmp_path):
     swept = ("network.hidden=[8],[8,16]", "model=ae,vae", "+note='a b',c", "seed=range(0,4,3)")
@@ -307,6 +308,7 @@ def test_a_failed_job_is_run_again(tmp_path, once):
     assert len(record["sessions"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_table")
 def test_a_changed_file_of_a_swept_variant_is_refused_by_its_job(tmp_path):
     variant = tmp_path / "conf" / "model" / "mine.yaml"

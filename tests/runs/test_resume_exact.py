@@ -118,7 +118,12 @@ def undisturbed(tmp_path_factory):
 
 # every moment with the settings that differ most, and the moments that differ most with every setting
 CASES = [
-    pytest.param(settings, moment, id=f"{settings}-{moment[0]}-{moment[1]}")
+    pytest.param(
+        settings,
+        moment,
+        id=f"{settings}-{moment[0]}-{moment[1]}",
+        marks=() if settings == "plain" else pytest.mark.slow,
+    )
     for settings in SETTINGS
     for moment in MOMENTS
     if settings == "plain" or moment in MOMENTS[1::4] or (settings == "steps" and moment in MOMENTS[::3])
@@ -156,6 +161,7 @@ def test_a_terminated_run_writes_a_checkpoint_at_once_and_goes_on(tmp_path, undi
     same_run(folder, reference)
 
 
+@pytest.mark.slow
 def test_terminated_in_its_test_a_run_stops_the_sweep(tmp_path):
     Stop.at("test_batch_start", 1, sigterm=True)
     result = run(tmp_path, "-m", "model.beta=1,2", *COMMON)

@@ -126,6 +126,7 @@ def test_a_sweep_without_a_report_is_a_warning(logged: Logged, tmp_path, caplog)
     assert "\n" not in said.getMessage()
 
 
+@pytest.mark.slow
 def test_online_a_second_time_goes_on(tmp_path):
     with WandbStub() as stub, wandb_home(tmp_path / "home", **stub.environ):
         result = small(
@@ -144,6 +145,7 @@ def test_online_a_second_time_goes_on(tmp_path):
     assert run.summary["comparison/runs"] == 2
 
 
+@pytest.mark.slow
 def test_without_the_server_it_is_offline(tmp_path):
     with WandbStub() as stub, wandb_home(tmp_path / "home", **stub.environ):
         settings = ("logger=wandb", "logger.init_timeout=2", "logger.finish_timeout=2")
