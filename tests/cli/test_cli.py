@@ -203,7 +203,7 @@ def test_any_trainer_argument_passes(tmp_path):
 def test_moving_averages_in_half_precision_are_refused(tmp_path, model):
     result = small(tmp_path, *model, "trainer.precision=bf16-true")
     assert result.code == 2
-    assert "trainer.precision=bf16-true keeps the moving averages of codes too roughly" in result.err
+    assert "trainer.precision=bf16-true stores the moving averages of codes with too few bits" in result.err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""How a model is trained and measured: assembly from config, LightningModule, callbacks, loggers, fit.
+"""Training and measuring a model: assembly from config, LightningModule, callbacks, loggers, ``fit``.
 
-This face is what YAML names: ``_target_: vaelab.training.History``.
+YAML files name parts by this package: ``_target_: vaelab.training.History``.
 """
 
 from vaelab.training.callbacks import Collapse, History, KLPictures, LastCheckpoint, LatentMap, Samples

@@ -1,4 +1,4 @@
-"""From config to objects: each part is named by a ``_target_`` and gets what only the run knows."""
+"""Build a run's parts from its config: each node names a class as ``_target_`` and gives its arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ def _build(
         raise
     except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         reason = first_line(error)
-        # a message that begins with an argument's name becomes one that begins with its key
+        # a message that begins with the name of an argument shall begin with its key
         joint = "." if reason.split(maxsplit=1)[0] in _parameters(target)[0] else ": "
         raise UserError(f"{key}{joint}{reason}") from error
 
@@ -66,7 +66,7 @@ def _build(
 def _prepare(
     key: str, settings: Mapping[Any, Any], offered: Mapping[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What ``_target_`` names, and the arguments that it gets from the node and from what is offered."""
+    """The object named by ``_target_``, and its arguments from the node and from ``offered``."""
     target = _find(key, str(settings.get("_target_")))
     names, takes_any = _parameters(target)
     given = {str(name): value for name, value in settings.items() if name not in ("_target_", "_partial_")}
@@ -100,7 +100,7 @@ def _find(key: str, target: str) -> Callable[..., Any]:
             found: Any = import_module(module)
         except ModuleNotFoundError as error:
             if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-                continue  # there is no such module; its parent may have the name as an attribute
+                continue  # no such module; the name may be an attribute of its parent
             raise UserError(f"{key}: {target} can't be imported: {error}.") from error
         for part in parts[length:]:
             found = getattr(found, part, None)
@@ -122,13 +122,13 @@ def _why_not_found(target: str) -> str:
     guess = nearest(name, faces)
     hint = f" Did you mean {faces[guess]!r}?" if guess else ""
     return (
-        f"this vaelab has no such name.{hint} If a run was recorded with it by an older vaelab, "
+        f"this version of vaelab has no such name.{hint} If an older version recorded the run, "
         "train the run again or use that version."
     )
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[list[str], bool]:
-    """The names of the arguments that ``target`` takes, and whether it takes any other."""
+    """The names of the arguments that ``target`` takes, and whether it takes others by ``**``."""
     try:
         parameters = inspect.signature(target).parameters.values()
     except ValueError:  # written in C, without a signature
@@ -155,7 +155,7 @@ def build_data(cfg: DictConfig) -> DataModule:
 
 
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
-    """What only the run knows, for the data of this run."""
+    """The facts about this run's data that parts may ask for."""
     labels = [part.y for part in (data.train, data.val, data.test) if part is not None]
     try:
         num_classes = class_count(*labels)
@@ -226,7 +226,7 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
         ) from misfit
 
 
-# which setting provides what a part needs
+# the setting that provides each property
 REMEDIES: dict[Property, str] = {
     "density": "Use model.posterior._target_=vaelab.models.DiagonalGaussian, or model=vae.",
     "independent dimensions": "Use model.posterior._target_=vaelab.models.DiagonalGaussian.",

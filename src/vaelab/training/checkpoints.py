@@ -1,4 +1,4 @@
-"""How checkpoints are written, and what they keep of the global generators: tensors and plain types alone."""
+"""Atomic writing of checkpoints, and the states of the global random generators as plain types."""
 
 import random
 from pathlib import Path
@@ -14,9 +14,9 @@ __all__ = ["AtomicCheckpointIO", "random_states", "set_random_states"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes Lightning's checkpoints under another name, flushes them to the disk and renames them.
+    """Writes a checkpoint under a temporary name in its folder, flushes it to the disk and renames it.
 
-    Lightning's own way copies a file from a temporary folder where that lies on another disk. A process
+    Lightning's default writes to a temporary folder and copies the file if that is on another disk. A process
     killed during the copy would leave a partial checkpoint.
     """
 
@@ -28,7 +28,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all global generators, from which parts of users may draw (dropout), as plain types."""
+    """The states of all global generators as plain types. User-defined parts may draw from them (dropout)."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
@@ -39,9 +39,9 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where :func:`random_states` found them.
+    """Restore what :func:`random_states` returned.
 
-    The generators of GPUs are left alone where their number is another than it was.
+    The generators of GPUs are not restored if the number of GPUs has changed.
     """
     torch.set_rng_state(states["torch"].cpu())
     name, keys, *rest = states["numpy"]

@@ -1,4 +1,4 @@
-"""One run, from its config to its numbers."""
+"""Train and measure one run."""
 
 import logging
 from collections.abc import Mapping
@@ -31,17 +31,17 @@ def fit(
 ) -> RunResult:
     """Train the model that ``config`` describes, and measure it on validation and test images.
 
-    Everything that can be refused is refused before the first W&B run is made and the first step is taken.
+    Mistakes in the config or the data raise before the W&B run starts and before the first step.
 
     Args:
         config: the resolved config of a run, as conf/train.yaml composes it.
-        request: where the run is written, and what it is called.
-        start: what an interrupted run goes on from; None for a fresh start.
-        observer: is told of the data, of the W&B run, and how far the training is.
+        request: the folder and the name of the run.
+        start: the checkpoint from which an interrupted run resumes; None for a fresh start.
+        observer: receives facts about the data and the W&B run, and the progress of the training.
 
     Raises:
-        UserError: parts that do not fit each other or the data, or a loss that is not finite.
-        SystemExit: Ctrl-C or SIGTERM, with the exit code that shells have for it.
+        UserError: parts do not fit each other or the data, or the loss is not finite.
+        SystemExit: on Ctrl-C or SIGTERM, with exit code 130 or 143, as shells use.
     """
     cfg: DictConfig = OmegaConf.create(dict(config))
     start, observer = start or StartingPoint(), observer or Observer()
@@ -50,7 +50,7 @@ def fit(
     data = build_data(cfg)
     validated = data.has_validation and cfg.trainer.limit_val_batches != 0
     if cfg.seed is None:
-        torch.seed()  # from the operating system: a job before this one may have seeded the process
+        torch.seed()  # an earlier job in this process may have seeded torch
     else:
         pl.seed_everything(cfg.seed, verbose=False)
     module = build_module(cfg, data)

@@ -1,4 +1,4 @@
-"""The noise with which held-out images are measured."""
+"""The noise used for held-out images."""
 
 import torch
 from torch import Tensor
@@ -8,30 +8,30 @@ from vaelab.types import Noise
 
 __all__ = ["HeldOutNoise"]
 
-SEED = 0  # not the run's seed: every run is measured with the same noise
-BLOCK = 4096  # images for which noise is drawn at once
+SEED = 0  # fixed, so that every run is measured with the same noise
+BLOCK = 4096  # images per draw
 
 
 class HeldOutNoise:
-    """Noise that is a function of the split and the image alone.
+    """Noise that depends only on the split and the position of the image in it.
 
-    It is the same in every epoch, every run and at every batch size, so that runs differ by their models and
-    by nothing else. The first sample of the posterior and the prior's are the same for any ``samples``.
+    It is the same in every epoch, in every run and at every batch size, so that differences between runs are
+    differences between models. The first posterior sample and the prior sample do not depend on ``samples``.
 
     Args:
-        samples: S, samples of the posterior for each image.
+        samples: S, posterior samples per image.
         latent_dim: D.
     """
 
     def __init__(self, samples: int, latent_dim: int) -> None:
         self.samples, self.latent_dim = samples, latent_dim
-        self._tables: dict[str, Tensor] = {}  # by split; they grow as images come
+        self._tables: dict[str, Tensor] = {}  # by split; each grows with the largest position seen
 
     def __call__(self, split: str, position: Tensor | None) -> Noise:
         """The noise of the images at ``position`` (B,) of a split: (S, B, D) and (B, D), on the CPU.
 
         Raises:
-            ValueError: there are no positions.
+            ValueError: ``position`` is None.
         """
         if position is None:
             raise ValueError("held-out batches need the position of each image in its split")

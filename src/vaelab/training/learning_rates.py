@@ -1,4 +1,4 @@
-"""Learning rates: which parameters have one of their own, and a factor that may follow a schedule."""
+"""Learning rates: parameter groups with separate options, and a factor that may follow a schedule."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["LearningRates", "parameter_groups"]
 class LearningRates:
     """Multiplies the learning rate of every parameter group by a factor.
 
-    It is no module: the factor is read on the CPU in every step, whatever device the model is on.
+    This is not a module, so that the factor stays on the CPU, where every step reads it.
 
     Args:
         factor: a number, or a schedule.
@@ -27,13 +27,13 @@ class LearningRates:
         return float(self._schedules["lr_factor"](step))
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """Note the optimizer's own learning rates, which the factor multiplies."""
+        """Store the optimizer's initial learning rates, which the factor multiplies."""
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return optimizer
 
     def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Set the learning rates for a step."""
+        """Set the learning rates of an optimizer step."""
         factor = self.factor(step)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["initial_lr"]
@@ -47,10 +47,10 @@ class LearningRates:
 
 
 def parameter_groups(model: torch.nn.Module) -> list[Any]:
-    """The parameters as an optimizer takes them: a group for each module that has ``optimizer_options``.
+    """The argument of an optimizer: a group for each module that has ``optimizer_options``, and the rest.
 
-    Such an attribute, ``{"lr": 1e-2, "weight_decay": 0.0}``, holds for all parameters of the module and comes
-    before the optimizer's own settings.
+    The attribute, such as ``{"lr": 1e-2, "weight_decay": 0.0}``, applies to all parameters of the module and
+    overrides the optimizer's settings.
     """
     groups: list[dict[str, Any]] = []
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""Runs back from disk: the model with its weights, the record and the pictures."""
+"""Load a finished run from its folder: the model with its weights, the record and the pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from vaelab.types import RunContext
 
 __all__ = ["Run", "load"]
 
-SHOWN = 256  # held-out images that pictures are drawn from where the run drew none
+SHOWN = 256  # held-out images from which pictures are drawn if the run drew none
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: where it was written.
+        folder: the run's folder.
         record: its ``results.json``.
-        model: in evaluation mode, with the weights that the record's metrics were measured with.
+        model: in evaluation mode, with the weights with which the record's metrics were measured.
     """
 
     folder: Path
@@ -59,10 +59,10 @@ class Run:
         return self.model.reconstruct(x, y)
 
     def figures(self) -> dict[str, Image.Image]:
-        """name -> picture: what the run drew, or, if it drew nothing, sample grids of its model now."""
+        """name -> picture: those in the run's folder; if it has none, sample grids drawn from its model."""
         files = sorted(self.folder.glob("*/*.png"))
         if files:
-            return {f"{file.parent.name}/{file.stem}": opened(file) for file in files}
+            return {f"{file.parent.name}/{file.stem}": read_picture(file) for file in files}
         data = build_data(OmegaConf.create(self.record["config"]))
         images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
         x = to_float(images.x.to(self.model.device))
@@ -72,17 +72,17 @@ class Run:
 
 
 def load(folder: str | Path, weights: str | None = None, device: str = "cpu") -> Run:
-    """The run in ``folder``. Nothing is unpickled but tensors and plain types.
+    """Load the run in ``folder``. Only tensors and plain types are unpickled.
 
     >>> run = vaelab.load("outputs/runs/...")                                        # doctest: +SKIP
     >>> run.sample(16).shape                                                         # doctest: +SKIP
     torch.Size([16, 1, 8, 8])
 
     Args:
-        weights: a checkpoint in the folder; by default the one that the record's metrics were measured with.
+        weights: a checkpoint in the folder; by default the one with which the record's metrics were measured.
 
     Raises:
-        UserError: the folder holds no run, or one without weights, a damaged one, or an older vaelab's.
+        UserError: the folder contains no run, or its weights are missing, damaged or from an older vaelab.
     """
     folder = Path(folder)
     try:
@@ -108,7 +108,7 @@ def load_model(file: Path, device: str = "cpu") -> Autoencoder:
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
         extra, state = checkpoint["vaelab"], checkpoint["state_dict"]
-    except Exception as error:  # torch raises whatever damaged bytes lead it to
+    except Exception as error:  # torch raises exceptions of any type for damaged files
         raise UserError(f"{file} is not a readable checkpoint of a run ({type(error).__name__}).") from error
     if "context" not in extra:
         raise UserError(f"{file} was written by an older vaelab. Train the run again, or use that version.")
@@ -118,8 +118,8 @@ def load_model(file: Path, device: str = "cpu") -> Autoencoder:
     return model.to(device).eval()
 
 
-def opened(file: Path) -> Image.Image:
-    """A picture read from a file, which is closed again."""
+def read_picture(file: Path) -> Image.Image:
+    """Read a picture and close its file."""
     with Image.open(file) as picture:
         picture.load()
         return picture.copy()

@@ -1,4 +1,4 @@
-"""Loggers: Weights & Biases, CSV. A factory takes the run's request and config, beside its own settings."""
+"""Factories of loggers (Weights & Biases, CSV), which get the run's request, its config and settings."""
 
 import logging
 import warnings
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def running_loggers(
     cfg: DictConfig, request: RunRequest, wandb_id: str | None = None
 ) -> Iterator[list[Logger]]:
-    """The run's loggers; the W&B run ends with exit code 0, or 1 if the block raises."""
+    """The run's loggers. At the end the W&B run gets exit code 0, or 1 if the block raises."""
     loggers: list[Logger] = []
     if cfg.logger:
         config = OmegaConf.to_container(cfg)
@@ -43,13 +43,13 @@ def running_loggers(
 def wandb_facts(loggers: Sequence[Logger]) -> dict[str, Any] | None:
     """The facts of the W&B run for the record (see ``runs.wandb_run.FailsafeRun``); None without W&B.
 
-    The run adds to it what goes wrong later.
+    ``FailsafeRun`` updates it if W&B fails later.
     """
     return next((logger.experiment.facts for logger in loggers if isinstance(logger, WandbLogger)), None)
 
 
 def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
-    """Write the result's numbers to the W&B summary, which otherwise holds what the last step logged."""
+    """Write the result's numbers to the W&B summary, which otherwise contains the last logged values."""
     summary = {
         **named_scalars(result.metrics),
         "verdict": (result.verdict or {}).get("label"),
@@ -74,10 +74,10 @@ def wandb_logger(
     init_timeout: float = 20.0,
     finish_timeout: float = 30.0,
 ) -> list[Logger]:
-    """Start the W&B run of this job, or continue the one that has the id ``wandb_id``.
+    """Start the W&B run of this job, or continue the one with the id ``wandb_id``.
 
-    The run's config is the resolved config, nested, with flat copies of what dashboards group and plot by.
-    In distributed training only the first process logs.
+    Its config is the resolved config, nested, and flat copies of the keys by which dashboards group and plot.
+    In distributed training only rank 0 logs.
 
     Raises:
         UserError: W&B refuses the settings.
@@ -116,14 +116,14 @@ def wandb_logger(
 
 
 def csv_logger(request: RunRequest, config: Mapping[str, Any], wandb_id: str | None = None) -> list[Logger]:
-    """``metrics.csv`` in the run's folder; a run that goes on keeps what is there.
+    """Writes ``metrics.csv`` into the run's folder; a resumed run appends to it.
 
-    Steps after its last checkpoint were logged before, and are again: the later rows count.
+    Steps after the last checkpoint appear twice in a resumed run: the later rows are valid.
     """
     before = read_rows(request.folder / "metrics.csv")
     logger = CSVLogger(request.folder, name="", version="")
     with warnings.catch_warnings():
-        # it finds Hydra's files in the folder and warns; it deletes no file but an older metrics.csv
+        # it warns because the folder contains Hydra's files; it deletes only an older metrics.csv
         warnings.filterwarnings("ignore", message="Experiment logs directory")
         writer = logger.experiment
     writer.metrics += [{key: value for key, value in row.items() if value} for row in before]

@@ -1,4 +1,4 @@
-"""What a run says of its data and of its trained model."""
+"""What a run records about its data and its trained model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ __all__ = ["describe", "headline", "held_out_metrics", "load_chosen_weights"]
 
 
 def describe(data: DataModule) -> dict[str, Any]:
-    """The shape and the range of the images, and how many there are, for the record."""
+    """The shape, the value range and the numbers of the images, for the record."""
     return {
         "image_shape": list(data.image_shape),
         "value_range": list(data.value_range),
@@ -28,7 +28,7 @@ def describe(data: DataModule) -> dict[str, Any]:
 
 
 def headline(request: RunRequest, data: Mapping[str, Any], parameters: int) -> str:
-    """One line: what is trained on what."""
+    """A log line: the variant, its size and the data."""
     shape = "x".join(map(str, data["image_shape"]))
     return (
         f"{request.variant} with {parameters:,} parameters on {request.dataset} {shape}: "
@@ -37,13 +37,13 @@ def headline(request: RunRequest, data: Mapping[str, Any], parameters: int) -> s
 
 
 def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder) -> str:
-    """Put the weights that are to be measured into the module; the checkpoint, relative to the run's folder.
+    """Load the weights to be measured into the module; return their checkpoint, relative to the folder.
 
     Args:
         choice: ``model.weights``. "best": those of the checkpoint callback that monitors a metric, or the
-            last weights where there is none. "last": those of the end of training.
+            last weights if there is none. "last": those at the end of training.
 
-    ``checkpoints/last.ckpt`` exists after this in any case.
+    Afterwards ``checkpoints/last.ckpt`` exists in any case.
     """
     folder = Path(trainer.default_root_dir)
     last = folder / LAST
@@ -60,7 +60,7 @@ def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder
 
 
 def held_out_metrics(module: LitAutoencoder) -> dict[str, Any]:
-    """``val/...`` and ``test/...`` of the weights that were measured; vectors as lists."""
+    """``val/...`` and ``test/...`` of the measured weights; vectors as lists."""
     return {
         f"{split}/{name}": value.tolist()
         for split, results in module.results.items()

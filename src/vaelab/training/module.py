@@ -1,4 +1,4 @@
-"""LitAutoencoder: how an Autoencoder is trained and measured."""
+"""LitAutoencoder, the LightningModule that trains and measures an Autoencoder."""
 
 import math
 import secrets
@@ -30,25 +30,25 @@ OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parame
 
 
 class LitAutoencoder(pl.LightningModule):
-    """Trains ``model`` with its own objective and measures it with ``metrics`` on held-out images.
+    """Trains ``model`` with its objective and measures it with ``metrics`` on held-out images.
 
     - Training noise is a function of (seed, epoch, batch); held-out noise is a :class:`HeldOutNoise`.
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged
       (:class:`RunningMeans`): every ``trainer.log_every_n_steps`` steps and at the end of an epoch.
-    - A part may follow the training beside its gradient, as moving averages do: after each optimizer step
-      its ``after_step(batches, total)`` is called with q(z|x) of the step's batches (more than one where
-      gradients accumulate) and a function that sums over devices. What it changes are buffers.
-    - A checkpoint holds, beside what Lightning keeps, what makes a resumed run end as an uninterrupted one:
-      the seed, the means that are being summed, the states of the global generators.
+    - A part may have a method ``after_step(batches, total)``, which is called after each optimizer step, for
+      updates without a gradient such as moving averages. It gets q(z|x) of the step's batches (several if
+      gradients accumulate) and a function that sums over devices, and it changes buffers only.
+    - A checkpoint also contains what a resumed run needs to end exactly as an uninterrupted one: the seed,
+      the running sums of the means, the states of the global generators.
 
     Args:
         optimizer: makes the optimizer from parameters or groups of them.
-        seed: None draws one.
-        checkpoint_extra: further plain types for every checkpoint, under ``vaelab``.
+        seed: of the training noise; None to draw one.
+        checkpoint_extra: plain types to store in every checkpoint under the key ``vaelab``.
         lr_factor: a number or a schedule; it multiplies every learning rate (``train/lr_factor``).
 
     Attributes:
-        results: for each held-out split what the metrics said last, NaN where a quantity is undefined.
+        results: the latest metrics of each held-out split; NaN where a quantity is undefined.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class LitAutoencoder(pl.LightningModule):
         self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
         self._posteriors: list[Any] = []  # q(z|x) of each batch since the last optimizer step
         self._step_before = 0
-        self._logged_before: dict[str, float] = {}  # train/... of the checkpoint that the run goes on from
+        self._logged_before: dict[str, float] = {}  # train/... in the checkpoint from which the run resumed
         self._random_states: dict[str, Any] | None = None  # to be restored when training starts
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.learning_rates.attach(self.optimizer_factory(parameter_groups(self)))
 
     def set_total_steps(self, total: float) -> None:
-        """Tell every schedule how many optimizer steps the whole training has."""
+        """Set the number of optimizer steps of the whole training in every schedule."""
         try:
             set_total_steps(self.model, total)
             self.learning_rates.set_total_steps(total)
@@ -92,7 +92,7 @@ class LitAutoencoder(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.set_total_steps(total_steps(self.trainer))
-        if self._random_states is not None:  # not earlier: what is built before may draw random numbers
+        if self._random_states is not None:  # not earlier: building the callbacks may draw random numbers
             set_random_states(self._random_states)
             self._random_states = None
 
@@ -125,7 +125,7 @@ class LitAutoencoder(pl.LightningModule):
         self._log_training()
 
     def training_metrics(self) -> dict[str, float]:
-        """``train/...`` as they were last logged, also before the checkpoint that the run goes on from."""
+        """The latest ``train/...``, including those that were logged before the run resumed."""
         logged = self.trainer.callback_metrics
         return self._logged_before | {k: v.item() for k, v in logged.items() if k.startswith("train/")}
 
@@ -142,7 +142,7 @@ class LitAutoencoder(pl.LightningModule):
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
                 f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
             )
-        step = self._step_before  # as the last step had them
+        step = self._step_before  # at which the last step was computed
         values = means | readings(self.model, step) | self.learning_rates.readings(step)
         train = {f"train/{name}": value for name, value in values.items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
@@ -172,15 +172,15 @@ class LitAutoencoder(pl.LightningModule):
         self._report("test", self.test_metrics, to_loggers=True)
 
     def _restore_float32(self, metrics: MetricCollection) -> None:
-        """Give metrics the 32 bits back that trainer.precision=bf16-true took from their sums.
+        """Convert the sums of metrics back to float32 under trainer.precision=bf16-true or 16-true.
 
-        bfloat16 has 8 significand bits, so 256 + 1 is 256: sums would stop growing there.
+        bfloat16 has 8 significand bits, so 256 + 1 = 256: sums would stop growing.
         """
         if self.dtype in (torch.bfloat16, torch.float16):
             metrics.set_dtype(torch.float32)
 
     def _forward(self, batch: Batch, noise: Noise) -> Output:
-        """The model's output in its own precision (trainer.precision=64-true, bf16-true)."""
+        """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(batch.x.device).to(self.dtype) for part in noise)
         output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
         return output
@@ -199,37 +199,37 @@ class LitAutoencoder(pl.LightningModule):
         )
 
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
-        """-log p(x|z) of the batch's images at ``rows`` (M,) with z (M, D) of any origin, (M,)."""
+        """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""
         y = None if batch.y is None else batch.y[rows]
         return -self.model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
 
     def _images(self, batch: Batch) -> Tensor:
-        """In the model's precision, or their own where it is the higher: half would round grey levels."""
+        """Images in the higher of their precision and the model's: half precision would round grey levels."""
         return batch.x.to(torch.promote_types(batch.x.dtype, next(self.model.parameters()).dtype))
 
     def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
         to_loggers = to_loggers and bool(self.trainer.loggers)
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
-        # torchmetrics makes a number of a vector of one: a vector stays one with a single latent dimension
+        # torchmetrics squeezes a vector with one element: restore its dimension
         results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
         metrics.reset()
         for name, value in results.items():
-            # NaN may mean undefined, but a distortion always has a value, and nothing is infinite
+            # NaN may mean undefined, but the distortion is always defined, and no metric is infinite
             if value.isinf().any() or (name == "distortion" and value.isnan()):
                 raise UserError(
                     f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. "
                     "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
                 )
         self.results[split] = results
-        # what is undefined (an autoencoder's rate) is not logged, so that panels stay blank
+        # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
         for name, value in named_scalars({name: value.tolist() for name, value in results.items()}).items():
-            # the metrics have been reduced over devices: sync_dist averages equal numbers
+            # the metrics are already reduced over devices, so sync_dist averages equal numbers
             self.log(f"{split}/{name}", value, prog_bar=name == "elbo", logger=to_loggers, sync_dist=True)
 
-    # checkpoints: plain types and tensors alone, so that torch.load(weights_only=True) reads them
+    # checkpoints contain only plain types and tensors, so that torch.load(weights_only=True) reads them
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # means that are due are logged after the checkpoint was written, and begin anew in a resumed run
+        # if the means are due, they are logged after this checkpoint, so a resumed run starts new ones
         means = RunningMeans() if self._log_is_due() else self.means
         checkpoint["vaelab"] = {
             **self.checkpoint_extra,
@@ -246,6 +246,6 @@ class LitAutoencoder(pl.LightningModule):
 
 
 def total_steps(trainer: pl.Trainer) -> float:
-    """Optimizer steps of the whole training, from its epochs and steps; infinite if it ends by neither."""
+    """Optimizer steps of the whole training by the Trainer's limits; infinite if it has none."""
     limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
     return min([trainer.estimated_stepping_batches, *limits])

@@ -1,4 +1,4 @@
-"""Means over training steps, summed on the device."""
+"""Means over training steps that are summed on the device."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class RunningMeans:
         self.steps += 1
 
     def take(self) -> dict[str, float]:
-        """The means by name; empty if there was no step. The next mean begins after this."""
+        """Return the means by name, empty if there was no step, and start new ones."""
         if self._sums is None:
             return {}
         means = (self._sums / self.steps).tolist()

@@ -1,4 +1,4 @@
-"""What a run is trained with, made from its config: the LightningModule, its optimizer, the callbacks."""
+"""Build the LightningModule, its optimizer and the callbacks of a run from its config."""
 
 import logging
 from collections.abc import Callable
@@ -20,14 +20,14 @@ __all__ = ["build_callbacks", "build_module", "build_optimizer"]
 
 log = logging.getLogger(__name__)
 
-HALF = ("bf16-true", "16-true")  # precisions in which parameters and buffers are kept in 16 bits
+HALF = ("bf16-true", "16-true")  # precisions that store parameters and buffers in 16 bits
 
 
 def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
-    """The model of ``cfg`` for these data, with its optimizer and metrics; its weights are drawn from torch.
+    """The LightningModule of ``cfg`` for these data. Weights are drawn from torch's global generator.
 
     Raises:
-        UserError: parts do not fit each other or the data.
+        UserError: the parts do not fit each other or the data.
     """
     context = run_context(cfg, data)
     model = build_autoencoder(cfg, context)
@@ -47,19 +47,20 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
 
 
 def check_precision(precision: str, model: Autoencoder) -> None:
-    """A UserError for moving averages in 8 or 11 bits, which would round away what a step adds."""
+    """Refuse moving averages with 8 or 11 significand bits, which would round away a step's update."""
     posterior = model.posterior
     averaged = isinstance(posterior, Codebook) and "trainable codes" not in posterior.provides
     averages = averaged or hasattr(model.prior, "after_step")
     if averages and precision in HALF:
         raise UserError(
-            f"trainer.precision={precision} keeps the moving averages of codes too roughly for a step to "
-            "move them. Use trainer.precision=bf16-mixed, or model=vq_vae with prior=uniform_codes."
+            f"trainer.precision={precision} stores the moving averages of codes with too few bits "
+            "for a step to change them. Use trainer.precision=bf16-mixed, or model=vq_vae with "
+            "prior=uniform_codes."
         )
 
 
 def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    """The optimizer's factory; built once on a dummy parameter, so that a wrong argument is refused now."""
+    """The optimizer's factory, called once on a dummy parameter so that a wrong argument raises now."""
     build("optimizer", cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])
     return lambda parameters: build("optimizer", cfg.optimizer, params=parameters)
 
@@ -67,8 +68,8 @@ def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
 def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.Callback]:
     """The callbacks of ``cfg.callbacks`` and a progress display.
 
-    Checkpoints go to ``<run folder>/checkpoints``. Without validation there is no best checkpoint to choose,
-    so callbacks that monitor a validation metric are left out.
+    Checkpoints are written to ``<run folder>/checkpoints``. Callbacks that monitor a validation metric are
+    left out if the run has no validation.
     """
     callbacks: list[pl.Callback] = []
     for name, node in cfg.callbacks.items():
@@ -84,5 +85,5 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
         callbacks.append(callback)
     if cfg.trainer.enable_progress_bar and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(progress())
-    # the checkpoint that a run goes on from is written last: it holds what the others know of the epoch
+    # LastCheckpoint comes last, so that it stores the state of the other callbacks after the epoch
     return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))

@@ -1,4 +1,4 @@
-"""What a run is made of, before it is trained: its parts, terms, shapes, steps and parameter counts."""
+"""A summary of a run before training: its parts, terms, shapes, steps and parameter counts."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +21,12 @@ __all__ = ["PartSummary", "Summary", "TermSummary", "planned_steps", "summary"]
 
 Shape = tuple[int, ...]
 Values = tuple[float, ...]
-"""A number at the first, the middle and the last step; at the first alone if the training has no end."""
+"""A number at the first, the middle and the last step; at the first only if the training has no limit."""
 
 
 @dataclass(frozen=True)
 class PartSummary:
-    """A part of the model. ``shapes``: of one image, what goes in and what comes out."""
+    """A part of the model. ``shapes``: of its input and output for one image."""
 
     shapes: tuple[Shape, ...]
     parameters: int
@@ -34,7 +34,7 @@ class PartSummary:
 
 @dataclass(frozen=True)
 class TermSummary:
-    """A term of the objective: its weight, and whatever else of it is a schedule or a multiplier."""
+    """A term of the objective: its weight, and its other schedules and multipliers."""
 
     weight: Values
     others: dict[str, Values]
@@ -43,14 +43,14 @@ class TermSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run is made of."""
+    """The data, the training, the parts, the terms and the metrics of a run."""
 
     data: dict[str, Any]  # image_shape, value_range, numbers of train, val and test images
     batch_size: int
-    batches: int  # of an epoch
+    batches: int  # per epoch
     steps: float  # optimizer steps of the whole training; infinite without a limit
     learning_rate_factor: Values
-    samples: int  # of z for an image
+    samples: int  # of z per image
     parameters: int
     parts: dict[str, PartSummary]
     terms: dict[str, TermSummary]
@@ -58,12 +58,12 @@ class Summary:
 
 
 def summary(config: Mapping[str, Any]) -> Summary:
-    """The summary of the run that ``config``, with every interpolation resolved, describes.
+    """The summary of the run with the resolved config ``config``.
 
-    The data are read (and downloaded where the run would), the model is built and gets one batch.
+    The function reads the data (and downloads them if the run would), builds the model and passes one batch.
 
     Raises:
-        UserError: the parts or the data do not fit together, as it would be raised before training.
+        UserError: the parts or the data do not fit together.
     """
     cfg: DictConfig = OmegaConf.create(dict(config))
     data = build_data(cfg)
@@ -113,14 +113,14 @@ def summary(config: Mapping[str, Any]) -> Summary:
 
 @contextmanager
 def shapes_of(**modules: nn.Module) -> Iterator[dict[str, tuple[Shape, Shape]]]:
-    """Inside the block, what goes into each named module and what comes out, without the batch dimension."""
+    """Inside the block, the shapes of each named module's input and output, without the batch dimension."""
     seen: dict[str, tuple[Shape, Shape]] = {}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             seen[name] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
 
-        return note
+        return record
 
     handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
     try:
@@ -131,7 +131,7 @@ def shapes_of(**modules: nn.Module) -> Iterator[dict[str, tuple[Shape, Shape]]]:
 
 
 def planned_steps(trainer: Mapping[str, Any], batches: int) -> float:
-    """Optimizer steps of the whole training, by ``trainer``'s own limits; infinite if it has none.
+    """Optimizer steps of the whole training by the limits in ``trainer``; infinite if it has none.
 
     >>> planned_steps({"max_epochs": 3, "accumulate_grad_batches": 4}, batches=10)  # 4, 4 and 2 batches
     9
@@ -147,7 +147,7 @@ def planned_steps(trainer: Mapping[str, Any], batches: int) -> float:
 
 
 def changing(term: nn.Module, steps: float) -> dict[str, Values]:
-    """Everything of a term, beside its weight, that has a reading for the log."""
+    """The schedules and multipliers of a term except its weight: everything with a ``reading``."""
     return {
         short_name(name): over_time(module.reading, steps)
         for name, module in term.named_modules()
@@ -163,5 +163,5 @@ def over_time(value: Any, steps: float) -> Values:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """How many numbers are learned in a module."""
+    """The number of learned parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

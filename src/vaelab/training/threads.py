@@ -1,4 +1,4 @@
-"""How many threads torch uses in a run."""
+"""The number of threads that torch uses in a run."""
 
 import torch
 
@@ -9,9 +9,9 @@ def set_threads(threads: int | None, reserved: int | None = None) -> None:
     """Set torch's number of threads.
 
     Args:
-        threads: the number; None leaves torch's own choice, but never more than ``reserved``.
-        reserved: the cores that the launcher of a sweep keeps for this run; None if it keeps none. Torch may
-            see fewer, or be asked for fewer by OMP_NUM_THREADS, so it is a limit and no number to set.
+        threads: the number; None for torch's default, but at most ``reserved``.
+        reserved: the cores that the launcher of a sweep reserves for this run; None if it reserves none. It
+            is only a limit, because torch may see fewer cores or OMP_NUM_THREADS may ask for fewer.
     """
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer: how it is made, and how it is called."""
+"""Build and call Lightning's Trainer."""
 
 import logging
 import warnings
@@ -18,15 +18,15 @@ from vaelab.training.checkpoints import AtomicCheckpointIO
 
 __all__ = ["build_trainer", "running"]
 
-# Importing Lightning sets its logger to INFO: what devices there are, what products one may buy.
+# Lightning's import sets its logger to INFO, which prints devices and advertisements.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 IGNORED = (
-    # training is logged at the end of every epoch too, so a short epoch loses nothing
+    # the module also logs at the end of every epoch, so a short epoch loses nothing
     "The number of training batches .* is smaller than the logging",
-    # Lightning 2.6.6 calls a function that torch 2.13 has renamed
+    # Lightning 2.6.6 calls a function that torch 2.13 renamed
     ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
-    # a run that goes on finds its own checkpoints there
+    # in a resumed run, which finds its own checkpoints
     "Checkpoint directory .* exists and is not empty",
     # a run without validation images has an empty list of validation loaders
     "Total length of `list` across ranks is zero",
@@ -34,10 +34,10 @@ IGNORED = (
 
 
 def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder: Path) -> pl.Trainer:
-    """The Trainer of ``conf/trainer``, which writes into ``folder``; loggers are added later.
+    """The Trainer of ``conf/trainer``, which writes into ``folder``, without loggers.
 
-    ``max_steps`` is kept by :class:`StopAfterSteps`, and to ``plugins`` one is added that writes checkpoints
-    atomically. Checkpointing is enabled if a callback writes checkpoints: Lightning would add one otherwise.
+    :class:`StopAfterSteps` implements ``max_steps``, and :class:`AtomicCheckpointIO` is added to ``plugins``.
+    Checkpointing is enabled only if a callback writes checkpoints: otherwise Lightning would add one.
     """
     steps = options.max_steps not in (None, -1)
     trainer: pl.Trainer = build(
@@ -56,10 +56,9 @@ def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder:
 
 @contextmanager
 def running(trainer: pl.Trainer) -> Iterator[None]:
-    """A call of the trainer, which Ctrl-C and SIGTERM end with the exit codes that shells have for them.
+    """Call the trainer in this block, so that Ctrl-C and SIGTERM raise SystemExit with code 130 or 143.
 
-    Lightning turns Ctrl-C into an exit of its own, and looks at SIGTERM when an epoch of training ends, which
-    after training is never.
+    Lightning turns Ctrl-C into its own exit code, and handles SIGTERM only when an epoch of training ends.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Callbacks render and log. What they show is computed by metrics and by :mod:`vaelab.figures.generation`."""
+"""Callbacks of the Trainer. Metrics and :mod:`vaelab.figures` compute what they log and draw."""
 
 from vaelab.training.callbacks.clock import Clock
 from vaelab.training.callbacks.collapse import Collapse

@@ -1,4 +1,4 @@
-"""How long the training took, apart from validation and pictures; and how far it is."""
+"""The duration of the fit and of its training steps, and the progress of the training."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,17 +8,19 @@ import pytorch_lightning as pl
 
 from vaelab.runs.lock import SECONDS
 
+__all__ = ["Clock"]
+
 
 class Clock(pl.Callback):
-    """Times the fit as a whole and the training steps alone, and counts the images trained on.
+    """Measures the time of the whole fit and of the training steps alone, and counts the training images.
 
-    The steps' time begins with an epoch and ends with its last step: validation, checkpoints and pictures
-    are not in it.
+    The time of the steps runs from the start of an epoch to its last step, so it excludes validation,
+    checkpoints and pictures.
 
     Args:
-        earlier: fit_seconds, train_seconds and images of the earlier sessions of a resumed run. Steps that
-            are trained again, since they came after the last checkpoint, count twice.
-        on_progress: called every few seconds and at the end of the fit with the values of :meth:`progress`.
+        earlier: fit_seconds, train_seconds and images of the earlier sessions of a resumed run. Steps after
+            the last checkpoint, which a resumed run repeats, count twice.
+        on_progress: is called every few seconds and at the end of the fit with the items of :meth:`progress`.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class Clock(pl.Callback):
         self._fit = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        self._mark = time.perf_counter()  # a run that goes on within an epoch does not start the epoch again
+        self._mark = (
+            time.perf_counter()
+        )  # in a run that resumes within an epoch, on_train_epoch_start is not called
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self._mark = time.perf_counter()
@@ -91,7 +95,7 @@ class Clock(pl.Callback):
             self.on_progress(**self.progress(trainer))
 
     def progress(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """Epochs completed and asked for, optimizer steps, and the seconds and images up to now."""
+        """Completed epochs, maximum epochs, optimizer steps, and the seconds and images so far."""
         now = time.perf_counter()
         return {
             "epoch": trainer.current_epoch,
@@ -103,7 +107,7 @@ class Clock(pl.Callback):
         }
 
     def report(self) -> dict[str, float | None]:
-        """Seconds of the fit, seconds of its training steps, training images per second of those."""
+        """Seconds of the fit, seconds of its training steps, and training images per second of the latter."""
         speed = self.images / self.train_seconds if self.train_seconds else None
         return {
             "fit_seconds": round(self.fit_seconds, 3),

@@ -1,4 +1,4 @@
-"""A warning of a collapsed posterior, which may end the training."""
+"""A warning when the posterior has collapsed, which may also end the training."""
 
 import logging
 from typing import Any
@@ -8,14 +8,20 @@ from pytorch_lightning.loggers import WandbLogger
 
 from vaelab.runs.health import COLLAPSED, Verdict, verdict
 
+__all__ = ["Collapse"]
+
 log = logging.getLogger(__name__)
 
 
 class Collapse(pl.Callback):
-    """Warns, once and with a W&B alert, when the posterior has collapsed; ``stop`` ends the training then.
+    """Warns once, in the log and by a W&B alert, when the posterior has collapsed.
 
-    The verdict is :func:`vaelab.runs.health.verdict` of the validation images. Most trainings begin
-    collapsed, so it has to hold for ``patience`` validations in a row. On the test images it is said at once.
+    The callback computes :func:`vaelab.runs.health.verdict` after each validation. Most trainings begin
+    collapsed, so it warns after ``patience`` collapsed validations in a row; after the test it warns at once.
+
+    Args:
+        stop: whether the warning ends the training.
+        patience: collapsed validations in a row before the warning.
     """
 
     def __init__(self, stop: bool = False, patience: int = 5) -> None:
@@ -36,7 +42,10 @@ class Collapse(pl.Callback):
             return
         self.warn(trainer, found, f"for {self.collapsed} validations in a row")
         if self.stop and not trainer.should_stop:
-            log.warning("The training ends in epoch %d (callbacks.collapse.stop).", trainer.current_epoch)
+            log.warning(
+                "The training ends in epoch %d, because callbacks.collapse.stop is true.",
+                trainer.current_epoch,
+            )
             trainer.should_stop = True
 
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
@@ -62,6 +71,6 @@ class Collapse(pl.Callback):
 
 
 def verdict_of(lit: Any, split: str) -> Verdict | None:
-    """The verdict on what the metrics said last of a split."""
+    """The verdict on the latest metrics of a split."""
     results = lit.results.get(split, {})
     return verdict({f"{split}/{name}": value.tolist() for name, value in results.items()}, split)

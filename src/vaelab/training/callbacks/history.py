@@ -1,4 +1,4 @@
-"""The history of a training run, kept with it whatever the logger."""
+"""The training history of a run, written to its folder independently of the loggers."""
 
 import csv
 from pathlib import Path
@@ -8,15 +8,17 @@ import pytorch_lightning as pl
 
 from vaelab.runs.files import replacing
 
+__all__ = ["History", "read_rows"]
+
 FILE_NAME = "history.csv"
 
 
 class History(pl.Callback):
     """Writes ``history.csv``: step, epoch (from 0), every ``train/`` and ``val/`` scalar; a row per epoch.
 
-    A number that is undefined is blank, and so is every ``val/`` number of an epoch without validation. A row
-    is written when the next epoch begins or training ends, since ``train/...`` of an epoch is complete only
-    then. A resumed run goes on in the same file and replaces the epochs that it trains again.
+    An undefined number is blank, and so is every ``val/`` number of an epoch without validation. A row is
+    written when the next epoch begins or the training ends, because only then ``train/...`` is complete. A
+    resumed run continues the file and replaces the rows of the epochs that it repeats.
     """
 
     def __init__(self) -> None:
@@ -24,11 +26,13 @@ class History(pl.Callback):
         self._epoch = -1  # the epoch that is being trained
         self._step = 0  # optimizer steps when this session began
         self._validated = -1  # the last epoch with a validation
-        self._validation: dict[str, float] = {}  # what it found
+        self._validation: dict[str, float] = {}  # the numbers of that validation
 
     def on_train_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         self._read(trainer, lit)
-        self._epoch = trainer.current_epoch  # a run that goes on within an epoch does not start it again
+        self._epoch = (
+            trainer.current_epoch
+        )  # in a run that resumes within an epoch, on_train_epoch_start is not called
         self._step = trainer.global_step
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
@@ -43,15 +47,17 @@ class History(pl.Callback):
             self._epoch = trainer.current_epoch
 
     def on_train_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        if trainer.global_step > self._step:  # False if there was nothing left to train
+        if trainer.global_step > self._step:  # False if no step was left to train
             self._add(trainer, lit, self._epoch)
 
     def on_fit_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        if self._epoch < 0:  # the run had been stopped after its last epoch, so training did not start
+        if (
+            self._epoch < 0
+        ):  # the earlier session ended after the last epoch, so on_train_start was not called
             self._read(trainer, lit)
 
     def _read(self, trainer: pl.Trainer, lit: Any) -> None:
-        """Read the completed epochs; the last one may have ended with its checkpoint and without its row."""
+        """Read the rows of completed epochs; add the last one if the session ended before writing it."""
         epochs = trainer.current_epoch
         before = read_rows(Path(trainer.default_root_dir) / FILE_NAME) if epochs else []
         self.rows = [row for row in before if int(row["epoch"]) < epochs]
@@ -83,7 +89,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows as text; none if there is no file."""
+    """The rows, all values as text; an empty list if there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

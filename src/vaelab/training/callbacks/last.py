@@ -1,4 +1,4 @@
-"""The checkpoint that an interrupted run goes on from."""
+"""The checkpoint from which an interrupted run resumes."""
 
 import os
 import time
@@ -11,19 +11,22 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from vaelab.runs.resume import LAST
 
-ASK_EVERY = 50  # steps between two questions to the other ranks
+__all__ = ["LastCheckpoint"]
+
+SYNC_EVERY = 50  # steps after which all ranks agree on whether to save
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes ``checkpoints/last.ckpt``: at the end of epochs, by time within them, and when asked to stop.
+    """Writes ``checkpoints/last.ckpt`` at the end of epochs, at intervals within them, and on SIGTERM.
 
-    A run that is killed loses the steps since then and nothing else. It is written between two optimizer
-    steps, never between a step and a validation that is due, so that the run goes on exactly. On SIGTERM,
-    which a cluster sends before it takes its machine back, it is written and the training stops.
+    A killed run loses only the steps since the checkpoint. The checkpoint is written between two optimizer
+    steps, never between a step and a validation that is due, so that a resumed run repeats the uninterrupted
+    one exactly. On SIGTERM, which a cluster sends before it preempts a job, the callback saves and stops the
+    training.
 
     Args:
-        every_n_epochs: at the end of every n-th epoch, and of the last; 0 for the last alone.
-        every_minutes: within an epoch when so much time has passed since it was written; null for never.
+        every_n_epochs: n, to save at the end of every n-th epoch and of the last; 0 for the last only.
+        every_minutes: the interval at which to save within an epoch; None for no such checkpoint.
     """
 
     def __init__(self, every_n_epochs: int = 1, every_minutes: float | None = 5.0) -> None:
@@ -36,9 +39,9 @@ class LastCheckpoint(Checkpoint):
         self._saved, self._step = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        stepped = trainer.global_step != self._step  # not so while gradients accumulate
+        stepped = trainer.global_step != self._step  # False while gradients accumulate
         self._step = trainer.global_step
-        if not stepped or trainer.is_last_batch or trainer.should_stop:  # the end of the epoch will do
+        if not stepped or trainer.is_last_batch or trainer.should_stop:  # on_train_epoch_end saves
             return
         if trainer.received_sigterm and not self._validation_is_due(trainer):
             self.save(trainer)
@@ -46,8 +49,8 @@ class LastCheckpoint(Checkpoint):
                 raise SIGTERMException
         seconds = time.monotonic() - self._saved
         due = self.every_minutes is not None and seconds >= 60 * self.every_minutes
-        if trainer.world_size > 1:  # all ranks save together: the first one's clock decides, now and then
-            due = self._step % ASK_EVERY == 0 and trainer.strategy.broadcast(due)
+        if trainer.world_size > 1:  # all ranks must save together, so rank 0 decides for all
+            due = self._step % SYNC_EVERY == 0 and trainer.strategy.broadcast(due)
         if due and not self._validation_is_due(trainer):
             self.save(trainer)
 
@@ -64,14 +67,15 @@ class LastCheckpoint(Checkpoint):
         self._saved = time.monotonic()
 
     def _dismiss_warning(self, trainer: pl.Trainer) -> bool:
-        """Dismiss a SIGTERM that is only SLURM's warning before a preemption, and tell whether it was one.
+        """Ignore a SIGTERM under submitit, and return whether submitit runs the job.
 
-        submitit queues the job again after it, unless the job has ended by itself.
+        There SIGTERM is SLURM's warning before a preemption. submitit requeues the job, unless it has ended.
         """
-        warned = "SUBMITIT_EXECUTOR" in os.environ
-        if warned:
+        by_submitit = "SUBMITIT_EXECUTOR" in os.environ
+        if by_submitit:
+            # private: Trainer.received_sigterm is a property without a setter (Lightning 2.6)
             trainer._signal_connector.received_sigterm = False
-        return warned
+        return by_submitit
 
     def _validation_is_due(self, trainer: pl.Trainer) -> bool:
         every, loop = trainer.val_check_batch, trainer.fit_loop

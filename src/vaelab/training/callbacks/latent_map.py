@@ -1,4 +1,4 @@
-"""Where the held-out images lie in the latent space."""
+"""Maps of the latent space."""
 
 from typing import Any
 
@@ -10,16 +10,23 @@ from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
 from vaelab.training.callbacks.publish import is_due, publish
 
+__all__ = ["LatentMap"]
+
 
 class LatentMap(pl.Callback):
-    """Draws ``latents/map``: held-out images' posterior means, coloured by their label and factors.
+    """Draws ``latents/map``: the posterior means of held-out images, coloured by label and factors.
 
-    With two latent dimensions the plane itself, and the circles of 1 and 2 standard deviations of N(0, I)
-    where that is the prior; then also ``latents/manifold``, the images over a grid of z. Elsewhere a
-    projection: "pca", or "umap" if that is installed.
+    Two latent dimensions are drawn as they are, with circles at 1 and 2 standard deviations if the prior is
+    N(0, I), and the callback also draws ``latents/manifold``, the decoded images over a grid of z. More
+    dimensions are projected to two.
 
-    Every ``every_n_epochs`` epochs of training (null: never) and, from the weights that are tested, at the
-    end; of the first ``images`` held-out images.
+    Args:
+        every_n_epochs: epochs between two drawings during training; None for the drawing after the test only.
+        images: the number of held-out images, from the first.
+        projection: "pca", or "umap" if umap-learn is installed.
+
+    Raises:
+        ValueError: an unknown projection, or umap-learn is missing.
     """
 
     def __init__(

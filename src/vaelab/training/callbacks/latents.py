@@ -1,4 +1,4 @@
-"""KL per dimension as pictures."""
+"""Pictures of the KL per latent dimension."""
 
 from typing import Any
 
@@ -11,13 +11,15 @@ from torch import Tensor
 from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
 from vaelab.training.callbacks.publish import publish
 
+__all__ = ["KLPictures"]
+
 
 class KLPictures(pl.Callback):
-    """Keeps the validation KL per dimension of every epoch, and at the end draws it.
+    """Stores the KL per dimension of every validation, and draws it after the test.
 
-    ``latents/kl_per_dim``: bars, of the weights that are tested. ``latents/kl_over_training``: the heat map.
-    W&B also gets ``val/kl_histogram`` each epoch (bin = dimension, height = KL), which it draws as a heat
-    map of its own. A deterministic posterior has no KL: nothing is drawn.
+    ``latents/kl_per_dim`` shows bars for the tested weights, ``latents/kl_over_training`` a heat map over
+    epochs. The callback logs ``val/kl_histogram`` to W&B after each validation (bin = dimension, height =
+    KL), which W&B draws as a heat map. A deterministic posterior has no KL, and no picture is drawn.
     """
 
     def __init__(self) -> None:
@@ -30,7 +32,7 @@ class KLPictures(pl.Callback):
             return
         self.epochs.append(trainer.current_epoch)
         self.history.append(kl.tolist())
-        if not trainer.is_global_zero or len(kl) > 512:  # W&B's limit on the bins of a histogram
+        if not trainer.is_global_zero or len(kl) > 512:  # W&B accepts at most 512 bins
             return
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

@@ -1,4 +1,4 @@
-"""How a run shows that it is alive: a bar on a terminal, a line now and then elsewhere."""
+"""The progress display: a bar on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -9,11 +9,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
+__all__ = ["progress"]
+
 log = logging.getLogger(__name__)
 
 
 class EpochBar(TQDMProgressBar):
-    """Lightning's bar, without one for every validation epoch: those take a moment and flicker."""
+    """Lightning's bar without bars for validation and test, which would flicker."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=10)
@@ -30,7 +32,7 @@ class EpochBar(TQDMProgressBar):
 
 
 class EpochLines(ProgressBar):
-    """One line for the first epoch, for the last, and at most one every ``seconds`` between them."""
+    """Logs a line after the first epoch, after the last, and at most every ``seconds`` between them."""
 
     def __init__(self, seconds: float = 10.0) -> None:
         super().__init__()
@@ -40,16 +42,16 @@ class EpochLines(ProgressBar):
     def disable(self) -> None:
         self.seconds = float("inf")
 
-    # not on_train_epoch_end: a callback's comes before the module has logged the epoch's loss
+    # not on_train_epoch_end: Lightning calls it on callbacks before the module logs the epoch's loss
 
     def on_train_epoch_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         if trainer.current_epoch > 0 and time.monotonic() - self._last >= self.seconds:
-            self._say(trainer, trainer.current_epoch)
+            self._log_line(trainer, trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        self._say(trainer, trainer.current_epoch)
+        self._log_line(trainer, trainer.current_epoch)
 
-    def _say(self, trainer: pl.Trainer, epochs: int) -> None:
+    def _log_line(self, trainer: pl.Trainer, epochs: int) -> None:
         self._last = time.monotonic()
         if trainer.is_global_zero and epochs > 0:
             values = trainer.callback_metrics
@@ -58,5 +60,5 @@ class EpochLines(ProgressBar):
 
 
 def progress() -> ProgressBar:
-    """A bar on a terminal and in a notebook, else lines."""
+    """A bar on a terminal and in a notebook, otherwise log lines."""
     return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else EpochLines()

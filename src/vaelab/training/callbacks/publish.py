@@ -1,4 +1,4 @@
-"""One way out for every picture: a file in the run's folder and an image in every logger that takes them."""
+"""Publish pictures: a file in the run's folder, and an image in every logger that supports images."""
 
 from pathlib import Path
 
@@ -7,16 +7,18 @@ from PIL import Image
 
 from vaelab.runs.files import replacing
 
+__all__ = ["is_due", "publish", "publish_animation"]
+
 
 def is_due(trainer: pl.Trainer, every_n_epochs: int | None) -> bool:
-    """Is this validation, in training, one of every n epochs to draw at? (None, 0: never.)"""
+    """Whether this validation belongs to the fit and to every n-th epoch; False if n is None or 0."""
     if trainer.state.fn != "fit" or trainer.sanity_checking or not every_n_epochs:
         return False
     return (trainer.current_epoch + 1) % every_n_epochs == 0
 
 
 def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
-    """Write ``<run folder>/<key>.png`` and log the picture under ``key``; on rank 0 alone."""
+    """Write ``<run folder>/<key>.png`` and log the picture under ``key``, on rank 0 only."""
     if not trainer.is_global_zero:
         return
     path = Path(trainer.default_root_dir) / f"{key}.png"
@@ -28,9 +30,9 @@ def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
 
 
 def publish_animation(trainer: pl.Trainer, key: str, gif: bytes) -> None:
-    """Write ``<run folder>/<key>.gif`` and log it as a video under ``<key>_animated``; on rank 0 alone.
+    """Write ``<run folder>/<key>.gif`` and log it as a video under ``<key>_animated``, on rank 0 only.
 
-    The key is another than the still picture's: W&B wants one kind of media under a key.
+    The key differs from the still picture's, because W&B allows one media type per key.
     """
     if not trainer.is_global_zero:
         return
@@ -39,5 +41,5 @@ def publish_animation(trainer: pl.Trainer, key: str, gif: bytes) -> None:
         temporary.write_bytes(gif)
     for logger in trainer.loggers:
         if hasattr(logger, "log_video"):
-            # a GIF's path is taken as it is: W&B needs moviepy for arrays alone
+            # W&B uploads a GIF from its path as it is; arrays would need moviepy
             logger.log_video(f"{key}_animated", [str(path)], step=trainer.global_step)

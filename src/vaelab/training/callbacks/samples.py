@@ -1,4 +1,4 @@
-"""Sample grids: what the model generates, reconstructs and interpolates."""
+"""Image grids of samples, reconstructions, traversals and interpolations."""
 
 import logging
 from typing import Any
@@ -13,24 +13,29 @@ from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
 from vaelab.training.callbacks.publish import is_due, publish, publish_animation
 
+__all__ = ["Samples"]
+
 log = logging.getLogger(__name__)
 
-RANGE_IMAGES = 256  # held-out images that a traversal's ranges are taken from
-MEAN_IMAGES = 2000  # held-out images that the classes' mean codes are taken from
-MOST_DIMENSIONS = 64  # a mixture of full covariances over more takes longer than a picture is worth
+RANGE_IMAGES = 256  # held-out images from which the ranges of traversals are estimated
+MEAN_IMAGES = 2000  # held-out images from which the mean codes of classes are computed
+MOST_DIMENSIONS = 64  # with more, fitting a mixture with full covariances takes too long for a picture
 
 
 class Samples(pl.Callback):
     """Draws ``samples/prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight) and
-    ``interpolations_spherical``.
+    ``interpolations_spherical`` during training and, with the tested weights, after the test.
 
-    Every ``every_n_epochs`` epochs of training (null: never) and, from the weights that are tested, at the
-    end. The inputs are the first ``images`` held-out images and the z are fixed: the same in every run.
+    The inputs and the z are the same in every run. After the test the callback also draws
+    ``samples/traversals.gif``; ``samples/arithmetic``, if the data have labels or factors; and
+    ``samples/mixture``, samples of the prior beside samples of a Gaussian mixture that is fitted to the codes
+    of training images, for at most MOST_DIMENSIONS latent dimensions.
 
-    At the end alone: ``samples/traversals.gif``; ``samples/arithmetic``, where the data have labels or
-    factors; ``samples/mixture``: samples of the prior beside samples of a Gaussian mixture of
-    ``mixture_components`` that is fitted to the codes of the first ``mixture_images`` training images (0: no
-    such picture; nor is there one of more than MOST_DIMENSIONS latent dimensions).
+    Args:
+        every_n_epochs: epochs between two drawings during training; None for those after the test only.
+        images: the number of held-out images, from the first.
+        mixture_images: training images to whose codes the mixture is fitted; 0 for no such picture.
+        mixture_components: components of the mixture.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class Samples(pl.Callback):
         self.mixture_images = mixture_images
         self.mixture_components = mixture_components
         self._inputs: Tensor | None = None
-        self._labels: Tensor | None = None  # of the inputs, where the data have labels
+        self._labels: Tensor | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         if is_due(trainer, self.every_n_epochs):
@@ -56,7 +61,7 @@ class Samples(pl.Callback):
         self.draw_once(trainer, lit)
 
     def draw(self, trainer: pl.Trainer, lit: Any) -> None:
-        """The pictures that show the training."""
+        """Draw the pictures that are also drawn during training."""
         if not trainer.is_global_zero:
             return
         model: Autoencoder = lit.model
@@ -66,7 +71,7 @@ class Samples(pl.Callback):
             publish(trainer, f"samples/{name}", picture)
 
     def draw_once(self, trainer: pl.Trainer, lit: Any) -> None:
-        """The pictures of the final weights."""
+        """Draw the pictures that are drawn after the test only."""
         if not trainer.is_global_zero:
             return
         model: Autoencoder = lit.model
@@ -81,7 +86,7 @@ class Samples(pl.Callback):
         if not self.mixture_images:
             return
         if model.latent_dim > MOST_DIMENSIONS:
-            log.info("samples/mixture is left out: more than %d latent dimensions.", MOST_DIMENSIONS)
+            log.info("samples/mixture is not drawn for more than %d latent dimensions.", MOST_DIMENSIONS)
             return
         codes = codes_of(model, data.train, self.mixture_images)
         drawn = pictures.mixture_samples(model, codes, limits, self.mixture_components)

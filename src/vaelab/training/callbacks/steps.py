@@ -1,15 +1,17 @@
-"""An end of training by optimizer steps."""
+"""Stop the training after a number of optimizer steps."""
 
 from typing import Any
 
 import pytorch_lightning as pl
 
+__all__ = ["StopAfterSteps"]
+
 
 class StopAfterSteps(pl.Callback):
-    """Ends the training when it has taken ``steps`` optimizer steps, then validates.
+    """Stops the training after ``steps`` optimizer steps; Lightning then validates.
 
-    Takes the place of the Trainer's own ``max_steps``, with which Lightning 2.6 counts an epoch twice when
-    a run goes on from a checkpoint of its end.
+    It replaces the Trainer's ``max_steps``, with which Lightning 2.6 counts an epoch twice when a run resumes
+    from the checkpoint at the end of that epoch.
     """
 
     def __init__(self, steps: int) -> None:
