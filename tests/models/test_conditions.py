@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch.func import functional_call, stack_module_state, vmap
@@ -11,7 +10,6 @@ from torch.func import functional_call, stack_module_state, vmap
 import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
-from vaelab.cli.paths import conf_dir
 from vaelab.figures import generation
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
@@ -20,8 +18,6 @@ from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import StandardNormal
-from vaelab.training.assembly import build, build_data, run_context
-from vaelab.types import RunContext
 
 K, D, SHAPE = 3, 2, (1, 8, 8)
 Y = torch.tensor([0, 2, 1, 1, 0])
@@ -151,17 +147,3 @@ def test_a_conditional_vae_draws_the_digit_of_its_label(tmp_path):
     assert (result.folder / "samples" / "interpolations.png").is_file()
     got = result.record["metrics"]
     assert sum(got["test/kl_per_dim"]) == pytest.approx(got["test/rate"], rel=1e-5)
-
-
-def test_a_part_gets_what_its_signature_names_of_the_context():
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", ["model=conditional_vae", "prior=vamp", "model.latent_dim=2"])
-    data = build_data(cfg)
-    context = run_context(cfg, data)
-    assert context[:-1] == ((1, 8, 8), 2, len(data.train), 10, (0.0, 1.0), None)
-    torch.testing.assert_close(context.mean_image, data.train.x[:1000].mean(0))
-    prior = build("prior", cfg.prior, context)
-    # noise 0.1 over the root of 50
-    assert (prior.pseudo_inputs.mean(0) - context.mean_image).abs().max() < 0.08
-    assert build("model.condition", cfg.model.condition, context).channels == 10
-    assert RunContext.from_plain(context.plain()) == context._replace(mean_image=None)

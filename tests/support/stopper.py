@@ -48,3 +48,19 @@ class Stop(pl.Callback):
 
     def on_test_batch_start(self, *_: Any) -> None:
         self._called("test_batch_start")
+
+
+class UncompletedJobError(Exception):
+    """What submitit raises in a job whose time is over: the job counts as interrupted, the sweep goes on."""
+
+    __module__ = "submitit.core.utils"
+
+
+class OutOfTime(pl.Callback):
+    """While ``active``, ends every job of a sweep after its third training batch."""
+
+    active: ClassVar[bool] = False
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if type(self).active and trainer.global_step == 3:
+            raise UncompletedJobError("out of time")

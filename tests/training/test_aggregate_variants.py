@@ -22,42 +22,18 @@ def codes(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        ["model=beta_tc_vae"],
-        ["model=beta_tc_vae", "model.estimator=mws"],
-        ["model=factor_vae", "model.discriminator.width=16"],
-        ["model=dip_vae_i"],
-        ["model=dip_vae_ii"],
-        ["model=info_vae"],
-        ["model=wae_mmd"],
-        ["model=regularized_ae"],
-    ],
-    ids=" ".join,
-)
-def test_every_variant_trains_measures_and_loads(tmp_path, settings):
-    result = trained(tmp_path, *settings, "data.train_size=65", "data.batch_size=32")  # the last batch: one
-    metrics = result.record["metrics"]
-    terms = {name for name in metrics if name.startswith("train/")}
-    assert all(np.isfinite(metrics[name]) for name in terms)
-    deterministic = settings[0] in ("model=wae_mmd", "model=regularized_ae")
-    assert (metrics["val/elbo"] is None) == deterministic
-    assert load(result.folder).sample(2).shape == (2, 1, 8, 8)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (["model=beta_tc_vae", "model.estimator=full"], ".estimator must be"),
+        (["model=beta_tc_vae", "model.estimator=full"], ".estimator must be mss or mws, got full"),
         (["model=iwae", "model.samples=0"], "model.samples=0: must be"),
-        (["model=iwae", "model.gradient=drag"], ".gradient must be"),
+        (["model=iwae", "model.gradient=drag"], ".gradient must be standard or dreg, got drag"),
         (["model=iwae", "model.beta=4"], "model.beta"),
     ],
 )
-def test_a_wrong_value_is_refused(tmp_path, settings, words):
+def test_a_wrong_value_is_refused(tmp_path, settings, message):
     result = small(tmp_path, *settings)
-    assert result.code != 0
-    assert words in result.err + result.out
+    assert result.code == 2
+    assert message in result.err
 
 
 @pytest.mark.slow
