@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from vaelab.cli.errors import present_errors
 from vaelab.errors import UserError
 
 PROGRAM = "vaelab-dashboard"
@@ -41,17 +42,15 @@ def run(args: argparse.Namespace) -> None:
 
         print("\n".join(publish(*place).values()))
     else:
-        from vaelab.reports.dashboard.views import report, sent, workspace
+        from vaelab.reports.dashboard.views import payload, report, workspace
 
-        views = {"workspace": sent(workspace(*place)), "report": sent(report(*place))}
+        views = {"workspace": payload(workspace(*place)), "report": payload(report(*place))}
         print(json.dumps(views, indent=1, ensure_ascii=False))
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     args = arguments()
-    from vaelab.cli.train import present_errors
-
     present_errors(PROGRAM, lambda: run(args))
 
 

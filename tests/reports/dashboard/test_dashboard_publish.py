@@ -12,7 +12,7 @@ from support.wandb_home import wandb_home
 from support.wandb_stub import ENTITY, WandbStub
 from vaelab.cli import dashboard as cli
 from vaelab.reports.dashboard import publish
-from vaelab.reports.dashboard.views import report, sent, workspace
+from vaelab.reports.dashboard.views import payload, report, workspace
 
 PLACE = ("--entity", ENTITY, "--project", "mine", "--group", "sweep-1", "--publish")
 
@@ -42,7 +42,7 @@ def test_both_are_saved_as_they_are_printed(monkeypatch, tmp_path, capsys):
     saved = {view["type"]: view for view in stub.views}
     assert set(saved) == {"project-view", "runs"}
     group = "sweep-1"
-    page, view = sent(report(ENTITY, "mine", group)), sent(workspace(ENTITY, "mine", group))
+    page, view = payload(report(ENTITY, "mine", group)), payload(workspace(ENTITY, "mine", group))
     for kind, expected in {"project-view": view, "runs": page}.items():
         assert saved[kind]["displayName"] == expected["displayName"] == "vaelab: sweep-1"
     assert without_ids(json.loads(saved["project-view"]["spec"])) == without_ids(view["spec"])

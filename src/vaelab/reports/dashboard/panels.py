@@ -11,6 +11,19 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 
 from vaelab.reports.dashboard.sweep_run import PREFIX
+from vaelab.reports.plots import PLOTS
+from vaelab.reports.sheets import SHEETS
+
+__all__ = [
+    "COMPARISON_PICTURES",
+    "COMPARISON_TABLE",
+    "ELBO",
+    "STEP",
+    "Part",
+    "comparison",
+    "place_panels",
+    "training_parts",
+]
 
 STEP = "trainer/global_step"
 BETA, LATENT_DIM = wr.Config("beta"), wr.Config("latent_dim")
@@ -30,25 +43,10 @@ SAMPLES = (
     "samples/interpolations_spherical",
     "samples/arithmetic",  # of data with labels or factors
 )
-MAP = "latents/map"
 CURVES = ("train/loss", "val/elbo", "val/rate", "val/distortion")
 
 COMPARISON_TABLE = f"{PREFIX}/table"
-# the figures and contact sheets of vaelab-compare; a sweep need not have all of them
-COMPARISON_PICTURES = tuple(
-    f"{PREFIX}/{name}"
-    for name in (
-        "rate-distortion",
-        "against-beta",
-        "kl-per-dimension",
-        "training-curves",
-        "contact-prior",
-        "contact-mixture",
-        "contact-reconstructions",
-        "contact-traversals",
-        "contact-maps",
-    )
-)
+COMPARISON_PICTURES = tuple(f"{PREFIX}/{picture.name}" for picture in (*PLOTS, *SHEETS))
 
 WIDTH, HEIGHT = 24, 8  # of a report, and of a panel in it, in units of W&B's grid
 
@@ -63,119 +61,90 @@ class Part:
     panels: Sequence[Any]
 
 
-def rate_distortion() -> Part:
-    return Part(
-        "Rate and distortion",
-        "Each point is a run, coloured by its β. Down and to the left is better: the ELBO is "
-        "−(rate + distortion), in nats per image, on test images.",
-        3,
-        [
-            wr.ScatterPlot(title="Rate and distortion", x=RATE, y=DISTORTION, z=BETA, log_z=True),
-            wr.ScatterPlot(title="Active units against β", x=BETA, y=UNITS, log_x=True),
-            wr.ScatterPlot(title="ELBO against β", x=BETA, y=ELBO, log_x=True),
-        ],
-    )
-
-
-def latent_health() -> Part:
-    plots = {
-        "Mutual information against β": "mutual_information",
-        "Hole rate against β": "hole_rate",
-        "What another image's code costs, against β": "shuffle_gap",
-    }
-    return Part(
-        "Latent health",
-        "Mutual information: what a code says about its image, at most the rate. Hole rate: the share of "
-        "prior samples where there are no codes, 0.01 if there are no holes. The last: how many nats the "
-        "decoder loses with another image's code, 0 if it ignores z.",
-        3,
-        [
-            wr.ScatterPlot(title=title, x=BETA, y=wr.SummaryMetric(f"test/{name}"), log_x=True)
-            for title, name in plots.items()
-        ],
-    )
-
-
-def kl_per_dimension() -> Part:
-    return Part(
-        "KL per dimension",
-        "A dimension whose KL stays at 0 is not used. The sum over the dimensions is the rate.",
-        2,
-        [
-            wr.LinePlot(title="KL of each dimension", x=STEP, metric_regex=KL_DIMENSIONS),
-            wr.LinePlot(title="KL by dimension over training", x=STEP, y=[KL_HISTOGRAM]),
-            *map(pictures, KL_PICTURES),
-        ],
-    )
-
-
-def samples() -> Part:
-    return Part(
-        "Samples",
-        "One row per run, by ascending β; one column for each time the samples were drawn.",
-        2,
-        [pictures(key) for key in SAMPLES],
-    )
-
-
-def latent_space() -> Part:
-    return Part(
-        "Latent space",
-        "The codes of the same held-out images, coloured by label or factor: the latent plane, or the "
-        "codes' first two principal components.",
-        1,
-        [pictures(MAP)],
-    )
-
-
-def across_runs() -> Part:
-    axes = [
-        wr.ParallelCoordinatesPlotColumn(metric=BETA, log=True),
-        *(
-            wr.ParallelCoordinatesPlotColumn(metric=metric)
-            for metric in (LATENT_DIM, RATE, DISTORTION, ELBO, UNITS)
+def training_parts() -> list[Part]:
+    """The parts about training runs, in order; new panels at each call, since a page sets their places."""
+    axes = [wr.ParallelCoordinatesPlotColumn(metric=BETA, log=True)]
+    axes += [
+        wr.ParallelCoordinatesPlotColumn(metric=metric)
+        for metric in (LATENT_DIM, RATE, DISTORTION, ELBO, UNITS)
+    ]
+    return [
+        Part(
+            "Rate and distortion",
+            "Each point is a run, coloured by its β. Down and to the left is better: the ELBO is "
+            "−(rate + distortion), in nats per image, on test images.",
+            3,
+            [
+                wr.ScatterPlot(title="Rate and distortion", x=RATE, y=DISTORTION, z=BETA, log_z=True),
+                against_beta("Active units", UNITS),
+                against_beta("ELBO", ELBO),
+            ],
+        ),
+        Part(
+            "Latent health",
+            "Mutual information: what a code says about its image, at most the rate. Hole rate: the share of "
+            "prior samples where there are no codes, 0.01 if there are no holes. Shuffle gap: how many nats "
+            "the decoder loses with another image's code, 0 if it ignores z.",
+            3,
+            [
+                against_beta("Mutual information", wr.SummaryMetric("test/mutual_information")),
+                against_beta("Hole rate", wr.SummaryMetric("test/hole_rate")),
+                against_beta("Shuffle gap", wr.SummaryMetric("test/shuffle_gap")),
+            ],
+        ),
+        Part(
+            "KL per dimension",
+            "A dimension whose KL stays at 0 is not used. The sum over the dimensions is the rate.",
+            2,
+            [
+                wr.LinePlot(title="KL of each dimension", x=STEP, metric_regex=KL_DIMENSIONS),
+                wr.LinePlot(title="KL by dimension over training", x=STEP, y=[KL_HISTOGRAM]),
+                *map(pictures, KL_PICTURES),
+            ],
+        ),
+        Part(
+            "Samples",
+            "One row per run, by ascending β; one column for each time the samples were drawn.",
+            2,
+            [pictures(key) for key in SAMPLES],
+        ),
+        Part(
+            "Latent space",
+            "The codes of the same held-out images, coloured by label or factor: the latent plane, or the "
+            "codes' first two principal components.",
+            1,
+            [pictures("latents/map")],
+        ),
+        Part(
+            "Across runs",
+            "Each run as a line through its settings and results; below, the settings that differ.",
+            1,
+            [
+                wr.ParallelCoordinatesPlot(title="Settings and results", columns=axes),
+                wr.RunComparer(diff_only="split"),
+            ],
+        ),
+        Part(
+            "Training",
+            "Over the steps of training; in nats per image.",
+            2,
+            [wr.LinePlot(title=key, x=STEP, y=[key]) for key in CURVES],
         ),
     ]
-    return Part(
-        "Across runs",
-        "Each run as a line through its settings and results; below, the settings that differ.",
-        1,
-        [
-            wr.ParallelCoordinatesPlot(title="Settings and results", columns=axes),
-            wr.RunComparer(diff_only="split"),
-        ],
-    )
-
-
-def training() -> Part:
-    plots = [wr.LinePlot(title=key, x=STEP, y=[key]) for key in CURVES]
-    return Part("Training", "Over the steps of training; in nats per image.", 2, plots)
 
 
 def comparison() -> Part:
-    """What only the summary run of a sweep has."""
+    """The part about the summary run of a sweep."""
     return Part(
         "The sweep's comparison",
         "The results of vaelab-compare when the sweep ended: one row per configuration, mean over seeds.",
         2,
-        [
-            wr.WeavePanelSummaryTable(table_name=COMPARISON_TABLE),
-            *map(pictures, COMPARISON_PICTURES),
-        ],
+        [wr.WeavePanelSummaryTable(table_name=COMPARISON_TABLE), *map(pictures, COMPARISON_PICTURES)],
     )
 
 
-def training_parts() -> list[Part]:
-    """All parts about training runs, in order."""
-    return [
-        rate_distortion(),
-        latent_health(),
-        kl_per_dimension(),
-        samples(),
-        latent_space(),
-        across_runs(),
-        training(),
-    ]
+def against_beta(title: str, metric: wr.SummaryMetric) -> wr.ScatterPlot:
+    return wr.ScatterPlot(title=f"{title} against β", x=BETA, y=metric, log_x=True)
 
 
 def pictures(key: str) -> wr.MediaBrowser:

@@ -1,4 +1,4 @@
-"""The two dashboards as W&B objects, and what is sent to the server for each. Only saving needs a network."""
+"""The two dashboards as W&B objects, and the payload that saves each. Only saving needs a network."""
 
 import json
 from typing import Any
@@ -8,6 +8,8 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 from vaelab.reports.dashboard import panels
+
+__all__ = ["payload", "report", "workspace"]
 
 TRAINING, SWEEP = "train", "sweep"  # job types: a run that trains; the run that sums a sweep up
 COLUMNS = (
@@ -97,8 +99,8 @@ def report(entity: str, project: str, group: str | None = None, look_up: bool = 
     )
 
 
-def sent(view: ws.Workspace | wr.Report) -> dict[str, Any]:
-    """What saving the view sends: its owner, name and kind, and the specification of what it shows."""
+def payload(view: ws.Workspace | wr.Report) -> dict[str, Any]:
+    """What saving the view sends: its owner, name and kind, and the specification of its panels."""
     model = view._to_model()  # private; the library has no public way to see it without a server
     return {
         "entityName": view.entity,
