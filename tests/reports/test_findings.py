@@ -77,14 +77,14 @@ def seeds(*distortions, beta=1.0):
         (
             [*seeds(19.99, 20.01), *seeds(20.19, 20.21, beta=2)],
             "The best ELBO is -23.00 ±0.13, at beta 1; next is beta 2, 0.20 lower. Their 95% intervals "
-            "overlap: these seeds do not clearly tell them apart.",
+            "overlap, so these seeds do not separate them clearly.",
         ),
         (
             [*seeds(20.0), *seeds(21.5, beta=2)],
-            "The best ELBO is -23.00, at beta 1; next is beta 2, 1.50 lower. Single runs do not tell how "
-            "much of that is chance.",
+            "The best ELBO is -23.00, at beta 1; next is beta 2, 1.50 lower. One run each does not "
+            "show how much of that is chance.",
         ),
-        (seeds(20.0), "The best ELBO is -23.00, at beta 1, the only one that has one."),
+        (seeds(20.0), "The best ELBO is -23.00, at beta 1, the only configuration with an ELBO."),
     ],
     ids=["clear", "overlap", "single", "only one"],
 )
@@ -177,7 +177,7 @@ def test_long_lists_are_cut():
 def test_an_autoencoder_is_mentioned_and_not_judged_by_its_rate():
     autoencoder = make_record(None, rate=None, swept={"model": "ae"})
     records = [autoencoder, make_record(1, swept={"model": "vae"})]
-    assert the(records, "Without a rate").endswith("on the rate-distortion curve: ae (distortion 20.00).")
+    assert the(records, "A deterministic code").endswith("rate-distortion curve: ae (distortion 20.00).")
     the(records, "No run has collapsed")
     assert not begins([autoencoder], "No run")
 

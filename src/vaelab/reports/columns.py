@@ -1,4 +1,4 @@
-"""The columns of a table, as the terminal, Markdown, the page and the CSV file show them."""
+"""The columns of a comparison, which the terminal, Markdown, the page and the CSV file share."""
 
 import csv
 import io
@@ -29,9 +29,9 @@ HEALTH_NOTE = (
     "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et al., "
     "2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact mixture of "
     "these images' posteriors, so MI is at most the log of their number. The hole rate is the share of "
-    "prior samples farther from all codes than 99% of fresh codes are: 0.01 is no holes; matched, of "
-    "samples from a Gaussian with the codes' mean and covariance, whatever their scale. The gaps are the "
-    "nats by which the distortion rises with the code of another image (shuffle) or a draw from the prior."
+    "prior samples that are farther from all codes than 99% of new codes are; 0.01 means no holes. Matched "
+    "is the same share for samples from a Gaussian with the codes' mean and covariance. A gap is the rise of "
+    "the distortion, in nats, with the code of another image (shuffle) or a sample from the prior (prior)."
 )
 EVALUATION_NOTE = (
     "What vaelab-evaluate has measured; methods, sample sizes and standard errors are in each run's "
@@ -58,7 +58,7 @@ class Column:
 
 
 class Detail(NamedTuple):
-    """A further table: its heading, its columns, and how to read it."""
+    """A further table of the page: its heading, its columns and a note on how to read it."""
 
     title: str
     name: str
@@ -78,18 +78,15 @@ def columns(table: Table, metrics: Sequence[str] | None = None, split: str | Non
         measured = measured_on(table, split)
         metrics = [*MAIN, *(name for name in HEADLINES if name in measured)]
         metrics += [name for name in measured if name not in MAIN and name not in HEALTH]
-    found = [setting(name, key, i) for i, (name, key) in enumerate(named_settings(table))]
-    found = found or [Column("run", lambda row: row.first.name, "run")]
-    found += [Column("n", lambda row: str(row.n), "n")] if table.folded else []
-    found += [metric_column(split, name) for name in metrics]
+    names = short_names(table.columns)
+    shown = [setting(name, key, i) for i, (name, key) in enumerate(zip(names, table.columns, strict=True))]
+    shown = shown or [Column("run", lambda row: row.first.name, "run")]
+    shown += [Column("n", lambda row: str(row.n), "n")] if table.folded else []
+    shown += [metric_column(split, name) for name in metrics]
     if is_main:
-        found.append(Column("verdict", lambda row: row.verdict(table.split), "verdict"))
-    found.append(Column("status", lambda row: row.status, "status"))
-    return [one for one in found if one.key not in OPTIONAL or any(map(one.cell, table.rows))]
-
-
-def named_settings(table: Table) -> list[tuple[str, str]]:
-    return list(zip(short_names(table.columns), table.columns, strict=True))
+        shown.append(Column("verdict", lambda row: row.verdict(table.split), "verdict"))
+    shown.append(Column("status", lambda row: row.status, "status"))
+    return [column for column in shown if column.key not in OPTIONAL or any(map(column.cell, table.rows))]
 
 
 def setting(name: str, key: str, i: int) -> Column:
@@ -112,13 +109,13 @@ def details(table: Table) -> list[Detail]:
     measured = measured_on(table, table.split)
     health = [name for name in HEALTH if name in measured]
     evaluated = [name for name in measured_on(table, EVALUATED) if not name.endswith("_se")]
-    found = []
+    tables = []
     if health:
-        found.append(Detail("Latent health", "latent-health", columns(table, health), HEALTH_NOTE))
+        tables.append(Detail("Latent health", "latent-health", columns(table, health), HEALTH_NOTE))
     if evaluated:
-        columns_of_it = columns(table, evaluated, EVALUATED)
-        found.append(Detail("Evaluation", "evaluation", columns_of_it, EVALUATION_NOTE))
-    return found
+        evaluations = columns(table, evaluated, EVALUATED)
+        tables.append(Detail("Evaluation", "evaluation", evaluations, EVALUATION_NOTE))
+    return tables
 
 
 def as_text(table: Table) -> str:
@@ -130,7 +127,7 @@ def as_text(table: Table) -> str:
 
 
 def as_dicts(table: Table) -> list[dict[str, Any]]:
-    """A dict for each row: settings, facts, and every scalar metric of every split in full precision.
+    """One dict per row: its settings, variant, status and every scalar metric of every split, unrounded.
 
     Where seeds are folded, ``<metric>_ci95`` is the half width of its interval. What is undefined is None.
     """
@@ -138,15 +135,15 @@ def as_dicts(table: Table) -> list[dict[str, Any]]:
     metrics = dict.fromkeys([*first, *table.metrics])
     dicts = []
     for row in table.rows:
-        found = dict(zip(table.columns, row.cells, strict=True))
-        found |= {"variant": row.first.variant, "dataset": row.first.dataset, "n": row.n}
-        found |= {"status": row.status or "finished", "verdict": row.verdict(table.split)}
+        values = dict(zip(table.columns, row.cells, strict=True))
+        values |= {"variant": row.first.variant, "dataset": row.first.dataset, "n": row.n}
+        values |= {"status": row.status or "finished", "verdict": row.verdict(table.split)}
         for name in metrics:
             stat = row.stats.get(name)
-            found[name] = stat.mean if stat else None
+            values[name] = stat.mean if stat else None
             if table.folded:
-                found[f"{name}_ci95"] = stat.half if stat else None
-        dicts.append({**found, "runs": ";".join(str(run.folder) for run in row.runs)})
+                values[f"{name}_ci95"] = stat.half if stat else None
+        dicts.append({**values, "runs": ";".join(str(run.folder) for run in row.runs)})
     return dicts
 
 

@@ -1,4 +1,4 @@
-"""What the numbers say, in plain sentences. Each names its criterion, none says more than the runs show."""
+"""The findings of a comparison: sentences about its table, each of which names its criterion."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def findings(table: Table) -> list[str]:
     if table.repeats:
         sentences.append(
             f"{count(len(table.repeats), 'run')} repeated a configuration with the same seed and "
-            f"{'is' if len(table.repeats) == 1 else 'are'} left out: a rerun is no further sample."
+            f"{'is' if len(table.repeats) == 1 else 'are'} left out: a rerun is not a new sample."
         )
     return sentences
 
@@ -71,7 +71,7 @@ def scope(table: Table) -> str:
 
 
 def best(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
-    """Which configuration has the highest ELBO, and whether its interval is clear of the next one's."""
+    """Which configuration has the highest ELBO, and whether its interval overlaps that of the second."""
     metric = f"{table.split}/elbo"
     ranked = sorted((row for row in rows if metric in row.stats), key=lambda row: -row.stats[metric].mean)
     if not ranked:
@@ -80,14 +80,14 @@ def best(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
     stat = first.stats[metric]
     text = f"{prefix}The best ELBO is {show_stat(stat, metric)}, at {first.label}"
     if len(ranked) == 1:
-        return [f"{text}, the only one that has one."]
+        return [f"{text}, the only configuration with an ELBO."]
     second = ranked[1].stats[metric]
     gap = stat.mean - second.mean
     text += f"; next is {ranked[1].label}, {gap:.2f} lower"
     if stat.half is None or second.half is None:
-        text += ". Single runs do not tell how much of that is chance"
+        text += ". One run each does not show how much of that is chance"
     elif gap < stat.half + second.half:
-        text += ". Their 95% intervals overlap: these seeds do not clearly tell them apart"
+        text += ". Their 95% intervals overlap, so these seeds do not separate them clearly"
     betas = [row.beta for row in table.beta_series.get(first.series, []) if metric in row.stats]
     if len(betas) > 2 and first.beta in (betas[0], betas[-1]):
         end = "smallest" if first.beta == betas[0] else "largest"
@@ -101,42 +101,42 @@ def rate_along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
     Between two optima of distortion + beta * rate the rate cannot rise with beta; a rise of more than 5% and
     0.1 nats is reported.
     """
-    known = measured(table, rows, "rate")
-    if len(known) < 2:
+    points = measured(table, rows, "rate")
+    if len(points) < 2:
         return []
-    (first, start), (last, end) = known[0], known[-1]
+    (first, start), (last, end) = points[0], points[-1]
     text = f"From beta {show(first.beta)} to {show(last.beta)} the rate goes from {start:.2f} to {end:.2f}"
     before, after = table.number(first, "distortion"), table.number(last, "distortion")
     if before is not None and after is not None:
         text += f" and the distortion from {before:.2f} to {after:.2f}"
-    rises = [(a, b) for (a, x), (b, y) in pairwise(known) if y > x * 1.05 + 0.1]
+    rises = [(a, b) for (a, x), (b, y) in pairwise(points) if y > x * 1.05 + 0.1]
     if rises:
         a, b = rises[0]
         text += (
             f". Between beta {show(a.beta)} and {show(b.beta)} the rate rises, which it would not do "
-            "between two optima: too short a training, or chance"
+            "between two optima: the training was too short, or it is chance"
         )
     return [f"{text}."]
 
 
 def active_units_along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
     """Where active units first lie one or more below the most so far, and where they fall most."""
-    known = measured(table, rows, "active_units")
-    if len(known) < 2:
+    points = measured(table, rows, "active_units")
+    if len(points) < 2:
         return []
-    most = known[0][1]
-    for row, value in known:
+    most = points[0][1]
+    for row, value in points:
         if value <= most - 1:
             text = f"Active units first drop by one or more at beta {show(row.beta)}, "
             text += f"from {most:g} to {value:g}"
-            drops = [(x - y, a, b, x, y) for (a, x), (b, y) in pairwise(known)]
+            drops = [(x - y, a, b, x, y) for (a, x), (b, y) in pairwise(points)]
             drop, a, b, x, y = max(drops, key=lambda drop: drop[0])
             if drop > most - value:
                 text += f"; the largest drop, from {x:g} to {y:g}, "
                 text += f"is between beta {show(a.beta)} and {show(b.beta)}"
             return [f"{text}."]
         most = max(most, value)
-    values = sorted({value for _, value in known})
+    values = sorted({value for _, value in points})
     if len(values) == 1:
         return [f"All betas have {values[0]:g} active units."]
     return [f"Active units stay between {values[0]:g} and {values[-1]:g} and never drop by one or more."]
@@ -177,8 +177,8 @@ def without_rate(table: Table) -> list[str]:
     if not texts:
         return []
     return [
-        "Without a rate and an ELBO, since a deterministic code has no density; blank in the table and not "
-        f"on the rate-distortion curve: {listed(texts)}."
+        "A deterministic code has no density, so these have no rate and no ELBO and are not on the "
+        f"rate-distortion curve: {listed(texts)}."
     ]
 
 
@@ -259,15 +259,15 @@ def differing_settings(runs: Sequence[RecordedRun]) -> list[Difference]:
         values = [canonical(setting.get(key)) for setting in settings]
         if len(set(values)) > 1:
             entries.setdefault(canonical(values), []).append(key)
-    found = []
+    differences = []
     for keys in entries.values():
         texts = Counter(
             show(setting[keys[0]]) or "null" if keys[0] in setting else "(absent)" for setting in settings
         )
-        found.append(
+        differences.append(
             Difference(tuple(keys), tuple((text, texts[text]) for text in sorted(texts, key=natural)))
         )
-    return found
+    return differences
 
 
 def unfinished(runs: Sequence[RecordedRun]) -> list[tuple[RecordedRun, str]]:

@@ -1,4 +1,4 @@
-"""The plots of a comparison: a table in, a matplotlib figure out, or None where there is nothing to show."""
+"""The plots of a comparison. Each takes a table and returns a matplotlib figure, or None without data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ def rate_distortion(table: Table) -> "Figure | None":
     series = {name: rows for name, rows in series.items() if rows}
     if not series:
         return None
-    everything = [row for rows in series.values() for row in rows]
-    x_range, y_range = (shown_range(table, everything, metric) for metric in ("rate", "distortion"))
+    points = [row for rows in series.values() for row in rows]
+    x_range, y_range = (shown_range(table, points, metric) for metric in ("rate", "distortion"))
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
     axes.set(xlim=x_range, ylim=y_range)
@@ -57,7 +57,7 @@ def rate_distortion(table: Table) -> "Figure | None":
 
 
 def tooltips(table: Table) -> dict[str, str]:
-    """What the page says of a point of :func:`rate_distortion`, by the point's id in the SVG."""
+    """The tooltip of each point of :func:`rate_distortion`, by the point's id in the SVG."""
     texts = {}
     for i, row in enumerate(table.rows):
         stats = {metric: row.stats.get(f"{table.split}/{metric}") for metric in MAIN}
@@ -132,8 +132,8 @@ def against_beta(table: Table) -> "Figure | None":
                 xs, ys = [row.beta or 0.0 for row in rows], means(table, rows, metric)
                 axes.errorbar(xs, ys, yerr=intervals, **_style(i, line=True), label=name)
         axes.set_xscale("symlog", linthresh=next(beta for beta in betas if beta > 0))  # beta may be 0
-        some = betas[:: math.ceil(len(betas) / MOST_TICKS)]
-        axes.set_xticks(some, [show(beta) for beta in some])
+        ticks = betas[:: math.ceil(len(betas) / MOST_TICKS)]
+        axes.set_xticks(ticks, [show(beta) for beta in ticks])
         unit = "" if metric == "active_units" else " (nats per image)"
         style_axes(axes, title=title + unit, xlabel="β" if metric in ("elbo", "active_units") else "")
         if metric == "active_units":
@@ -160,7 +160,7 @@ def kl_heatmap(table: Table) -> "Figure | None":
     if grid.size <= MOST_NUMBERS:
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
-                colour = "black" if value > 0.45 * top else "white"
+                colour = "black" if value > 0.36 * top else "white"  # 0.6 on the square-root scale
                 text = axes.text(j + 0.5, i + 0.5, f"{value:.2f}", ha="center", va="center", color=colour)
                 text.set(fontsize=6.5, in_layout=False)  # measuring them for the layout takes seconds
     axes.invert_yaxis()
@@ -180,10 +180,10 @@ def kl_heatmap(table: Table) -> "Figure | None":
 def sorted_kl(table: Table, row: Row) -> list[float] | None:
     """KL of the most used, the second most used, ... dimension in nats, averaged over the row's runs."""
     vectors = [run.vector(f"{table.split}/kl_per_dim") for run in row.runs if run.finished]
-    known = [sorted(vector, reverse=True) for vector in vectors if vector]
-    if not known or len({len(vector) for vector in known}) > 1:
+    profiles = [sorted(vector, reverse=True) for vector in vectors if vector]
+    if not profiles or len({len(profile) for profile in profiles}) > 1:
         return None
-    return [math.fsum(values) / len(values) for values in zip(*known, strict=True)]
+    return [math.fsum(values) / len(values) for values in zip(*profiles, strict=True)]
 
 
 def training_curves(table: Table) -> "Figure | None":
@@ -250,11 +250,16 @@ PLOTS = (
     Plot(
         "rate-distortion",
         "Rate and distortion",
-        "Each point is a configuration; a line joins those that differ in β alone. On a dotted line the "
-        "ELBO, −(rate + distortion), is the same; it is higher down and to the left.",
+        "Each point is a configuration; a line joins those that differ in β alone. Along a dotted line the "
+        "ELBO, −(rate + distortion), is constant; it increases towards the lower left.",
         rate_distortion,
     ),
-    Plot("against-beta", "Against β", "The same numbers against β, on a log axis.", against_beta),
+    Plot(
+        "against-beta",
+        "Against β",
+        "Rate, distortion, ELBO and active units against β, on a logarithmic axis.",
+        against_beta,
+    ),
     Plot(
         "kl-per-dimension",
         "KL per dimension",

@@ -1,4 +1,4 @@
-"""Reading the records of runs of any schema and state. What cannot be read is named and left out."""
+"""Read the records of runs, of any schema and state. One that cannot be read is reported as a problem."""
 
 import csv
 from collections.abc import Sequence
@@ -92,8 +92,8 @@ def read_runs(paths: Sequence[Path]) -> Reading:
                 continue
             if isinstance(record["schema"], int) and record["schema"] > SCHEMA:
                 problems.append(
-                    f"{folder}: its record has schema {record['schema']}, this vaelab knows {SCHEMA}; "
-                    "what it doesn't know is left out"
+                    f"{folder}: its record has schema {record['schema']}, newer than {SCHEMA}, "
+                    "which this vaelab reads; unknown keys are ignored"
                 )
     return Reading(list(runs.values()), list(dict.fromkeys(problems)))
 

@@ -1,4 +1,4 @@
-"""From folders to a report: read the records, fold seeds, write every file, and return what to print."""
+"""The report of a comparison: reads the records, writes every file and returns the text for the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def compare(paths: Sequence[Path], out: Path | None = None, split: str = "test",
 
 def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -> None:
     """Write table.csv, figures as PNG and SVG, contact sheets, report.md and report.html."""
-    figures, sheets = drawn(table), contact_sheets(table)
+    figures, sheets = draw_figures(table), contact_sheets(table)
     content: dict[str, Any] = {
         "title": title,
         "table": table,
@@ -91,8 +91,8 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
                 (out / file).unlink(missing_ok=True)
 
 
-def drawn(table: Table) -> list[Figure]:
-    """The plots that the table has something for."""
+def draw_figures(table: Table) -> list[Figure]:
+    """The plots for which the table has data."""
     import matplotlib
 
     figures = []

@@ -14,7 +14,7 @@ from vaelab.reports.table import Row, Table
 
 __all__ = ["SHEETS", "Sheet", "as_data_uri", "as_png_file", "contact_sheets", "grid_rows", "stack"]
 
-MOST_ROWS = 24  # more are not looked at; evenly spaced ones stand for the rest
+MOST_ROWS = 24  # of more configurations, evenly spaced ones are shown
 MAP_WIDTH, MAPS_PER_STRIP = 420, 3
 FONT_SIZE = 15
 PADDING = 6
@@ -170,8 +170,8 @@ SHEETS = (
     Kind(
         "contact-mixture",
         "Samples from the fitted mixture",
-        "Left, z ~ p(z) as above. Right, z from a Gaussian mixture fitted to the codes of training images, "
-        "which are codes that the decoder was trained on.",
+        "Left: z ~ p(z), as above. Right: z from a Gaussian mixture fitted to the codes of training images, "
+        "which the decoder has seen in training.",
         "samples/mixture.png",
         lambda rows: rows[:1],
     ),
@@ -185,8 +185,8 @@ SHEETS = (
     Kind(
         "contact-traversals",
         "Traversals",
-        "From the first held-out image's code, the most used dimension moves (left), then the second "
-        "(right), from the 1% to the 99% quantile of the aggregate posterior.",
+        "Decodings of the first held-out image's code while one dimension moves from the 1% to the 99% "
+        "quantile of the aggregate posterior: the most used dimension (left), the second (right).",
         "samples/traversals.png",
         lambda rows: [beside(rows[:2], gap=3 * PADDING)],
     ),

@@ -96,7 +96,7 @@ class Table:
         Only there do rate and distortion trace a curve over beta: besides ``model.beta`` one setting differs,
         the weight of the KL, and has beta's values.
         """
-        found = {}
+        result = {}
         for name, members in self.series.items():
             rows = [row for row in members if row.n and row.beta is not None]
             betas = [row.beta for row in rows]
@@ -104,8 +104,8 @@ class Table:
             values = [[config.get(key) for config in configs] for key in dict.fromkeys(chain(*configs))]
             differing = [column for column in values if len(set(map(canonical, column))) > 1]
             if len(set(betas)) > 1 and differing in ([], [betas]):
-                found[name] = rows
-        return found
+                result[name] = rows
+        return result
 
     def number(self, row: Row, metric: str) -> float | None:
         return row.mean(f"{self.split}/{metric}")
@@ -129,7 +129,7 @@ def build_table(runs: Sequence[RecordedRun], split: str = "test", folded: bool =
 
 
 def group(runs: Sequence[RecordedRun]) -> tuple[list[list[RecordedRun]], list[RecordedRun]]:
-    """The runs by configuration, and those left out: a rerun of the same seed is no further sample.
+    """The runs by configuration, and those left out: a rerun of the same seed is not a new sample.
 
     Of the runs with one seed the latest finished one counts.
     """
