@@ -22,19 +22,6 @@ def test_rows_without_a_rate_are_not_on_the_curve_and_a_line_joins_a_sweep_of_be
     assert levels == pytest.approx([float(text[6:]) for text in texts[:-2]])  # "ELBO −23"
 
 
-def test_points_of_another_kind_of_beta_have_no_line_and_no_plot_against_it():
-    records = [make_record(beta) for beta in (1, 2)]
-    for record in records:
-        record["config"]["model"]["objective"] = {
-            "kl": {"weight": 1.0}, "tc": {"beta": record["config"]["model"]["beta"]},
-        }  # fmt: skip
-    table = table_of(*records)
-    (points,) = rate_distortion(table).axes[0].containers
-    assert points.lines[0].get_linestyle() == "None"
-    assert against_beta(table) is None
-    assert rate_distortion(table).axes[0].texts[-1].get_text().startswith("beta")
-
-
 def test_a_tooltip_has_the_numbers_of_its_row():
     table = table_of(*beta_sweep(seeds=2))
     assert tooltips(table)["row-2"] == (
