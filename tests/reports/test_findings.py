@@ -36,31 +36,24 @@ def sweep(rates, units=None):
 
 
 @pytest.mark.parametrize(
-    ("records", "options", "expected"),
+    ("records", "options", "counts", "images"),
     [
-        (
-            beta_sweep(seeds=3), {},
-            "15 finished runs, 5 configurations, 3 seeds each; numbers are of test images, in nats per "
-            "image.",
-        ),
+        (beta_sweep(seeds=3), {}, "15 finished runs, 5 configurations, 3 seeds each", "test"),
         (
             [*beta_sweep(seeds=1), make_record(1, 5)], {"split": "val"},
-            "6 finished runs, 5 configurations, 1 to 2 seeds each; numbers are of validation images, in nats "
-            "per image.",
+            "6 finished runs, 5 configurations, 1 to 2 seeds each", "validation",
         ),
-        (
-            beta_sweep(seeds=2), {"folded": False},
-            "10 finished runs; numbers are of test images, in nats per image.",
-        ),
+        (beta_sweep(seeds=2), {"folded": False}, "10 finished runs", "test"),
         (
             [make_record(1, status="failed", metrics={})], {},
-            "0 finished runs, 1 failed, 1 configuration; numbers are of test images, in nats per image.",
+            "0 finished runs, 1 failed, 1 configuration", "test",
         ),
     ],
     ids=["seeds", "validation", "no fold", "failed"],
 )  # fmt: skip
-def test_scope_counts_runs_configurations_and_seeds(records, options, expected):
-    assert findings(table_of(*records, **options))[0] == expected
+def test_scope_counts_runs_configurations_and_seeds(records, options, counts, images):
+    scope = findings(table_of(*records, **options))[0]
+    assert scope == f"{counts}; numbers are of {images} images, in nats per image."
 
 
 def seeds(*distortions, beta=1.0):
@@ -102,15 +95,11 @@ def test_an_optimum_at_an_end_of_three_or_more_betas_is_said(rates, end):
     assert re.findall("It is the (.*) beta tried", text) == ([end] if end else [])
 
 
-def test_rate_and_distortion_along_beta():
-    assert sentence(beta_sweep(seeds=2), "From") == (
-        "From beta 0.25 to 8 the rate goes from 14.01 to 0.02 and the distortion from 16.01 to 26.01."
-    )
-
-
 @pytest.mark.parametrize(("second", "rises"), [(2.19, False), (2.21, True)])  # 2 * 1.05 + 0.1 = 2.2
 def test_a_rise_of_the_rate_by_more_than_5_percent_and_a_tenth_is_said(second, rises):
     text = sentence(sweep([2.0, second, 1.0]), "From")
+    start = "From beta 1 to 3 the rate goes from 2.00 to 1.00 and the distortion from 20.00 to 20.00."
+    assert text.startswith(start)
     assert re.findall("Between beta (.*) the rate rises", text) == (["1 and 2"] if rises else [])
 
 
@@ -182,11 +171,6 @@ def test_collapse_names_its_criterion_and_the_numbers():
     assert sentence([make_record(1)], "No run") == f"No run has collapsed ({CRITERION})."
 
 
-def test_long_lists_are_cut():
-    text = sentence(sweep([0.1] * 10), "Collapsed")
-    assert text.endswith("beta 8 (rate 0.10); and 2 more.")
-
-
 def test_an_autoencoder_is_mentioned_and_not_judged_by_its_rate():
     autoencoder = make_record(None, rate=None, swept={"model": "ae"})
     records = [autoencoder, make_record(1, swept={"model": "vae"})]
@@ -215,18 +199,10 @@ def test_a_conditional_model_is_not_ranked_with_others_and_its_elbo_is_explained
     records = [make_record(1), make_record(2), conditional()]
     sentence(records, "On digits (Bernoulli): The best ELBO is -23.00, at beta_vae, beta 1; next is")
     sentence(records, "On digits (Bernoulli, given label): The best ELBO is -13.00, at conditional_vae")
-    assert "within one of digits (Bernoulli), digits (Bernoulli, given label)" in sentence(
-        records, "Data, likelihood or the condition differ between runs"
-    )
-    for some in (records, [conditional()]):
-        sentence(some, "The ELBO of a model with a condition y bounds log p(x|y), not log p(x)")
+    sentence(records, "Data, likelihood or the condition differ between runs")
+    sentence(records, "The ELBO of a model with a condition y bounds log p(x|y), not log p(x)")
+    assert begins([conditional()], "The ELBO of a model")
     assert not begins([conditional()], "Data")
-    assert not begins([make_record(1)], "The ELBO of a model")
-
-
-@pytest.mark.parametrize(("reruns", "text"), [(1, "1 run repeated"), (2, "2 runs repeated")])
-def test_reruns_of_a_seed_are_counted(reruns, text):
-    sentence([make_record(1) for _ in range(1 + reruns)], text)
 
 
 def test_settings_that_go_together_share_an_entry():

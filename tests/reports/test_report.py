@@ -94,13 +94,7 @@ def test_page_is_whole_and_names_nothing_outside(report):
     for part in ("ELBO -22.02 ±0.25\n", "model.objective.kl.weight", "<b>bad</b> & worse", MARKED):
         assert part in text
     assert source.count('class="point"') == 6
-
-
-def test_names_with_marks_stay_text_in_the_plots(report):
-    for name in ("rate-distortion", "kl-per-dimension"):
-        svg = (report / f"{name}.svg").read_text()
-        assert "&lt;i&gt;$a_1^$ &amp; |b|.npz" in svg
-        assert "<i>" not in svg
+    assert "&lt;i&gt;$a_1^$ &amp; |b|.npz" in (report / "rate-distortion.svg").read_text()
 
 
 def test_the_same_records_give_the_same_files(sweep, report, tmp_path):
@@ -144,35 +138,40 @@ def test_a_report_that_fails_leaves_the_one_before_whole(sweep, report, monkeypa
     assert contents(report) == before
 
 
-def run_command(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["vaelab-compare", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code, *capsys.readouterr()
-    return 0, *capsys.readouterr()
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """``vaelab-compare`` with these arguments: its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vaelab-compare", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            return stop.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return run
 
 
-def test_the_command_takes_the_newest_sweep_or_several(tmp_path, monkeypatch, capsys):
+def test_the_command_takes_the_newest_sweep_or_several(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     folder = write_sweep(tmp_path / "outputs/sweeps/mine", make_record(1))
-    code, out, _ = run_command(monkeypatch, capsys, "--no-fold", "--split", "val")
+    code, out, _ = command("--no-fold", "--split", "val")
     assert code == 0
     assert "numbers are of validation images" in out
     assert (folder / "report" / "report.html").is_file()
-    other = write_sweep(tmp_path / "other", make_record(2))
-    run_command(monkeypatch, capsys, "mine", other)
+    command("mine", write_sweep(tmp_path / "other", make_record(2)))
     assert "<h1>mine, other</h1>" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_mistakes_are_two_lines_and_exit_code_2(tmp_path, monkeypatch, capsys):
+def test_mistakes_are_two_lines_and_exit_code_2(tmp_path, command):
     write_sweep(tmp_path / "sweeps/mine", make_record(1))
     broken = write_sweep(tmp_path / "broken", make_record(1))
     (broken / "00" / "results.json").write_text("{")
     file = tmp_path / "file"
     file.touch()
     for arguments in (["nowhere"], [file], [broken], ["mine", "--out", file]):
-        code, out, err = run_command(monkeypatch, capsys, *arguments, f"paths.outputs={tmp_path}")
+        code, out, err = command(*arguments, f"paths.outputs={tmp_path}")
         assert (code, out) == (2, "")
         assert err.startswith("vaelab-compare: ")
         assert len(err.splitlines()) <= 2
@@ -180,7 +179,7 @@ def test_mistakes_are_two_lines_and_exit_code_2(tmp_path, monkeypatch, capsys):
 
 def test_importing_is_light():
     code = (
-        "import sys, vaelab.cli.compare, vaelab.reports.report; "
+        "import sys, vaelab.cli.compare, vaelab.cli.dashboard, vaelab.reports.report; "
         "heavy = 'torch', 'pytorch_lightning', 'wandb', 'pandas', 'scipy', 'matplotlib', 'jinja2'; "
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -21,7 +21,7 @@ addEventListener("error", (event) => seen.push("error: " + event.message));
 document.addEventListener("securitypolicyviolation", (event) => seen.push("blocked: " + event.blockedURI));
 </script>"""
 
-DRIVE = """<script>
+DRIVE = r"""<script>
 addEventListener("load", () => setTimeout(() => {
   const rows = () => [...document.querySelectorAll("#runs tbody tr")];
   const column = (n) => rows().map((row) => row.cells[n].textContent);
@@ -44,8 +44,9 @@ addEventListener("load", () => setTimeout(() => {
   answer.tipIsVisible = tip.offsetWidth > 0;
   points[2].dispatchEvent(new PointerEvent("pointerleave"));
   answer.tipIsGone = tip.offsetWidth === 0;
-  answer.paper = getComputedStyle(document.body).backgroundColor;
-  answer.ink = getComputedStyle(document.querySelector("svg text")).fill;
+  const light = (colour) => colour.match(/\d+/g).map(Number).reduce((a, b) => a + b);
+  answer.paper = light(getComputedStyle(document.body).backgroundColor);
+  answer.ink = light(getComputedStyle(document.querySelector("svg text")).fill);
   answer.tooWide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   answer.images = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
   const resources = performance.getEntriesByType("resource");
@@ -67,15 +68,8 @@ def page(tmp_path_factory):
     return folder / "report" / "report.html"
 
 
-@pytest.mark.parametrize(
-    ("dark", "width", "paper", "ink"),
-    [
-        (False, 1280, "rgb(254, 254, 254)", "rgb(28, 37, 49)"),
-        (True, 500, "rgb(18, 22, 28)", "rgb(228, 232, 238)"),
-    ],
-    ids=["light", "dark and narrow"],
-)
-def test_the_page_works(page, tmp_path, dark, width, paper, ink):
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 500)], ids=["light", "dark and narrow"])
+def test_the_page_works(page, tmp_path, dark, width):
     source = page.read_text(encoding="utf-8")
     start, end = source.index("<title>"), source.rindex("</body>")
     driven = tmp_path / "driven.html"
@@ -89,7 +83,8 @@ def test_the_page_works(page, tmp_path, dark, width, paper, ink):
     answer = json.loads(html.unescape(re.search(r'<pre id="answer">(.*?)</pre>', dom, re.DOTALL)[1]))
 
     assert answer["seen"] == answer["resources"] == []
-    assert (answer["width"], answer["paper"], answer["ink"]) == (width, paper, ink)
+    assert answer["width"] == width
+    assert (answer["paper"] < answer["ink"]) == dark  # sums of red, green and blue
     assert answer["tooWide"] == 0
     assert answer["images"]
     numbers = [float(cell.split()[0]) for cell in answer["up"][:-1]]

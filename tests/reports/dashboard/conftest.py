@@ -1,13 +1,12 @@
 """A sweep whose runs have logged to W&B, offline, and whose end has been logged as a run of its own."""
 
 import warnings
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
-from dashboard_runs import Logged
 
-from cli_runner import small
-from support.wandb_files import read_runs
+from cli_runner import Result, small
+from support.wandb_files import WandbRun, read_runs
 from support.wandb_home import wandb_home
 from vaelab.reports.dashboard.sweep_run import log_sweep
 from vaelab.runs.find import sweep_records
@@ -17,8 +16,18 @@ with warnings.catch_warnings():
     import wandb_workspaces.workspaces  # noqa: F401
 
 
+@dataclass
+class Logged:
+    """A sweep of four jobs, two of which fail, and what its offline files say."""
+
+    result: Result
+    where: str | None  # what log_sweep returned
+    training: list[WandbRun]
+    summary: WandbRun
+
+
 @pytest.fixture(scope="session")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
+def logged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged_sweep")
     with wandb_home(folder / "home"):
         result = small(
@@ -27,4 +36,6 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
             *("logger=wandb", "logger.project=here", "logger.tags=[mine]", "trainer.max_epochs=1"),
         )
         where = log_sweep(result.sweep, sweep_records(result.sweep))
-    return Logged(result, where, read_runs(Path(folder / "outputs" / "wandb")))
+    runs = read_runs(folder / "outputs" / "wandb")
+    by_type = {kind: [run for run in runs if run.job_type == kind] for kind in ("train", "sweep")}
+    return Logged(result, where, by_type["train"], by_type["sweep"][-1])
