@@ -122,7 +122,9 @@ def test_every_part_goes_with_the_others(model):
     for network, likelihood in parts:
         cfg = composed(f"model={model}", f"network={network}", f"likelihood={likelihood}")
         for shape in SHAPES.get(network, [(1, 8, 8), (3, 13, 9)]):
-            autoencoder = build_autoencoder(cfg, RunContext(shape, cfg.model.latent_dim, 100, num_classes=4, levels=256))
+            autoencoder = build_autoencoder(
+                cfg, RunContext(shape, cfg.model.latent_dim, 100, num_classes=4, levels=256)
+            )
             set_total_steps(autoencoder, 10)
             x, y = torch.randint(256, (4, *shape)) / 255, torch.arange(4)
             output = autoencoder(x, autoencoder.draw_noise(4, torch.Generator()), y=y)

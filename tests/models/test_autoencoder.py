@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from builders import ae, elbo_terms, images, random, vae
+from support.stacking import assert_stacked_as_alone
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Bernoulli, Gaussian
 from vaelab.models.networks import linear
@@ -300,41 +300,10 @@ def test_samples_are_decoded_from_the_prior():
 # stacked models
 
 
-def members() -> list[Autoencoder]:
-    """Three models that differ in weights, beta and sigma."""
+def test_stacked_models_are_the_models_one_by_one():
+    """They differ in weights, beta and sigma."""
     settings = [(1.0, 0.3, 0), (4.0, 0.5, 1), (0.0, 1.0, 2)]
-    return [
+    models = [
         vae(likelihood=Gaussian(sigma), terms=elbo_terms(beta), seed=seed) for beta, sigma, seed in settings
     ]
-
-
-def stacked_loss(model: Autoencoder):
-    def loss(parameters, buffers, x, noise, step):
-        output = functional_call(model, (parameters, buffers), (x, noise, step))
-        return output.loss, output.terms
-
-    return loss
-
-
-def test_stacked_models_are_the_models_one_by_one():
-    models, x, step = members(), images(5), torch.tensor(3)
-    noises = [model.draw_noise(5, random(seed)) for seed, model in enumerate(models)]
-    parameters, buffers = stack_module_state(models)
-    assert {name: tuple(value.shape) for name, value in buffers.items()} == {
-        "likelihood.sigma": (3,),
-        "objective.terms.distortion.weight.value": (3,),
-        "objective.terms.kl.weight.value": (3,),
-    }
-    noise = Noise(*map(torch.stack, zip(*noises, strict=True)))
-    step_of_all = vmap(grad_and_value(stacked_loss(models[0]), has_aux=True), in_dims=(0, 0, None, 0, None))
-    gradients, (losses, terms) = step_of_all(parameters, buffers, x, noise, step)
-
-    assert len(set(losses.tolist())) == 3
-    for k, model in enumerate(models):
-        alone = model(x, noises[k], step)
-        torch.testing.assert_close(losses[k], alone.loss)
-        for name, value in alone.terms.items():
-            torch.testing.assert_close(terms[name][k], value)
-        expected = torch.autograd.grad(alone.loss, list(model.parameters()))
-        for (name, _), gradient in zip(model.named_parameters(), expected, strict=True):
-            torch.testing.assert_close(gradients[name][k], gradient, rtol=1e-4, atol=1e-5)
+    assert_stacked_as_alone(models, images(5), [m.draw_noise(5, random(k)) for k, m in enumerate(models)])

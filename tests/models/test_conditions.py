@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from torch.func import functional_call, stack_module_state, vmap
 
 import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
+from support.stacking import assert_stacked_as_alone
 from vaelab.figures import generation
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
@@ -110,10 +110,7 @@ def test_pictures_keep_the_label_that_they_say():
 
 def test_conditional_models_stack():
     models = [conditional(seed=seed) for seed in range(2)]
-    x, noise = images(5, SHAPE), models[0].draw_noise(5, random())
-    state = stack_module_state(models)
-    together = vmap(lambda p, b: functional_call(models[0], (p, b), (x, noise), {"y": Y}).loss)(*state)
-    torch.testing.assert_close(together, torch.stack([model(x, noise, y=Y).loss for model in models]))
+    assert_stacked_as_alone(models, images(5, SHAPE), [models[0].draw_noise(5, random())] * 2, y=Y)
 
 
 # through the command line

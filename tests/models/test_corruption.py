@@ -2,16 +2,15 @@ import math
 
 import pytest
 import torch
-from torch.func import functional_call, stack_module_state
 
 import vaelab
 from builders import ae, data_module, images, lit, random, trainer, vae
-from cli_runner import Result, read_record, small, trained
+from cli_runner import Result, small, trained
 from support.chance import SIGMAS
+from support.stacking import assert_stacked_as_alone
 from vaelab.data.digits import load_digits
 from vaelab.functional.images import to_float
 from vaelab.models.corruption import Corruption, GaussianNoise, MaskingNoise, SaltAndPepperNoise
-from vaelab.types import Noise
 
 SHAPE = (1, 4, 4)
 
@@ -136,24 +135,13 @@ def test_it_leaves_the_other_noise_as_it_was():
     assert torch.equal(with_it.prior, without.prior)
 
 
-def test_runs_that_differ_in_the_corruption_stack():
-    x = images(6)
-    for kind, name, values in (
-        (GaussianNoise, "sigma", (0.0, 0.3, 1.0)),
-        (MaskingNoise, "share", (0.1, 0.5, 1.0)),
-    ):
-        models = [corrupting(kind(value), vae(seed=k)) for k, value in enumerate(values)]
-        noises = [model.draw_noise(6, random(k), image_shape=SHAPE) for k, model in enumerate(models)]
-        noise = Noise(*map(torch.stack, zip(*noises, strict=True)))
-        parameters, buffers = stack_module_state(models)
-        assert buffers[f"corruption.{name}"].tolist() == pytest.approx(values)
-
-        def loss(p, b, n, model=models[0]):
-            return functional_call(model, (p, b), (x, n)).loss
-
-        together = torch.vmap(loss)(parameters, buffers, noise)
-        alone = torch.stack([model(x, n).loss for model, n in zip(models, noises, strict=True)])
-        torch.testing.assert_close(together, alone)
+@pytest.mark.parametrize(
+    ("kind", "values"), [(GaussianNoise, (0.0, 0.3, 1.0)), (MaskingNoise, (0.1, 0.5, 1.0))]
+)
+def test_runs_that_differ_in_the_corruption_stack(kind, values):
+    models = [corrupting(kind(value), vae(seed=k)) for k, value in enumerate(values)]
+    noises = [model.draw_noise(6, random(k), image_shape=SHAPE) for k, model in enumerate(models)]
+    assert_stacked_as_alone(models, images(6), noises)
 
 
 class Spy(Corruption):
@@ -224,23 +212,11 @@ def test_measures_are_of_clean_images(tmp_path):
     assert abs(expected - blank) > 1e-3 * expected
 
 
-@pytest.mark.usefixtures("plain_table")
-def test_any_variant_can_be_given_a_corruption_and_it_can_be_swept(tmp_path):
-    result = small(
-        tmp_path,
-        *("-m", "model=vae", "+model/corruption=masking,gaussian", "callbacks=none"),
-    )
-    assert result.code == 0, result.err
-    kinds = [
-        read_record(file.parent)["config"]["model"]["corruption"]["_target_"]
-        for file in sorted(result.sweep.glob("*/results.json"))
-    ]
-    assert kinds == ["vaelab.models.MaskingNoise", "vaelab.models.GaussianNoise"]
-
-
-def test_a_variant_without_a_corruption_says_how_to_get_one(tmp_path):
+def test_any_variant_can_be_given_a_corruption(tmp_path):
     result = small(tmp_path, "model=vae", "model/corruption=masking")
     assert result.code == 2
     assert result.err == (
         "vaelab-train: This model has no model/corruption to replace. To give it one: +model/corruption=...\n"
     )
+    record = trained(tmp_path, "model=vae", "+model/corruption=masking", "callbacks=none").record
+    assert record["config"]["model"]["corruption"]["_target_"] == "vaelab.models.MaskingNoise"

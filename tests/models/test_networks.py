@@ -103,10 +103,12 @@ def test_weights_start_with_the_spread_of_he_and_glorot():
 
 def test_convolutions_start_with_the_spread_of_he():
     torch.manual_seed(0)
-    encoder, _ = conv((3, 8, 8), LATENT, OUTPUTS, 3, hidden=(64, 96))
+    encoder, decoder = conv((3, 8, 8), LATENT, OUTPUTS, 3, hidden=(64, 96))
     first, second = layers(encoder, nn.Conv2d)
     assert_std(first.weight, math.sqrt(2 / (3 * 16)))
     assert_std(second.weight, math.sqrt(2 / (64 * 16)))
+    up = layers(decoder, nn.ConvTranspose2d)[0]
+    assert_std(up.weight, math.sqrt(2 / (96 * 4)))  # 4 of 16 taps meet in a pixel
 
 
 @pytest.mark.parametrize("name", ["relu", "silu", "gelu", "tanh"])
@@ -120,7 +122,7 @@ def test_activations_by_name(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "rellu"}, "activation=rellu is unknown. Did you mean 'relu'"),
+        ({"activation": "rellu"}, "'rellu' is unknown. Did you mean 'relu'"),
         *(
             ({"hidden": hidden}, f"hidden must be a list of whole numbers >= 1, got {hidden}")
             for hidden in ([0], [32, -4], [1.5], [True], ["64"])

@@ -1,12 +1,9 @@
 """burgess_conv and locatello_conv against the papers' tables, and resnet."""
 
-import math
-
 import pytest
 import torch
-from test_networks import assert_std, count, layers
+from test_networks import count, layers
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from builders import images
 from cli_runner import run
@@ -109,19 +106,6 @@ def test_only_the_two_kernels_are_known(kernel):
         locatello_conv((1, 64, 64), LATENT, OUTPUTS, 1, late_kernel=kernel)
 
 
-@pytest.mark.parametrize("factory", [burgess_conv, locatello_conv])
-def test_published_layers_start_with_the_spread_of_he(factory):
-    torch.manual_seed(0)
-    encoder, decoder = factory((1, 64, 64), LATENT, OUTPUTS, 1)
-    second = layers(encoder, nn.Conv2d)[1]
-    assert_std(second.weight, math.sqrt(2 / (32 * 16)))
-    assert_std(layers(encoder, nn.Linear)[0].weight, math.sqrt(2 / layers(encoder, nn.Linear)[0].in_features))
-    up = layers(decoder, nn.ConvTranspose2d)[0]
-    assert_std(up.weight, math.sqrt(2 / (up.in_channels * 4)))  # 4 of 16 taps meet in a pixel
-    assert all((layer.bias == 0).all() for network in (encoder, decoder) for layer in network if count(layer))
-    assert (decoder(torch.zeros(1, LATENT)) == 0).all()
-
-
 # residual networks
 
 
@@ -182,18 +166,6 @@ def test_an_image_is_encoded_alone_as_in_a_batch():
     alone = torch.cat([encoder(image[None]) for image in x])
     torch.testing.assert_close(encoder.train()(x), alone)
     torch.testing.assert_close(encoder.eval()(x), alone)
-
-
-@pytest.mark.parametrize("factory", [resnet, burgess_conv, locatello_conv])
-def test_stacked_networks_give_what_each_gives(factory):
-    shape = (1, 9, 9) if factory is resnet else (1, 64, 64)
-    x = images(2, shape)
-    for part, inputs in ((0, x), (1, torch.randn(2, 5))):
-        networks = [factory(shape, 5, 10, 1, **(RESNET if factory is resnet else {}))[part] for _ in range(3)]
-        state = stack_module_state(networks)
-        together = vmap(lambda p, b: functional_call(networks[0], (p, b), inputs))(*state)  # noqa: B023
-        for one, network in zip(together, networks, strict=True):
-            torch.testing.assert_close(one, network(inputs), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

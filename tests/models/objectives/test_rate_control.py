@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from builders import Recorder, data_module, images, latent_stats, lit, random, trainer, vae
+from support.stacking import assert_stacked_as_alone
 from vaelab.models.objectives import KL, Capacity, Constrained, Distortion, FreeBits, Objective
 from vaelab.models.objectives.rate_control import Multiplier
 from vaelab.models.schedules import RampSchedule
@@ -174,20 +174,7 @@ TERMS = {
 @pytest.mark.parametrize("name", TERMS)
 def test_models_that_differ_in_numbers_stack(name):
     models = [vae(terms=TERMS[name](k), seed=k) for k in range(3)]
-    x, noise = images(5), models[0].draw_noise(5, random())
-    parameters, buffers = stack_module_state(models)
-
-    def loss(parameters, buffers, step):
-        return functional_call(models[0], (parameters, buffers), (x, noise, step)).loss
-
-    gradients, losses = vmap(grad_and_value(loss), in_dims=(0, 0, None))(parameters, buffers, torch.tensor(4))
-    for k, model in enumerate(models):
-        alone = model(x, noise, 4).loss
-        torch.testing.assert_close(losses[k], alone)
-        own = torch.autograd.grad(alone, list(model.parameters()), allow_unused=True)
-        for (key, parameter), gradient in zip(model.named_parameters(), own, strict=True):
-            expected = torch.zeros_like(parameter) if gradient is None else gradient
-            torch.testing.assert_close(gradients[key][k], expected, rtol=1e-4, atol=1e-5)
+    assert_stacked_as_alone(models, images(5), [models[0].draw_noise(5, random())] * 3, step=4)
 
 
 def test_the_schedule_knows_the_length_and_counts_optimizer_steps(tmp_path):

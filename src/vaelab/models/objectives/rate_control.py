@@ -106,8 +106,8 @@ class Multiplier(nn.Module):
 class Constrained(Term):
     """lambda (mean - target): a Lagrange multiplier lambda draws the mean of a quantity to its target.
 
-    - ``of="rate"``, beside a distortion of weight 1: min D subject to R = target, as in "Fixing a Broken ELBO"
-      (Alemi et al., 2018, arXiv:1711.00464), by a multiplier instead of a penalty: lambda is a beta.
+    - ``of="rate"``, beside a distortion of weight 1: min D subject to R = target, as in "Fixing a Broken
+      ELBO" (Alemi et al., 2018, arXiv:1711.00464), by a multiplier instead of a penalty: lambda is a beta.
     - ``of="distortion"``, beside a KL of weight 1: min R subject to D = target. This is GECO of "Taming VAEs"
       (Rezende & Viola, 2018, arXiv:1810.00597), with nats per image as the constraint, and Adam's mean over
       the steps in place of the paper's moving average.
