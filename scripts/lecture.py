@@ -52,7 +52,7 @@ def run_commands(question: Question, outputs: Path) -> None:
         script = str(ROOT / "scripts" / PROGRAMS[program])
         done = subprocess.run([sys.executable, script, *words, f"paths.outputs={outputs}"], cwd=ROOT)
         if done.returncode:
-            sys.exit(f"{command} failed. The same command again goes on from here.")
+            sys.exit(f"{command} failed. The same command continues.")
         print(f"({time.perf_counter() - clock:.0f} s)", flush=True)
 
 

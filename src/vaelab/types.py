@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+__all__ = ["Batch", "LatentStats", "Noise", "Output", "RunContext", "Total"]
+
 Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum over all devices
 
 

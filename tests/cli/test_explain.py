@@ -223,7 +223,7 @@ def test_parts_beside_the_usual_are_explained(tmp_path, model):
     ("arguments", "message"),
     [
         (["-m", "model=vae"], "--explain shows one run: leave out -m"),
-        (["--cfg", "job"], "--cfg goes with neither --list nor --explain."),
+        (["--cfg", "job"], "--cfg can't be combined with --list or --explain."),
         (["model.beta=1,2"], "--explain shows one run: leave out -m, and give every key one value."),
         (["model.bta=1"], "There is no key 'model.bta'. Did you mean 'model.beta'?"),
         (["model=vea"], "model=vea: there is no such option. Did you mean 'vae'?"),

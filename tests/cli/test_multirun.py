@@ -117,7 +117,7 @@ def test_interrupted_means_stopped_and_recorded(tmp_path, monkeypatch):
     result = small(tmp_path, "-m", "model.beta=1,2", QUICK)
     assert result.code == 130
     assert "Traceback" not in result.out + result.err
-    assert "the same command goes on" in result.err
+    assert "The same command continues a sweep" in result.err
     assert list(result.records) == ["00-beta1"]  # the second never began
     record = result.records["00-beta1"]
     assert record["status"] == "interrupted"

@@ -125,7 +125,7 @@ def test_the_command_goes_on_with_the_same_sweep(swept, outputs):
     folder = swept.folder.parent.parent
     result = small(folder, "-m", "model=beta_vae", "model.beta=1,4", "seed=0,1", *FAST)
     assert result.code == 0
-    assert result.out.count("finished before, skipped") == 4
+    assert result.out.count("already finished, skipped") == 4
     assert result.sweep == swept.folder
     assert {path.name for path in swept.folder.iterdir()} - before <= {"vaelab.log", ".hydra"}
 

@@ -256,7 +256,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path, once):
     again = run(tmp_path, *SWEEP)
     assert again.code == 0
     assert stamps(again.sweep) == before
-    assert again.out.count("finished before, skipped") == 2
+    assert again.out.count("already finished, skipped") == 2
     assert "report.html" in again.out  # it ends with the comparison all the same
 
 
@@ -337,7 +337,7 @@ def test_a_single_run_in_its_folder_is_not_trained_again(tmp_path, one):
     before = (one / "results.json").read_bytes()
     again = run(tmp_path, *ONE)
     assert again.code == 0
-    assert "finished before" in again.out
+    assert "already finished" in again.out
     assert "ELBO" in again.out
     assert run(tmp_path, *ONE, "model.beta=-1").code == 2
     assert (one / "results.json").read_bytes() == before

@@ -62,7 +62,7 @@ def test_every_state_is_shown(sweep):
     beat(sweep / "04-seed1-beta2", epoch=0, max_epochs=40, fit_seconds=0.4)
     with claim(sweep / "01-seed0-beta2"):
         text, counts = report(sweep)
-    lines, again = text.splitlines(), "the same command goes on from there"
+    lines, again = text.splitlines(), "the same command resumes it"
     cells = (line.split(maxsplit=1) for line in lines if re.match(r"\d\d-", line))
     assert {name: " ".join(rest.split()) for name, rest in cells} == {
         "00-seed0-beta1": "finished in 12 s",
@@ -79,7 +79,7 @@ def test_every_state_is_shown(sweep):
 def test_when_nothing_runs_and_something_is_left_it_is_said(sweep):
     write_record(sweep / "00-seed0-beta1", record("running"))
     assert report(sweep)[0].endswith(
-        "6 jobs: 1 interrupted, 5 waiting. Nothing is running now; the same command goes on."
+        "6 jobs: 1 interrupted, 5 waiting. Nothing is running now; the same command continues the sweep."
     )
 
 
@@ -214,7 +214,7 @@ def test_a_mistake_is_told_in_two_lines_at_most_with_exit_code_2(sweep, tmp_path
     for arguments, text in (
         (["mime", f"paths.outputs={tmp_path / 'outputs'}"], "Did you mean 'mine'?"),
         ([f"paths.outputs={tmp_path / 'nowhere'}"], "There is no sweep in"),
-        ([tmp_path / "empty"], "holds no run and no sweep"),
+        ([tmp_path / "empty"], "contains no run and no sweep"),
     ):
         code, out, err = run_command(monkeypatch, capsys, *arguments)
         assert (code, out) == (2, "")

@@ -1,4 +1,4 @@
-"""The commands. Light: torch and Lightning are imported inside of a job."""
+"""The commands. They import torch and Lightning only inside a job."""
 
 from vaelab.cli.sweep import Sweep
 

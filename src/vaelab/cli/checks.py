@@ -1,8 +1,8 @@
-"""What a config's values must be, checked before torch is imported.
+"""Checks of config values before torch is imported.
 
-Hydra refuses unknown keys. :data:`CONTRACT` refuses wrong types and numbers out of range. It holds the keys
-that no constructor checks under the same name, and those that a run must know before it imports torch. Every
-other value is checked by the part that takes it; :func:`vaelab.training.assembly.build` adds the key.
+Hydra refuses unknown keys. :data:`CONTRACT` refuses wrong types and numbers out of range, for keys that no
+constructor checks under the same name and for those that must be checked before torch is imported. Any other
+value is checked by the part that receives it; :func:`vaelab.training.assembly.build` adds the key.
 """
 
 import math
@@ -30,17 +30,17 @@ __all__ = [
 
 
 class Rule(Protocol):
-    """What a value must be."""
+    """A condition on a value."""
 
     def fits(self, value: Any) -> bool: ...
 
     def meaning(self, value: Any) -> str:
-        """What would be right instead of ``value``, after "must be"."""
+        """What the value must be, to follow "must be" in a message."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number that is at least, or above, ``least``; or one of ``also``; or a schedule."""
+    """A finite number >= ``least``, or > if ``above``; or one of ``also``; or, if allowed, a schedule."""
 
     least: float = -math.inf
     whole: bool = False
@@ -65,12 +65,12 @@ class Number:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few values."""
+    """One of ``options``."""
 
     options: tuple[Any, ...]
 
     def fits(self, value: Any) -> bool:
-        # 1 == True, but 1 is no flag
+        # 1 == True, but 1 is not a flag
         return any(type(value) is type(option) and value == option for option in self.options)
 
     def meaning(self, value: Any) -> str:
@@ -81,7 +81,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Text:
-    """A word, or null; a number will do, since YAML reads ``name=7`` as one."""
+    """A string or null; also a number, because YAML reads ``name=7`` as one."""
 
     def fits(self, value: Any) -> bool:
         return value is None or isinstance(value, str | int | float)
@@ -91,7 +91,7 @@ class Text:
 
 
 def integer(least: int, *also: int | None) -> Number:
-    """A whole number that is at least ``least``, or one of ``also``."""
+    """A whole number >= ``least``, or one of ``also``."""
     return Number(least, whole=True, also=also)
 
 
@@ -154,10 +154,10 @@ CONTRACT: dict[str, Rule] = {
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain dictionaries, interpolations resolved.
+    """The config as plain dictionaries with resolved interpolations.
 
     Raises:
-        UserError: a value is missing, or an interpolation leads nowhere.
+        UserError: a value is missing, or an interpolation can't be resolved.
     """
     try:
         missing = sorted(OmegaConf.missing_keys(cfg))
@@ -171,7 +171,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check_values(config: Mapping[str, Any]) -> None:
-    """Refuse values that break the contract, and chosen parts that the variant does not allow."""
+    """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
     check_needs(config)
 
@@ -191,7 +191,7 @@ def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:
 
 
 def check_needs(config: Mapping[str, Any]) -> None:
-    """Refuse a part other than the one that a variant is defined by (``model.needs: {group: target}``)."""
+    """Refuse another part than the one that defines the variant (``model.needs: {group: target}``)."""
     model = config.get("model")
     needs = model.get("needs") if isinstance(model, Mapping) else None
     for group, target in (needs or {}).items():
@@ -199,6 +199,6 @@ def check_needs(config: Mapping[str, Any]) -> None:
         found = part.get("_target_") if isinstance(part, Mapping) else None
         if target not in (None, found):
             raise UserError(
-                f"This model is defined by a {group} of its own, {target}, but {found} was chosen. "
+                f"This model needs {group}._target_={target}, but the config has {found}. "
                 f"Leave out {group}=..., or choose another model."
             )

@@ -1,4 +1,4 @@
-"""``vaelab-compare``: from records to a table, plots and a page, without torch, network or account."""
+"""``vaelab-compare``: a table, plots and a page from records, without torch, network or account."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,8 @@ from vaelab.cli.errors import present_errors
 from vaelab.cli.paths import split_outputs
 from vaelab.runs.find import find_all
 
+__all__ = ["main"]
+
 PROGRAM = "vaelab-compare"
 
 
@@ -14,7 +16,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Compare runs: one table, rate-distortion curves, contact sheets, one HTML page.",
-        epilog="Writes <sweep>/report/, or ./report for several arguments. Reads only the runs' own files.",
+        epilog="Writes <sweep>/report/, or ./report for several arguments. Reads only the runs' files.",
     )
     parser.add_argument(
         "runs",

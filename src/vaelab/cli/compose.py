@@ -1,4 +1,4 @@
-"""Configs composed by Hydra outside of a Hydra application."""
+"""Compose configs by Hydra outside of a Hydra application."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,16 +17,16 @@ __all__ = ["composed", "config_folder"]
 def composed(
     root: str, settings: Sequence[str], config_dir: str | None = None, with_hydra: bool = False
 ) -> DictConfig:
-    """The config ``root`` of conf/ with these settings, and Hydra's own node if asked for.
+    """The config ``root`` of conf/ with these settings, including the node ``hydra`` if ``with_hydra``.
 
-    Hydra's global state is as it was afterwards, whether another application has initialised it or not.
+    Hydra's global state is restored afterwards, even inside another Hydra application.
 
     Args:
-        config_dir: a folder with the user's own options.
+        config_dir: a folder with further options.
 
     Raises:
         UserError: there is no such folder.
-        HydraException: a setting can't be read, or names no key or option (:mod:`vaelab.cli.hints`).
+        HydraException: a setting can't be parsed, or its key or option does not exist.
     """
     path = [] if config_dir is None else [f"hydra.searchpath=[file://{config_folder(config_dir)}]"]
     with global_hydra_restored(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -34,7 +34,7 @@ def composed(
 
 
 def config_folder(name: str) -> Path:
-    """The absolute path of the user's own configs.
+    """The absolute path of a folder with further options.
 
     Raises:
         UserError: there is no such folder.
@@ -46,7 +46,7 @@ def config_folder(name: str) -> Path:
 
 @contextmanager
 def global_hydra_restored() -> Iterator[None]:
-    """Inside the block Hydra is not initialised; afterwards it is as it was."""
+    """Clear Hydra's global state inside the block and restore it afterwards."""
     state = GlobalHydra.instance()
     before = state.hydra
     state.clear()

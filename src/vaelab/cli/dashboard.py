@@ -1,10 +1,12 @@
-"""``vaelab-dashboard``: a W&B workspace and report for a project or one of its sweeps, as code."""
+"""``vaelab-dashboard``: a W&B workspace and report for a project or one of its sweeps."""
 
 import argparse
 import json
 
 from vaelab.cli.errors import present_errors
 from vaelab.errors import UserError
+
+__all__ = ["main"]
 
 PROGRAM = "vaelab-dashboard"
 
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the dashboards as JSON, or save them and print their addresses.
 
     Raises:
-        UserError: the package wandb-workspaces is not installed, or the server refuses.
+        UserError: wandb-workspaces is not installed, or the server refuses the request.
     """
     try:
         import wandb_workspaces  # noqa: F401

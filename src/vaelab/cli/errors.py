@@ -1,4 +1,4 @@
-"""How a command ends: a user's mistake is one or two lines and exit code 2, never a traceback."""
+"""The end of a command: a user's mistake prints one or two lines and exits with code 2."""
 
 import os
 import signal
@@ -18,22 +18,22 @@ __all__ = ["present_errors"]
 
 
 def present_errors(program: str, run: Callable[[], None], root: str = "train") -> None:
-    """Call ``run``, print what it raises as a user should see it, and exit with the code for it.
+    """Call ``run``; if it raises, print a message for the user and exit with the matching code.
 
-    Hydra prints and swallows the errors that it catches unless HYDRA_FULL_ERROR is set, so it is set here
-    while ``run`` runs. If the user has set it, every error keeps its traceback.
+    Unless HYDRA_FULL_ERROR is set, Hydra prints and suppresses errors, so this function sets it during the
+    call. If the user has set it, every error keeps its traceback.
 
     Args:
-        program: the command's name, with which each message begins.
+        program: the command's name, which begins each message.
         run: the command.
-        root: the config in conf/ whose keys a misspelt key is compared with.
+        root: the config in conf/ with whose keys a misspelt key is compared.
     """
     if os.environ.get("HYDRA_FULL_ERROR"):
         with pipe_may_close():
             run()
         return
 
-    def say(text: str, code: int) -> None:
+    def exit_with(text: str, code: int) -> None:
         print(f"{program}: {text}", file=sys.stderr)
         sys.exit(code)
 
@@ -42,15 +42,15 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         with pipe_may_close():
             run()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        say(error_text(error, sys.argv[1:], root), MISTAKE)
+        exit_with(error_text(error, sys.argv[1:], root), MISTAKE)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f"{where.name}, line {where.line + 1}" if where else "A config file"
-        say(f"{place} is not valid YAML: {getattr(error, 'problem', error)}.", MISTAKE)
-    except OSError as error:  # a folder that can't be made or read; a job records its own errors
-        say(f"{error.filename or ''}: {error.strerror or error}.", MISTAKE)
+        exit_with(f"{place} is not valid YAML: {getattr(error, 'problem', error)}.", MISTAKE)
+    except OSError as error:  # a folder can't be created or read; errors inside a job are in its record
+        exit_with(f"{error.filename or ''}: {error.strerror or error}.", MISTAKE)
     except KeyboardInterrupt:
-        say("interrupted", INTERRUPTED)
+        exit_with("interrupted", INTERRUPTED)
     except Exception:
         traceback.print_exc()
         sys.exit(1)
@@ -60,11 +60,11 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
 
 @contextmanager
 def pipe_may_close() -> Iterator[None]:
-    """End the program with exit code 141, a pipe's, if the reader of its output has gone: ``| head``."""
+    """Exit with code 141 (128 + SIGPIPE) if the reader of the output has ended, as in ``| head``."""
     try:
         yield
-        sys.stdout.flush()  # here, since nothing could catch the error when the interpreter ends
+        sys.stdout.flush()  # here, because the error can't be caught when the interpreter exits
     except BrokenPipeError:
-        # the interpreter flushes what is left in the buffer: to nowhere
+        # the interpreter flushes the rest of the buffer on exit: discard it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None

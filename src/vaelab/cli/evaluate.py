@@ -1,4 +1,4 @@
-"""``vaelab-evaluate``: measure trained runs further. It imports torch only after the config is checked."""
+"""``vaelab-evaluate``: further measurements of trained runs. It checks the config before importing torch."""
 
 import argparse
 import sys
@@ -12,6 +12,8 @@ from vaelab.cli.compose import composed
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 from vaelab.runs.naming import MULTIRUN
+
+__all__ = ["config_of", "main"]
 
 PROGRAM = "vaelab-evaluate"
 CONTRACT: dict[str, Rule] = {
@@ -28,12 +30,12 @@ CONTRACT: dict[str, Rule] = {
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Measure what is too heavy for every training. The numbers go into a run's results.json "
-        "as eval/... and into its W&B run; what has been measured before is skipped.",
+        description="Measure what would take too long in every training. The numbers are written to "
+        "results.json as eval/... and to the W&B run. Evaluations that are already there are skipped.",
         epilog="Settings: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (see conf/eval).",
     )
     parser.add_argument(
-        "words",
+        "arguments",
         nargs="*",
         metavar="RUN_OR_SWEEP | KEY=VALUE",
         help="runs and sweeps by folder or name (default: the newest sweep), and settings",
@@ -43,7 +45,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def config_of(settings: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """The config of ``conf/evaluate.yaml`` with these settings, checked and resolved."""
+    """The checked and resolved config of ``conf/evaluate.yaml`` with these settings."""
     config = resolved(composed("evaluate", settings, config_dir))
     refuse(config, CONTRACT)
     unknown = [name for name, node in config["eval"].items() if node is not None and "_target_" not in node]
@@ -55,13 +57,13 @@ def config_of(settings: Sequence[str], config_dir: str | None = None) -> DictCon
 
 
 def run(args: argparse.Namespace) -> None:
-    settings = [word for word in args.words if "=" in word]
-    names = [word for word in args.words if "=" not in word]
+    settings = [argument for argument in args.arguments if "=" in argument]
+    names = [argument for argument in args.arguments if "=" not in argument]
     cfg = config_of(settings, args.config_dir)
     paths = find_all(names, Path(cfg.paths.outputs))
     folders = {folder.resolve(): folder for path in paths for folder in record_folders(path)}
     if not folders:
-        raise UserError(f"{paths[0]} holds no record of a run. Give a run's folder or a sweep's.")
+        raise UserError(f"{paths[0]} contains no record of a run. Give the folder of a run or a sweep.")
     from vaelab.evaluation.evaluate import evaluate_runs  # imports torch and Lightning
     from vaelab.reports import compare_sweep
 
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     args = arguments()
     from vaelab.cli.errors import present_errors
 

@@ -1,4 +1,4 @@
-"""``vaelab-train ... --explain``: what a command would train; nothing is trained and nothing written."""
+"""``vaelab-train ... --explain``: describe the run that a command would train, without training it."""
 
 import math
 from argparse import Namespace
@@ -21,10 +21,10 @@ __all__ = ["explanation"]
 
 
 def explanation(options: Namespace) -> str:
-    """The assembly of the run that the options of :func:`vaelab.cli.listing.parsed` describe.
+    """The description of the run with the options that :func:`vaelab.cli.listing.parse` returns.
 
     Raises:
-        UserError: the settings are those of a sweep, or have a mistake.
+        UserError: the settings describe a sweep, or contain a mistake.
     """
     settings = OverridesParser.create().parse_overrides(options.settings)
     if options.multirun or any(setting.is_sweep_override() for setting in settings):
@@ -47,7 +47,7 @@ def explanation(options: Namespace) -> str:
 
 
 def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
-    """A summary for the terminal, with the parts as the config names them."""
+    """A summary as text, with the parts and arguments of the config."""
     data, monitor = made.data, config["model"].get("monitor") or {}
     low, high = data["value_range"]
     binarize = config["data"].get("binarize") or "none"
@@ -59,7 +59,7 @@ def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
     }
     lines = {
         "data": f"{data['train']:,} train, {data['val']:,} val, {data['test']:,} test images of "
-        f"{by(data['image_shape'])} in [{low:g}, {high:g}]"
+        f"{size_text(data['image_shape'])} in [{low:g}, {high:g}]"
         + (f", binarised ({binarize})" if binarize != "none" else ""),
         "training": f"{length}, {made.batches:,} batches of {made.batch_size} an epoch; "
         f"{as_call(config['optimizer'])}{step_details(config['trainer'], made)}",
@@ -90,7 +90,7 @@ def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
 
 
 def part_row(name: str, node: Any, part: "PartSummary") -> list[str]:
-    return [name, as_call(node), " -> ".join(map(by, part.shapes)), f"{part.parameters:,}"]
+    return [name, as_call(node), " -> ".join(map(size_text, part.shapes)), f"{part.parameters:,}"]
 
 
 def term_row(name: str, node: Any, term: "TermSummary") -> list[str]:
@@ -99,7 +99,7 @@ def term_row(name: str, node: Any, term: "TermSummary") -> list[str]:
 
 
 def step_details(trainer: Mapping[str, Any], made: "Summary") -> str:
-    """What else bears on an optimizer step, where it is not as usual."""
+    """The further settings of an optimizer step that differ from their defaults."""
     text = ""
     if (factor := listed(made.learning_rate_factor)) != "1":
         text += f"; learning rates times {factor}"
@@ -112,19 +112,19 @@ def step_details(trainer: Mapping[str, Any], made: "Summary") -> str:
     return text
 
 
-def by(shape: Sequence[int]) -> str:
+def size_text(shape: Sequence[int]) -> str:
     """``(1, 8, 8)`` -> ``1x8x8``."""
     return "x".join(map(str, shape))
 
 
 def listed(values: Sequence[float]) -> str:
-    """The values of a schedule; one where it does not change."""
+    """The values of a schedule, or one value if they are equal."""
     texts = [f"{value:.4g}" for value in values]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def as_call(node: Any) -> str:
-    """A node of the config as a call.
+    """A config node in the form of a call.
 
     >>> as_call({"_target_": "vaelab.models.KL", "weight": {"_target_": "vaelab.models.Linear", "stop": 4.0}})
     'KL(weight=Linear(stop=4.0))'

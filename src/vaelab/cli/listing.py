@@ -1,6 +1,6 @@
-"""``vaelab-train --list``: what there is to choose from. Also how ``--list`` and ``--explain`` are parsed.
+"""``vaelab-train --list``: the options of each config group. Also parses ``--list`` and ``--explain``.
 
-Hydra's own parser refuses flags that it does not know, so the command calls :func:`answer` before Hydra.
+Hydra's parser refuses unknown flags, so the command calls :func:`answer` before Hydra.
 """
 
 import argparse
@@ -16,28 +16,28 @@ __all__ = ["answer", "is_asked", "listing", "options"]
 
 LIST, EXPLAIN = "--list", "--explain"
 
-# what a variant is put together from; the other groups say how it is trained and shown
+# the groups from which a variant is assembled; the others configure its training and its output
 PARTS = ("model", "model/corruption", "network", "likelihood", "prior", "schedule", "data")
 OTHERS = ("wandb", "eval")  # conf/wandb is read by `wandb sweep`, conf/eval by vaelab-evaluate
 
 
 def is_asked(arguments: Iterable[str]) -> bool:
-    """Whether the command line has a flag that :func:`answer` answers."""
+    """Whether the command line contains ``--list`` or ``--explain``."""
     return not {LIST, EXPLAIN}.isdisjoint(arguments)
 
 
 def answer(arguments: list[str]) -> None:
-    """Print what the command line, which has ``--list`` or ``--explain`` in it, asks for."""
+    """Print the answer to a command line with ``--list`` or ``--explain``."""
     parsed = parse(arguments)
     if not parsed.list:
         print(explanation(parsed))
         return
-    own = [] if parsed.config_dir is None else [config_folder(parsed.config_dir)]
-    print(listing([conf_dir(), *own], [word for word in parsed.settings if "=" not in word]))
+    added = [] if parsed.config_dir is None else [config_folder(parsed.config_dir)]
+    print(listing([conf_dir(), *added], [setting for setting in parsed.settings if "=" not in setting]))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The options of Hydra's command line that bear on what is listed or explained."""
+    """Parse the part of Hydra's command line that ``--list`` and ``--explain`` support."""
     parser = argparse.ArgumentParser(prog="vaelab-train", add_help=False, exit_on_error=False)
     parser.add_argument("settings", nargs="*")
     parser.add_argument(LIST, action="store_true")
@@ -50,12 +50,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     except argparse.ArgumentError as error:
         raise UserError(f"{error}.") from None
     if unknown:
-        raise UserError(f"{unknown[0]} goes with neither {LIST} nor {EXPLAIN}.")
+        raise UserError(f"{unknown[0]} can't be combined with {LIST} or {EXPLAIN}.")
     return parsed
 
 
 def listing(roots: Iterable[Path], chosen: Iterable[str] = ()) -> str:
-    """Each option of the chosen groups (PARTS, if none is chosen) with its one line.
+    """The options of the chosen groups (PARTS if none is chosen), each with its one-line description.
 
     ``vaelab-train --list`` and ``vaelab-train --list network trainer``.
 
@@ -80,10 +80,10 @@ def listing(roots: Iterable[Path], chosen: Iterable[str] = ()) -> str:
 
 
 def options(roots: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """group -> option -> its one line, of every folder of YAML files below the ``roots``.
+    """group -> option -> its one-line description, for every folder of YAML files below ``roots``.
 
-    A file whose name begins with ``_`` is the base of others, not an option. Where two roots have the same
-    option, the first root's is taken, as Hydra does.
+    A file whose name begins with ``_`` is the base of others and not an option. If two roots have the same
+    option, the first one counts, as in Hydra.
     """
     groups: dict[str, dict[str, str]] = {}
     for root in roots:
@@ -95,7 +95,7 @@ def options(roots: Iterable[Path]) -> dict[str, dict[str, str]]:
 
 
 def one_line(file: Path) -> str:
-    """The file's first comment, ``# name: text``, without the name; empty if it does not begin with one."""
+    """The text of the file's first comment, ``# name: text``; empty if the file does not begin with one."""
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("# @package"):
             text = line.removeprefix("#").strip() if line.startswith("#") else ""

@@ -1,4 +1,4 @@
-"""Where vaelab's own files lie, and where a command's outputs do."""
+"""The folders of vaelab's configs and of a command's outputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ OUTPUTS = "paths.outputs="
 
 
 def conf_dir() -> Path:
-    """The folder of the configs: inside of the package in a wheel, else at the top of the checkout."""
+    """The folder of the configs: inside the package in a wheel, at the top of a checkout otherwise."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "conf", here.parents[1] / "conf"):
         if (folder / "train.yaml").is_file():
@@ -17,12 +17,15 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"There are no configs in {here / 'conf'}, nor in {here.parents[1] / 'conf'}.")
 
 
-def split_outputs(words: Sequence[str]) -> tuple[list[str], Path]:
-    """The words of a command line without ``paths.outputs=FOLDER``, and that folder, by default ``outputs``.
+def split_outputs(arguments: Sequence[str]) -> tuple[list[str], Path]:
+    """A command line's arguments without ``paths.outputs=FOLDER``, and that folder, by default ``outputs``.
 
     >>> split_outputs(["demo", "paths.outputs=elsewhere"])
     (['demo'], PosixPath('elsewhere'))
     """
-    names = [word for word in words if not word.startswith(OUTPUTS)]
-    folders = ["outputs", *(word.removeprefix(OUTPUTS) for word in words if word.startswith(OUTPUTS))]
+    names = [argument for argument in arguments if not argument.startswith(OUTPUTS)]
+    folders = [
+        "outputs",
+        *(argument.removeprefix(OUTPUTS) for argument in arguments if argument.startswith(OUTPUTS)),
+    ]
     return names, Path(folders[-1])

@@ -1,4 +1,4 @@
-"""vaelab from Python: what the commands ``vaelab-train`` and ``vaelab-train -m`` do, as two functions."""
+"""The Python functions that correspond to ``vaelab-train`` and ``vaelab-train -m``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,11 +39,11 @@ def train(*settings: str, config_dir: str | None = None) -> "Run":
 
     Args:
         settings: as on the command line.
-        config_dir: a folder with your own options, such as ``model/mine.yaml``.
+        config_dir: a folder with further options, such as ``model/mine.yaml``.
 
     Raises:
-        UserError: with the text that the command would print.
-        KeyboardInterrupt: the training was interrupted; its folder holds a checkpoint and a record.
+        UserError: a mistake, with the message that the command would print.
+        KeyboardInterrupt: the training was interrupted; its folder contains a checkpoint and a record.
     """
     with user_errors(settings):
         cfg = composed("train", settings, config_dir, with_hydra=True)
@@ -60,13 +60,13 @@ def train(*settings: str, config_dir: str | None = None) -> "Run":
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found.
+    """The result of a sweep.
 
     Attributes:
-        folder: where it was written; the report is ``report/report.html`` in it.
-        rows: for each configuration, with its seeds folded, its settings and the metrics of every split.
-        findings: what the numbers mean, in sentences.
-        text: the table and the findings, as the command prints them; ``print(result)`` shows it.
+        folder: the sweep's folder, which contains the report, ``report/report.html``.
+        rows: the settings and metrics of each configuration, averaged over its seeds.
+        findings: sentences about the metrics.
+        text: the table and the findings as the command prints them; ``print(result)`` prints it.
     """
 
     folder: Path
@@ -89,28 +89,28 @@ class SweepResult:
 
 
 def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
-    """Train each combination of the values, one after another, and compare them.
+    """Train each combination of the values, one after another, and compare the runs.
 
-    The same sweep again, from here or by ``vaelab-train -m *settings``, skips what is finished.
+    Repeating the sweep, from Python or by ``vaelab-train -m *settings``, skips finished runs.
 
     >>> result = vaelab.sweep("model=beta_vae", "model.beta=0.5,1,2")                # doctest: +SKIP
     >>> [row["test/rate"] for row in result.rows]                                    # doctest: +SKIP
     [6.4, 3.4, 1.1]
 
     Args:
-        settings: as on the command line: ``key=value``, or ``key=value,value`` for what varies.
-        config_dir: a folder with your own options.
+        settings: as on the command line: ``key=value``, or ``key=value,value`` to vary the key.
+        config_dir: a folder with further options.
 
     Raises:
-        UserError: with the text that the command would print; of a run that fails, if none has finished.
-        KeyboardInterrupt: the sweep was interrupted; the same call goes on from there.
+        UserError: a mistake, with the message that the command would print; or no run has finished.
+        KeyboardInterrupt: the sweep was interrupted; the same call continues it.
     """
     with user_errors(settings):
         base, jobs = planned(settings, config_dir)
         folder = Path(base.hydra.sweep.dir)
         check_sweep(folder, base)
         remember_sweep(folder, base)
-        with replacing(folder / MULTIRUN) as temporary:  # the names of its jobs are derived from it
+        with replacing(folder / MULTIRUN) as temporary:  # vaelab-status derives the names of the jobs from it
             OmegaConf.save(base, temporary)
         refused = []
         for number, job in enumerate(jobs):
@@ -120,7 +120,7 @@ def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
             hydra.runtime.output_dir = str(folder / job_folder(hydra))
             try:
                 run_job(cfg, hydra)
-            except UserError as error:  # the folder holds another run, or another process trains in it
+            except UserError as error:  # the folder contains another run, or another process trains in it
                 refused.append(str(error))
         records = sweep_records(folder)
         if not any(record["status"] == "finished" for record in records):
@@ -130,11 +130,11 @@ def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
 
 
 def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig, list[list[str]]]:
-    """The config that the jobs of a sweep have in common, with Hydra's own node, and each job's settings."""
+    """The config common to the jobs of a sweep, with the node ``hydra``, and the settings of each job."""
     if any(setting.lstrip("+~").startswith("hydra") for setting in settings):
-        raise UserError("vaelab.sweep(...) takes no settings of Hydra's own: use vaelab-train -m for them.")
-    own = sweep_settings(settings, None).values()
-    fixed = [str(o.input_line) for o in own if not o.is_sweep_override()]
+        raise UserError("vaelab.sweep(...) takes no settings of Hydra: use vaelab-train -m for them.")
+    given = sweep_settings(settings, None).values()
+    fixed = [str(o.input_line) for o in given if not o.is_sweep_override()]
     base = composed("train", fixed, config_dir, with_hydra=True)
     hydra = base.hydra
     with open_dict(base):
@@ -152,7 +152,7 @@ def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig
 
 
 def take_hydra(cfg: DictConfig) -> DictConfig:
-    """Hydra's own node, which is taken out of the config."""
+    """Remove the node ``hydra`` from the config and return it."""
     hydra: DictConfig = cfg.hydra.copy()
     with open_dict(cfg):
         del cfg["hydra"]
@@ -161,12 +161,12 @@ def take_hydra(cfg: DictConfig) -> DictConfig:
 
 
 def run_job(cfg: DictConfig, hydra: DictConfig) -> Path:
-    """Train what ``cfg`` describes where Hydra's node says; the folder."""
+    """Train one run in the folder that Hydra's node names, and return the folder."""
     request = hydra_request(cfg, hydra)
     request.folder.mkdir(parents=True, exist_ok=True)
     try:
         train_run(cfg, request)
-    except SystemExit as stop:  # Ctrl-C, as the command ends; a notebook goes on
+    except SystemExit as stop:  # the command exits on Ctrl-C; a notebook must not
         if stop.code == INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
@@ -174,7 +174,7 @@ def run_job(cfg: DictConfig, hydra: DictConfig) -> Path:
 
 
 def compared(folder: Path, records: list[dict[str, Any]]) -> SweepResult:
-    """Write the sweep's report, and give what stands in it."""
+    """Write the sweep's report and return its content."""
     from vaelab.reports.columns import as_dicts
     from vaelab.reports.findings import findings
     from vaelab.reports.records import read_runs
@@ -187,7 +187,7 @@ def compared(folder: Path, records: list[dict[str, Any]]) -> SweepResult:
 
 @contextmanager
 def user_errors(settings: Sequence[str]) -> Iterator[None]:
-    """Inside the block an error of Hydra's becomes a UserError with the text that the command prints."""
+    """Turn Hydra's errors inside the block into UserErrors with the message that the command prints."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,4 +1,4 @@
-"""One run: check, decide, train. Light until the config has passed its checks, then torch is imported."""
+"""Check, train and record one run. It imports torch only after the config has passed its checks."""
 
 import logging
 from pathlib import Path
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 
 def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
-    """Check, train, measure and record one run; the same run again goes on where it was stopped.
+    """Check, train, measure and record one run; calling it again resumes an interrupted run.
 
     Args:
-        cfg: the composed config, without Hydra's own node; interpolations need not be resolved.
-        request: where the run is written and what it is called.
+        cfg: the composed config without the node ``hydra``, with or without resolved interpolations.
+        request: the folder and the name of the run.
 
     Returns:
         The run's record. In a multirun (``request.alone`` is False) it may be that of a failed run.
 
     Raises:
         FolderInUse: another process is training in the folder.
-        UserError: a value does not fit, or the folder holds a run with another config.
+        UserError: a value is wrong, or the folder contains a run with another config.
     """
     with RunSession(request) as session:
         config = resolved(cfg)
@@ -48,9 +48,9 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
 
 
 def run(cfg: DictConfig) -> None:
-    """The job of ``vaelab-train``: :func:`train_run` of Hydra's config, and what the command says at the end.
+    """The job of ``vaelab-train``: call :func:`train_run` and print a summary at the end.
 
-    A run alone that fails ends the command with exit code 1. In a multirun the other jobs run, and the end of
+    A failed single run ends the command with exit code 1. In a multirun the other jobs run, and the end of
     the sweep sets the exit code.
     """
     request = hydra_request(cfg, HydraConfig.get())
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
-    """What Hydra's own node of the config says of this job."""
+    """The request of this job according to the config node ``hydra``."""
     alone = hydra.mode != RunMode.MULTIRUN
     return RunRequest(
         folder=Path(hydra.runtime.output_dir),
@@ -82,7 +82,7 @@ def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
         name=str(_select(cfg, "name") or run_name(hydra)),
         group=_select(cfg, "group") or (None if alone else Path(hydra.sweep.dir).name),
         beta=kl_weight(cfg),
-        # a group's value is the option's name; a key's is its value, with its type
+        # of a group, the name of its option; of a key, its value with its type
         swept={key: _select(cfg, key, default=text) for key, text in swept_overrides(hydra).items()},
         overrides=tuple(hydra.overrides.task),
         alone=alone,
@@ -94,7 +94,7 @@ def _select(cfg: DictConfig, key: str, default: Any = None) -> Any:
     """A plain value of the config; ``default`` for a node, a missing key or one that can't be resolved."""
     try:
         value = OmegaConf.select(cfg, key)
-    except Exception:  # the checks will say what is wrong; the record is written all the same
+    except Exception:  # the checks report the mistake later; the record is written in any case
         return default
     if OmegaConf.is_list(value):
         return OmegaConf.to_container(value)

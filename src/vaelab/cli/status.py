@@ -1,4 +1,4 @@
-"""``vaelab-status``: a table of a sweep's jobs and how far each is, once or until all is done."""
+"""``vaelab-status``: a table of the jobs of a sweep and their progress, once or repeatedly."""
 
 import argparse
 import sys
@@ -16,6 +16,8 @@ from vaelab.runs.find import find_all
 from vaelab.runs.status import LOG, Job, counts, sweep_jobs
 from vaelab.runs.tables import as_text, table
 
+__all__ = ["main"]
+
 PROGRAM = "vaelab-status"
 
 
@@ -25,7 +27,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description="Show how far the jobs of a sweep are: finished, running, interrupted, failed, waiting.",
     )
     parser.add_argument(
-        "words",
+        "arguments",
         nargs="*",
         metavar="SWEEP | paths.outputs=FOLDER",
         help="folder or name of a sweep, or a run's folder (none: the newest sweep), and where outputs lie",
@@ -54,10 +56,12 @@ def seconds(text: str) -> float:
 
 
 def report(folder: Path, summary_first: bool = False) -> tuple[Group, dict[str, int]]:
-    """What to print about the sweep or run in ``folder``, and how many jobs are in which state."""
+    """The text about the sweep or run in ``folder``, and the number of jobs in each state."""
     jobs = sweep_jobs(folder)
     if not jobs:
-        raise UserError(f"{folder} holds no run and no sweep. Give a folder such as outputs/sweeps/<sweep>.")
+        raise UserError(
+            f"{folder} contains no run and no sweep. Give a folder such as outputs/sweeps/<sweep>."
+        )
     found = counts(jobs)
     rows = [[job.name, job.state, epochs(job), remark(job)] for job in jobs]
     parts: list[RenderableType] = [table(["job", "state", "epoch", ""], rows), Text(f"\n{summary(found)}")]
@@ -77,7 +81,7 @@ def epochs(job: Job) -> str:
 
 
 def remark(job: Job) -> str:
-    """What there is to say of the job beside its state and its epochs."""
+    """A remark on the job: its remaining time, its duration or its error."""
     progress = job.progress
     if job.state == "finished":
         return "" if job.seconds is None else f"in {duration(job.seconds)}"
@@ -89,8 +93,8 @@ def remark(job: Job) -> str:
         return ", ".join(filter(None, parts))
     if job.state == "interrupted":
         where = "" if progress and progress.epoch else "stopped in its first epoch"
-        goes_on = "the same command goes on from there" if job.swept else ""
-        return "; ".join(filter(None, [where, goes_on]))
+        command = "the same command resumes it" if job.swept else ""
+        return "; ".join(filter(None, [where, command]))
     if job.state == "failed":
         return f"{reason(job)} Log: {job.folder / LOG if job.folder else LOG}"
     if job.state == "unreadable":
@@ -99,7 +103,7 @@ def remark(job: Job) -> str:
 
 
 def reason(job: Job) -> str:
-    """The last line of the error's text; a text of one or two lines as a whole, in one line."""
+    """The error in one line: its last line, or the whole text if it has at most two lines."""
     lines = [line.strip() for line in (job.error or "").splitlines() if line.strip()]
     text = " ".join(lines if len(lines) <= 2 else lines[-1:]) or "no reason given"
     return text if text.endswith((".", "!", "?")) else f"{text}."
@@ -123,16 +127,18 @@ def summary(found: dict[str, int]) -> str:
     text = f"{total} job{'' if total == 1 else 's'}: "
     text += ", ".join(f"{number} {state}" for state, number in found.items()) + "."
     if "running" not in found and found.get("waiting", 0) + found.get("interrupted", 0) > 0 and total > 1:
-        text += " Nothing is running now; the same command goes on."
+        text += " Nothing is running now; the same command continues the sweep."
     return text
 
 
 def watch(folder: Path, every: float) -> None:
-    """Show the report every so many seconds until nothing runs or waits; on a terminal always in place."""
+    """Show the report every ``every`` seconds until no job runs or waits; on a terminal, in place."""
     terminal = sys.stdout.isatty()
     with Live(console=Console(quiet=not terminal), auto_refresh=False) as live:
         while True:
-            content, found = report(folder, summary_first=terminal)  # a screen may not hold all jobs
+            content, found = report(
+                folder, summary_first=terminal
+            )  # the screen may be too small for all jobs
             if terminal:
                 live.update(content, refresh=True)
             else:
@@ -143,22 +149,22 @@ def watch(folder: Path, every: float) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    names, outputs = split_outputs(args.words)
+    names, outputs = split_outputs(args.arguments)
     if len(names) > 1:
         raise UserError(f"{PROGRAM} shows one sweep, got {', '.join(names)}.")
     [folder] = find_all(names, outputs)
-    folder = folder if folder.is_dir() else folder.parent  # the name of a file of the sweep or run
+    folder = folder if folder.is_dir() else folder.parent  # a file in the sweep or run was named
     if args.watch is None:
         print(as_text(report(folder)[0]))
         return
     try:
         watch(folder, args.watch)
-    except KeyboardInterrupt:  # the way to end it
+    except KeyboardInterrupt:  # this is how the user ends it
         raise SystemExit(INTERRUPTED) from None
 
 
 def main() -> None:
-    """The command. A user's mistake is a line or two and exit code 2, Ctrl-C exit code 130."""
+    """Run the command."""
     args = arguments()
     present_errors(PROGRAM, lambda: run(args))
 

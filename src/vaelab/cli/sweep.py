@@ -1,4 +1,4 @@
-"""What a multirun does beside its jobs: it checks them before the first, and compares them after the last."""
+"""A multirun's work beside its jobs: checks before the first job, and the comparison after the last."""
 
 import logging
 import sys
@@ -15,6 +15,8 @@ from vaelab.runs.resume import FINISHED, check_sweep, remember_sweep
 from vaelab.runs.status import sweep_jobs
 from vaelab.runs.tables import text_table
 
+__all__ = ["Sweep", "comparison", "single_summary"]
+
 log = logging.getLogger(__name__)
 
 COLUMNS = {"rate": "rate", "distortion": "distortion", "ELBO": "elbo", "active units": "active_units"}
@@ -22,9 +24,9 @@ UNITS = "On test images; rate, distortion and ELBO in nats per image."
 
 
 class Sweep(Callback):
-    """Hydra callback: a sweep never mixes with another one; at its end its runs are compared."""
+    """A Hydra callback that refuses to mix two sweeps in one folder, and compares the runs at the end."""
 
-    unfinished = 0  # jobs of the last multirun in this process, for the command line's exit code
+    unfinished = 0  # jobs of the last multirun in this process; the command's exit code depends on it
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
@@ -32,7 +34,9 @@ class Sweep(Callback):
             check_launcher(config.hydra)
             check_sweep(folder, config)
             remember_sweep(folder, config)
-        except UserError as error:  # Hydra turns what a callback raises into a warning, except for an exit
+        except (
+            UserError
+        ) as error:  # Hydra turns every exception of a callback except SystemExit into a warning
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             raise SystemExit(MISTAKE) from None
 
@@ -44,7 +48,7 @@ class Sweep(Callback):
 
 
 def sweep_table(records: list[dict[str, Any]]) -> str:
-    """One row a job: the swept values, then rate, distortion, ELBO and active units of test images."""
+    """A row per job: the swept values, then rate, distortion, ELBO and active units of test images."""
     keys = list(dict.fromkeys(key for record in records for key in record["swept"]))
     states = {record["status"] for record in records} != {"finished"}
     rows = []
@@ -62,13 +66,13 @@ def sweep_table(records: list[dict[str, Any]]) -> str:
 
 
 def summary(folder: Path, records: list[dict[str, Any]]) -> str:
-    """What is printed at the end of a sweep."""
+    """The text printed at the end of a sweep."""
     places = [f"Runs:         {folder}/", f"Sample grids: {folder}/*/samples/*.png"]
     return "\n".join([comparison(folder, records), *places, *wandb_lines(records)])
 
 
 def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
-    """Write the sweep's report and return its findings; a plain table of the runs if that fails."""
+    """Write the sweep's report and return its text; if that fails, return a plain table of the runs."""
     from vaelab.reports import compare_sweep
     from vaelab.reports.dashboard.sweep_run import log_sweep
 
@@ -90,7 +94,7 @@ def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
 
 
 def single_summary(folder: Path, record: dict[str, Any]) -> str:
-    """What is printed at the end of a run that is not part of a sweep."""
+    """The text printed at the end of a single run."""
     lines = [sweep_table([{**record, "swept": {}}]), UNITS]
     if record.get("verdict"):
         lines.append(f"Verdict:      {record['verdict']['label']}: {record['verdict'].get('reason')}")
@@ -99,7 +103,7 @@ def single_summary(folder: Path, record: dict[str, Any]) -> str:
 
 
 def wandb_lines(records: list[dict[str, Any]]) -> list[str]:
-    """Where the W&B files are, and the commands that upload or show them; empty if there are none."""
+    """Lines with the W&B folder and the commands that upload or show it; empty without W&B files."""
     runs = [record["wandb"] for record in records if record.get("wandb")]
     lines = []
     for folder in sorted({run["folder"] for run in runs if run["mode"] == "offline"}):

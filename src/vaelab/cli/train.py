@@ -1,4 +1,4 @@
-"""``vaelab-train``. ``--help``, completion and a mistake in the config import neither torch nor Lightning."""
+"""``vaelab-train``. It imports torch and Lightning only after the config has passed its checks."""
 
 import sys
 
@@ -14,7 +14,9 @@ from vaelab.cli.sweep import Sweep
 from vaelab.errors import MISTAKE, PROGRAM, STOPS, UserError
 from vaelab.runs.naming import register_resolvers
 
-register_resolvers()  # at import: a launcher's worker processes import this module and call job
+__all__ = ["job", "train"]
+
+register_resolvers()  # at import, because a launcher's worker processes import this module and call job
 
 
 def job(cfg: DictConfig) -> None:
@@ -25,15 +27,15 @@ def job(cfg: DictConfig) -> None:
         run(cfg)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # Hydra raises it again when the other jobs have run
-        print(f"{PROGRAM}: {error}", file=sys.stderr)  # here, since Hydra would add a line
+            raise  # Hydra raises it again after the other jobs
+        print(f"{PROGRAM}: {error}", file=sys.stderr)  # here, because Hydra would add a line
         raise SystemExit(MISTAKE) from None
 
 
 def train() -> None:
-    """Compose, check, train, test and record a run, or each run of a sweep in turn.
+    """Compose, check, train, test and record a run, or each run of a sweep.
 
-    ``--list`` and ``--explain`` only show the options, and what would be trained.
+    ``--list`` prints the options instead, and ``--explain`` describes the run without training it.
     """
     if is_asked(sys.argv[1:]):
         present_errors(PROGRAM, lambda: answer(sys.argv[1:]))
@@ -44,7 +46,7 @@ def train() -> None:
         present_errors(PROGRAM, run)
     except SystemExit as stop:
         if stop.code in STOPS:
-            print(f"{PROGRAM}: stopped. In a sweep, the same command goes on from here.", file=sys.stderr)
+            print(f"{PROGRAM}: stopped. The same command continues a sweep.", file=sys.stderr)
         raise
     if Sweep.unfinished:
         sys.exit(1)

@@ -17,6 +17,20 @@ from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import BATCH, Codes
 
+__all__ = [
+    "Arithmetic",
+    "Traversals",
+    "arithmetic",
+    "interpolations",
+    "latent_ranges",
+    "manifold",
+    "mixture_images",
+    "order_by_kl",
+    "prior_samples",
+    "reconstructions",
+    "traversals",
+]
+
 DRAWS = 2**14  # samples of the aggregate posterior that a range is taken from
 QUANTILES = (0.01, 0.99)
 

@@ -1,1 +1,1 @@
-"""The record of a run, resume, locks, names, sweeps, launchers, status and tables. No torch."""
+"""A run's record, resuming, locks, names, sweeps, launchers, status and text tables. No torch."""

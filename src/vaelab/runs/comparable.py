@@ -1,4 +1,4 @@
-"""Which settings bear on a run's result: the one rule of resume, of sweeps' names and of the comparison."""
+"""The one rule of which settings affect a run's result, for resuming, the names of sweeps and comparisons."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,17 +16,17 @@ BESIDE_RESULT = {
     "name": "a label",
     "group": "a label",
     "logger": "where the numbers are sent",
-    "threads": "how fast it is; sums differ at most in their last bits",
+    "threads": "the speed; sums may differ in their last bits",
     "trainer.enable_progress_bar": "what the terminal shows",
-    "callbacks.last": "how often a checkpoint is kept to go on from",
+    "callbacks.last": "how often the checkpoint for resuming is written",
     "callbacks.history": "where the numbers of every epoch are written",
     "callbacks.samples": "which pictures are drawn",
     "callbacks.latent_map": "which pictures are drawn",
     "callbacks.kl_pictures": "which pictures are drawn",
 }
-"""The keys that do not bear on a run's numbers, with all that is below them, and what they say instead.
+"""The keys that do not affect a run's numbers, with all keys below them, and what they set.
 
-``data.path``, a user's own file, is not among them: two files are two data sets.
+``data.path`` is not among them: two files of a user are two data sets.
 """
 
 
@@ -41,7 +41,7 @@ def bears_on_result(key: str) -> bool:
 
 
 def comparable(config: Any) -> dict[str, Any]:
-    """The settings of a nested config that bear on the result, as ``{"model.beta": 4}``."""
+    """The settings of a nested config that affect the result, as ``{"model.beta": 4}``."""
     return {key: value for key, value in flatten(plain(config)).items() if bears_on_result(key)}
 
 

@@ -1,4 +1,4 @@
-"""Files that exist as a whole or not at all, whenever the process is killed."""
+"""Atomic writing: a file is complete or absent, whenever the process is killed."""
 
 import os
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ __all__ = ["remove_temporary", "replacing"]
 
 @contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it replaces ``path`` when the block ends.
+    """A temporary path beside ``path``, to write to; it replaces ``path`` when the block ends.
 
-    With ``durable`` its content is on the disk before that, so that after a power failure there is the old
-    file or the new one. An exception leaves the old file. A killed process leaves the temporary file too, for
-    :func:`remove_temporary`.
+    With ``durable`` the content is flushed to the disk first, so that a power failure leaves the old file or
+    the new one. If the block raises, the old file stays. A killed process leaves the temporary file, which
+    :func:`remove_temporary` removes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove the unfinished files of killed processes below ``folder``, in which no other process writes."""
+    """Remove the temporary files of killed processes below ``folder``; no other process may write there."""
     for file in Path(folder).glob("**/.tmp-*"):
         file.unlink(missing_ok=True)
 

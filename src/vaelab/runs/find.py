@@ -1,4 +1,4 @@
-"""Where runs and sweeps lie: a folder by its name, the newest sweep, the records below a folder."""
+"""Find runs and sweeps: a folder by its name, the newest sweep, the records below a folder."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from vaelab.runs.record import FILE_NAME, read_record
 __all__ = ["find_all", "locate", "natural", "newest_sweep", "record_folders", "sweep_records"]
 
 SIGNS = (MULTIRUN, f"*/{FILE_NAME}", f"*/{BEAT}")
-"""The files below a sweep's folder whose times say when the sweep was last at work."""
+"""The files below a sweep's folder whose modification times date its last activity."""
 
 
 def find_all(names: Sequence[str], outputs: Path) -> list[Path]:
@@ -26,7 +26,7 @@ def locate(name: str, outputs: Path) -> Path:
     """The path ``name``, or the sweep of this name in ``<outputs>/sweeps``, or the run in ``<outputs>/runs``.
 
     Raises:
-        UserError: there is none; it names the sweep or run whose name is most similar.
+        UserError: there is none; the message suggests the most similar name.
     """
     for path in (Path(name), outputs / "sweeps" / name, outputs / "runs" / name):
         if path.exists():
@@ -38,7 +38,7 @@ def locate(name: str, outputs: Path) -> Path:
 
 
 def newest_sweep(outputs: Path) -> Path:
-    """The sweep in ``<outputs>/sweeps`` in which a command, a record or a heartbeat was written last.
+    """The sweep in ``<outputs>/sweeps`` with the latest command, record or heartbeat.
 
     Raises:
         UserError: there is no sweep.
@@ -50,7 +50,7 @@ def newest_sweep(outputs: Path) -> Path:
             newest[sweep] = max(newest.get(sweep, 0.0), _modified(file))
     if not newest:
         raise UserError(
-            f"There is no sweep in {outputs / 'sweeps'}. Make one with vaelab-train -m model.beta=1,2,4, "
+            f"There is no sweep in {outputs / 'sweeps'}. Run one with vaelab-train -m model.beta=1,2,4, "
             "or name a folder."
         )
     return max(newest, key=lambda sweep: newest[sweep])
@@ -67,7 +67,7 @@ def record_folders(path: Path) -> list[Path]:
 
 
 def sweep_records(folder: Path) -> list[dict[str, Any]]:
-    """A sweep's records in the order of its jobs, each with its ``folder``, without the unreadable ones."""
+    """The readable records of a sweep in the order of its jobs, each with the additional key ``folder``."""
     records = []
     for path in record_folders(folder):
         with suppress(ValueError, OSError):
@@ -83,5 +83,5 @@ def natural(text: Path | str) -> list[Any]:
 def _modified(file: Path) -> float:
     try:
         return file.stat().st_mtime
-    except OSError:  # another process replaced the file at this moment
+    except OSError:  # another process is replacing the file
         return 0.0

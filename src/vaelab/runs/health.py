@@ -1,4 +1,4 @@
-"""Whether the posterior has collapsed: a verdict from a run's numbers, with its evidence."""
+"""The verdict on posterior collapse from a run's metrics, with its evidence."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,31 +9,31 @@ __all__ = ["COLLAPSED", "CRITERION", "DETERMINISTIC", "HEALTHY", "PARTIAL", "Ver
 
 HEALTHY, PARTIAL, COLLAPSED, DETERMINISTIC = "healthy", "partial", "collapsed", "deterministic"
 
-LEAST = 0.5  # nats per image; log 2 = 0.69 is the information of one yes or no about an image
+LEAST = 0.5  # nats per image; one bit is log 2 = 0.69 nats
 EVIDENCE = ("rate", "mutual_information", "active_units", "shuffle_gap", "prior_gap")
 CRITERION = f"a rate or a shuffle gap below {LEAST:g} nats per image, or no active unit"
 
 
 class Verdict(NamedTuple):
-    """What a run's numbers say of its latent space."""
+    """The verdict on a run's latent space."""
 
     label: str  # healthy, partial, collapsed; deterministic where there is no posterior to collapse
-    reason: str  # why, in a sentence
-    evidence: dict[str, float | None]  # the numbers that decide; None: undefined, or not measured
+    reason: str  # the reason, as a clause
+    evidence: dict[str, float | None]  # the metrics that decide; None if undefined or not measured
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()
 
 
 def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
-    """The verdict on the numbers ``<split>/...``; None if the numbers that decide are missing.
+    """The verdict on the metrics ``<split>/...``; None if the metrics that decide are missing.
 
-    - collapsed: the code says next to nothing about the image. The rate is below LEAST nats per image, or no
-      unit is active (Burda et al., *Importance Weighted Autoencoders*, 2016), or the decoder ignores z: with
-      the code of another image (``shuffle_gap``) it loses less than LEAST nats.
-    - partial: the code says something, but some dimensions are the same for every image.
+    - collapsed: the rate is below LEAST nats per image, or no unit is active (Burda et al., *Importance
+      Weighted Autoencoders*, 2016), or the decoder ignores z: the code of another image raises the distortion
+      by less than LEAST nats (``shuffle_gap``).
+    - partial: some dimensions are not active.
     - healthy: every dimension is active.
-    - deterministic: the code of an autoencoder has no density, so no rate.
+    - deterministic: the code of an autoencoder has no density and therefore no rate.
 
     >>> verdict({"test/rate": 0.1}).label
     'collapsed'

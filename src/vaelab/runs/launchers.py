@@ -1,4 +1,4 @@
-"""What Hydra's launchers need to run a sweep's jobs, and the cores that they reserve for each."""
+"""Hydra's launchers: whether one can run a sweep here, and the cores that it reserves for each job."""
 
 import shutil
 import warnings
@@ -12,21 +12,21 @@ from vaelab.errors import UserError
 __all__ = ["check_launcher", "is_out_of_time", "reserved_cores"]
 
 # conf/hydra/launcher/ sets defaults over the plugins' configs of the same names, which have all keys and
-# their types. Hydra 1.3 merges the two, and warns each time that 1.2 would not.
+# their types. Hydra 1.3 merges the two, and warns that this is deprecated.
 warnings.filterwarnings("ignore", message=r"\n?'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm"}
-"""The extra of vaelab that installs each of Hydra's plugins."""
+"""The extra of vaelab that installs each of Hydra's launcher plugins."""
 
 
 def check_launcher(hydra: Any) -> None:
-    """Refuse a sweep whose launcher can't work on this machine, before any of its jobs.
+    """Check, before any job starts, that the launcher of a sweep can work on this machine.
 
     Args:
-        hydra: Hydra's node of the config.
+        hydra: the config node ``hydra``.
 
     Raises:
-        UserError: naming the extra to install, or the SLURM command that is missing.
+        UserError: a plugin or a command of SLURM is missing.
     """
     name = hydra.runtime.choices["hydra/launcher"]
     plugin = ".".join(hydra.launcher["_target_"].split(".")[:2])
@@ -37,7 +37,7 @@ def check_launcher(hydra: Any) -> None:
         missing = [command for command in ("sbatch", "srun") if shutil.which(command) is None]
         if missing:
             raise UserError(
-                f"hydra/launcher={name}: there is no {missing[0]} on this machine. Call it where SLURM's "
+                f"hydra/launcher={name}: there is no {missing[0]} on this machine. Run it where SLURM's "
                 "commands are, or rehearse with hydra/launcher=submitit_local."
             )
 
@@ -45,8 +45,8 @@ def check_launcher(hydra: Any) -> None:
 def reserved_cores(hydra: Any) -> int | None:
     """The cores that the launcher reserves for each job of a sweep; None if it reserves none.
 
-    submitit reserves ``cpus_per_task``. joblib reserves none: it starts its workers with OMP_NUM_THREADS =
-    cores / jobs. Other jobs have the machine to themselves.
+    submitit reserves ``cpus_per_task``. joblib reserves none, but starts its workers with OMP_NUM_THREADS =
+    cores / jobs. Other launchers run one job at a time.
     """
     if hydra.mode != RunMode.MULTIRUN:
         return None
@@ -55,7 +55,7 @@ def reserved_cores(hydra: Any) -> int | None:
 
 
 def is_out_of_time(error: BaseException) -> bool:
-    """Whether submitit ends the job since its time is over and it was requeued as often as is allowed."""
+    """Whether submitit ended the job at its time limit after the maximum number of requeues."""
     return type(error).__module__.startswith("submitit.") and type(error).__name__ == "UncompletedJobError"
 
 

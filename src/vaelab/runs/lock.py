@@ -1,8 +1,8 @@
-"""Which process trains in a run's folder, and how far it is: a lock and a heartbeat.
+"""The lock and the heartbeat of a run's folder: whether a process trains there, and its progress.
 
-The process that trains holds the lock; the system releases it when the process ends, however it ends. The
-process writes the heartbeat, ``heartbeat.json``, every few seconds. It says how far the run is, to other
-processes and machines, and after a kill how much time the run had taken.
+The training process holds the lock, and the operating system releases it when the process ends for whatever
+reason. The process writes the heartbeat, ``heartbeat.json``, every few seconds. Other processes and machines
+read the progress from it; after a kill, the resumed run reads the elapsed time from it.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ __all__ = ["FILE_NAME", "LOCK_NAME", "LOST_SECONDS", "SECONDS", "beat", "claim",
 
 FILE_NAME = "heartbeat.json"
 LOCK_NAME = ".lock"
-SECONDS = 2.0  # between two beats
+SECONDS = 2.0  # between two heartbeats
 LOST_SECONDS = 60.0  # a run on another machine whose heartbeat is older counts as dead
 
 
@@ -34,7 +34,7 @@ def beat(folder: Path, **progress: Any) -> None:
 
 
 def read_beat(folder: Path) -> dict[str, Any] | None:
-    """The last heartbeat; None if there is none or it can't be read."""
+    """The last heartbeat; None if it is missing or unreadable."""
     try:
         content = json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -43,23 +43,23 @@ def read_beat(folder: Path) -> dict[str, Any] | None:
 
 
 def claim(folder: Path) -> AbstractContextManager[Any] | None:
-    """Take the lock of ``folder`` and return it as a context; None if another process has it."""
+    """Acquire the lock of ``folder`` and return it as a context manager; None if another process holds it."""
     lock = FileLock(Path(folder) / LOCK_NAME)
-    try:  # is_alive in another process holds it for an instant
+    try:  # is_alive in another process holds it for a moment
         return lock.acquire(timeout=1.0, poll_interval=0.02)
     except Timeout:
         return None
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether a process trains in ``folder``: the lock says it of this machine, the heartbeat of others."""
+    """Whether a process trains in ``folder``: on this machine by the lock, on others by the heartbeat."""
     last = read_beat(folder)
     if last is not None and last.get("host") != socket.gethostname():
         written = last.get("time")
         if isinstance(written, int | float) and time.time() - written < LOST_SECONDS:
-            return True  # otherwise a process of this machine may have continued the run
+            return True  # otherwise check the lock: a process of this machine may have resumed the run
     try:
-        with (Path(folder) / LOCK_NAME).open() as file:  # shared: two calls of is_alive don't see each other
+        with (Path(folder) / LOCK_NAME).open() as file:  # shared, so that two calls do not block each other
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

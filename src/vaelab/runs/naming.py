@@ -1,4 +1,4 @@
-"""The names of runs and sweeps, and which of their settings vary."""
+"""The names of runs and sweeps, and the settings that vary in a sweep."""
 
 import hashlib
 import itertools
@@ -32,14 +32,14 @@ __all__ = [
     "varying",
 ]
 
-LONGEST = 120  # characters of a name; file systems allow 255 bytes
+LONGEST = 120  # characters in a name; file systems allow 255 bytes
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the sweep's folder before the first job
 
 
 def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dict[str, Override]:
     """A sweep's settings by key, from the command line's overrides and the sweep file's ``params``."""
     lines = [*(f"{key}={value}" for key, value in (params or {}).items()), *task]
-    # of a key that is given twice, the later setting wins: the command line's
+    # the later setting of a key wins, so the command line overrides the file
     return {o.key_or_group: o for o in OverridesParser.create().parse_overrides(lines)}
 
 
@@ -51,13 +51,13 @@ def varying(settings: Mapping[str, Override]) -> list[str]:
 def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     """The settings that vary in this sweep, and their values in this job: ``{"model.beta": "4"}``.
 
-    Hydra gives a job all of its overrides and does not say which of them vary; ``multirun.yaml`` does.
+    Hydra passes all overrides to a job without marking those that vary; ``multirun.yaml`` shows them.
     """
     if hydra.mode != RunMode.MULTIRUN:
         return {}
     job = {key: o.get_value_string() for key, o in sweep_settings(hydra.overrides.task, None).items()}
     multirun = Path(hydra.sweep.dir) / MULTIRUN
-    if not multirun.is_file():  # another sweeper than Hydra's basic one: it gives a job what varies alone
+    if not multirun.is_file():  # another sweeper than Hydra's basic one, which passes only what varies
         return job
     task = OmegaConf.load(multirun).hydra.overrides.task
     varies = varying(sweep_settings(task, hydra.sweeper.get("params")))
@@ -67,20 +67,20 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
 def planned_jobs(sweep: Path) -> list[str]:
     """The names (:func:`swept_name`) of the jobs of the last command of the sweep in the folder ``sweep``.
 
-    Empty where Hydra's ``multirun.yaml`` does not say it: another sweeper wrote it, or values are a ``glob``.
+    Empty if Hydra's ``multirun.yaml`` does not list them: for another sweeper, or values from a ``glob``.
     """
     try:
         hydra = OmegaConf.load(sweep / MULTIRUN).hydra
         settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
         jobs = [sweep_settings(job, None) for job in job_settings(settings)]
-    except Exception:  # the file's content is another program's
+    except Exception:  # another program may have written the file
         return []
     keys = varying(settings)
     return [swept_name({key: job[key].get_value_string() for key in keys}) for job in jobs]
 
 
 def job_settings(settings: Mapping[str, Override]) -> list[list[str]]:
-    """The settings of each job of a sweep: every combination of the values, as Hydra's basic sweeper has it.
+    """The settings of each job of a sweep: every combination of the values, as in Hydra's basic sweeper.
 
     >>> job_settings(sweep_settings(["model=vae", "model.beta=1,2"], None))
     [['model=vae', 'model.beta=1'], ['model=vae', 'model.beta=2']]
@@ -95,7 +95,7 @@ def job_settings(settings: Mapping[str, Override]) -> list[list[str]]:
 
 
 def swept_name(swept: Mapping[str, str]) -> str:
-    """A file name of what is swept and its values.
+    """A file name from the swept keys and their values.
 
     >>> swept_name({"model.beta": "4", "seed": "1"})
     'beta4-seed1'
@@ -108,7 +108,7 @@ def swept_name(swept: Mapping[str, str]) -> str:
 
 
 def short_names(keys: Iterable[str]) -> list[str]:
-    """The last part of each key; the whole key where another one ends alike.
+    """The last part of each key; the whole key if another key has the same last part.
 
     >>> short_names(["model.beta", "model.lr", "optimizer.lr"])
     ['beta', 'model.lr', 'optimizer.lr']
@@ -120,8 +120,8 @@ def short_names(keys: Iterable[str]) -> list[str]:
 def run_name(hydra: DictConfig) -> str:
     """Variant, data set and the swept values: ``beta_vae-digits-beta4-seed1``.
 
-    A run that W&B's agent started (WANDB_SWEEP_ID) is a single run for Hydra, and nothing says which of its
-    settings the W&B Sweep varies: its name has all settings that bear on the result.
+    Hydra sees a run of W&B's sweep agent (WANDB_SWEEP_ID) as a single run, and does not know which settings
+    the W&B Sweep varies. Its name therefore contains all settings that affect the result.
     """
     choices = hydra.runtime.choices
     values = swept_overrides(hydra)
@@ -137,9 +137,9 @@ def run_name(hydra: DictConfig) -> str:
 
 
 def job_folder(hydra: DictConfig) -> str:
-    """A job's folder in its sweep, its number and what is swept: ``03-beta4-seed1``.
+    """The name of a job's folder, from its number and the swept values: ``03-beta4-seed1``.
 
-    A job that has a folder keeps it when the sweep grows and the job's number changes.
+    A job keeps an existing folder when the sweep grows and the job's number changes.
     """
     name = swept_name(swept_overrides(hydra))
     number = f"{int(hydra.job.num):02d}"
@@ -155,9 +155,9 @@ def sweep_name(
 ) -> str:
     """The name of a sweep's folder: ``name``, or one derived from the command.
 
-    ``beta_vae-digits-beta-seed-1f3a9c`` is variant, data set, the names of what is swept, and a digest of
-    these names and of the fixed settings that bear on the result. The swept values are not in it, so that a
-    command with more of them continues the same sweep.
+    ``beta_vae-digits-beta-seed-1f3a9c`` consists of variant, data set, the swept keys, and a digest of these
+    keys and of the fixed settings that affect the result. It does not depend on the swept values, so that a
+    command with more values continues the same sweep.
 
     If ``resume`` is false, the first of name, name-2, name-3, ... that does not exist yet.
     """
@@ -180,10 +180,10 @@ def sweep_name(
 
 
 def register_resolvers() -> None:
-    """Make ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` known to OmegaConf."""
+    """Register ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` with OmegaConf."""
     OmegaConf.register_new_resolver("vaelab.name", _with_hydra(run_name), replace=True)
     OmegaConf.register_new_resolver("vaelab.job", _with_hydra(job_folder), replace=True)
-    # cached, and Hydra gives the cache to every job: all jobs have the sweep's folder
+    # cached: Hydra copies the cache to every job, so that all jobs get the same folder
     OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)
 
 

@@ -1,4 +1,4 @@
-"""The record of a run, ``results.json``: complete without W&B, and never seen half written."""
+"""The record of a run, ``results.json``: complete without W&B, and written atomically."""
 
 import json
 import math
@@ -26,11 +26,11 @@ __all__ = [
 SCHEMA = 1
 FILE_NAME = "results.json"
 HISTORY_FILES = ("history.csv", "metrics.csv")
-"""A row an epoch, in the run's folder: ours, and Lightning's CSVLogger's of the same form."""
+"""Files in the run's folder with a row per epoch: of callbacks.history and of Lightning's CSVLogger."""
 
 
 def plain(value: Any) -> Any:
-    """``value`` in JSON's own types; a number that is undefined or infinite becomes null."""
+    """``value`` in the types of JSON; an undefined or infinite number becomes null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -56,14 +56,14 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def finite(value: Any) -> float | None:
-    """``value`` as a float if it is a finite number."""
+    """``value`` as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def named_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """One name for each number that is defined: None, NaN and infinite values are left out.
+    """A name for each finite number; None, NaN and infinite values are left out.
 
     >>> named_scalars({"test/rate": 2.0, "test/elbo": None, "test/kl_per_dim": [0.5, 1.5]})
     {'test/rate': 2.0, 'test/kl/dim_00': 0.5, 'test/kl/dim_01': 1.5}
@@ -81,20 +81,20 @@ def named_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 def kl_weight(cfg: DictConfig) -> float | None:
     """The beta of a run: the weight of its KL, in nats of loss per nat of rate.
 
-    None unless ``model.beta`` is a number, the weight of the objective's :class:`vaelab.models.KL` throughout
-    the training, and nothing else: not the weight of the total correlation (beta-TC-VAE), the end of a
-    schedule (annealed VAE), or a part of another weight too (InfoVAE).
+    None unless ``model.beta`` is a number and sets exactly one thing: the constant weight of the objective's
+    :class:`vaelab.models.KL`. It is None for the weight of the total correlation (beta-TC-VAE), the end of a
+    schedule (annealed VAE), or a number that also enters another weight (InfoVAE).
 
     Args:
-        cfg: the composed config, its interpolations not resolved.
+        cfg: the composed config with unresolved interpolations.
     """
     try:
         beta: Any = OmegaConf.select(cfg, "model.beta")
         if finite(beta) is None:
             return None
-        # what another beta changes in the objective is what model.beta means to this variant
+        # compare the objectives of two betas to see which settings model.beta changes
         one, other = _objective(cfg), _objective(OmegaConf.merge(cfg, {"model": {"beta": beta + 1}}))
-    except OmegaConfBaseException:  # the checks that follow say what is wrong
+    except OmegaConfBaseException:  # the checks that follow report the mistake
         return None
     changed = {key: (value, other.get(key)) for key, value in one.items() if value != other.get(key)}
     kl = [key.removesuffix("._target_") for key, value in one.items() if value == "vaelab.models.KL"]
@@ -108,7 +108,7 @@ def _objective(cfg: Any) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
-    """Write the record into ``folder``; no reader ever sees half of it."""
+    """Write the record into ``folder`` atomically and return its path."""
     path = Path(folder) / FILE_NAME
     with replacing(path) as temporary:
         text = json.dumps(plain(record), indent=1, allow_nan=False)

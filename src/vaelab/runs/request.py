@@ -1,4 +1,4 @@
-"""What a run is asked to be, what it starts from, whom it tells how far it is, and what it gives back."""
+"""The input and output of a run: its request, its starting point, its observer and its result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,46 +10,50 @@ __all__ = ["Observer", "RunRequest", "RunResult", "StartingPoint"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is known of a run beside its config: where it is written and what it is called."""
+    """What the caller specifies beside the config: the folder, the name and the place in a sweep."""
 
     folder: Path
     variant: str  # the option of the config group model
     dataset: str  # the option of the config group data
     name: str
-    beta: float | None = None  # the weight of its KL (vaelab.runs.record.kl_weight), None if it is no number
-    group: str | None = None  # of runs that belong together, such as a sweep
-    swept: Mapping[str, Any] = field(default_factory=dict)  # the keys that vary in its sweep, with its values
+    beta: float | None = (
+        None  # the weight of its KL (vaelab.runs.record.kl_weight); None if it has no constant weight
+    )
+    group: str | None = None  # a name shared by related runs, such as those of a sweep
+    swept: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the keys that vary in the sweep, with their values in this run
     overrides: Sequence[str] = ()  # the settings of the command line
     alone: bool = True  # False: a job of a multirun, whose failure must not stop the other jobs
-    cores: int | None = None  # CPU cores that a launcher reserves for it; None if it reserves none
+    cores: int | None = None  # CPU cores reserved by the launcher; None if it reserves none
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a run goes on from. The default: nothing, a fresh start."""
+    """The state from which an interrupted run resumes; the default is a fresh start."""
 
     checkpoint: Path | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)  # the last heartbeat: seconds, images ...
-    wandb_id: str | None = None  # of the W&B run of the session before
+    wandb_id: str | None = None  # of the previous session's W&B run
 
 
 class Observer:
-    """Is told of a run while it lasts. This one ignores it all; a subclass overrides what it needs."""
+    """Receives facts and progress during a run. The base class ignores them; subclasses override methods."""
 
     def note(self, **facts: Any) -> None:
-        """Facts under the names that they have in the record: ``data``, ``parameters``, ``wandb``."""
+        """Receive facts by their names in the record: ``data``, ``parameters``, ``wandb``."""
 
     def progress(self, **values: Any) -> None:
-        """Every few seconds: epoch, max_epochs, step, fit_seconds, train_seconds, images."""
+        """Receive, every few seconds, epoch, max_epochs, step, fit_seconds, train_seconds and images."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What training and measuring one model gave. Every field has the same name in the record."""
+    """The result of training and measuring a model. Each field has the same name in the record."""
 
     data: dict[str, Any]  # image_shape, value_range, and the number of train, val and test images
     parameters: int
-    weights: str  # the checkpoint that was measured, relative to the run's folder
+    weights: str  # the measured checkpoint, relative to the run's folder
     timing: dict[str, float | None]  # fit_seconds, train_seconds, images_per_second
     metrics: dict[str, Any]  # <split>/<name>: a number, or a list of one number per latent dimension
     verdict: dict[str, Any] | None  # label, reason and evidence (vaelab.runs.health)

@@ -1,4 +1,4 @@
-"""What the same command does when it is given again: skip what is finished, continue or start the rest."""
+"""Repeating a command: finished runs are skipped, interrupted ones resumed, the others started."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -25,17 +25,25 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-LAST = "checkpoints/last.ckpt"  # below a run's folder: what an interrupted run continues from
+LAST = "checkpoints/last.ckpt"  # in a run's folder: the checkpoint from which it resumes
 FINISHED = "finished"
-SWEEP = "sweep.yaml"  # in a sweep's folder: the config that its jobs have in common
-SHOWN = 8  # differences that an error lists
-ROOMS = ("functional", "data", "models", "metrics", "figures", "training", "evaluation")  # that configs name
+SWEEP = "sweep.yaml"  # in a sweep's folder: the config common to its jobs
+SHOWN = 8  # differences listed in an error
+ROOMS = (
+    "functional",
+    "data",
+    "models",
+    "metrics",
+    "figures",
+    "training",
+    "evaluation",
+)  # the packages that configs name
 
 
 def earlier_record(folder: Path) -> dict[str, Any] | None:
-    """The record that an earlier session left in ``folder``, None if there is none.
+    """The record of an earlier session in ``folder``; None if there is none.
 
-    A record that can't be read is renamed to ``results.json.unreadable``.
+    An unreadable record is renamed to ``results.json.unreadable``.
     """
     try:
         return read_record(folder)
@@ -43,12 +51,12 @@ def earlier_record(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, OSError) as error:
         aside = (folder / FILE_NAME).rename(folder / f"{FILE_NAME}.unreadable")
-        log.warning("%s can't be read (%s); it is kept as %s.", folder / FILE_NAME, error, aside.name)
+        log.warning("%s can't be read (%s); it is renamed to %s.", folder / FILE_NAME, error, aside.name)
         return None
 
 
 def is_worth_keeping(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the run has results or a checkpoint, which a run with another config must not replace."""
+    """Whether the run has results or a checkpoint, which a run with another config must not overwrite."""
     status = record.get("status")
     return status == FINISHED or (status != "failed" and (folder / LAST).is_file())
 
@@ -56,17 +64,17 @@ def is_worth_keeping(folder: Path, record: Mapping[str, Any]) -> bool:
 def next_step(
     folder: Path, record: Mapping[str, Any], earlier: Mapping[str, Any] | None
 ) -> Literal["start", "resume", "skip"]:
-    """Whether to start a run, to resume it from its last checkpoint, or to skip it since it is finished.
+    """Whether to start a run, to resume it from its last checkpoint, or to skip a finished run.
 
-    A failed run starts anew, and so does one that was stopped before its first checkpoint.
+    A failed run, and one that stopped before its first checkpoint, starts again.
 
     Args:
-        folder: the run's.
-        record: of the run that is asked for.
-        earlier: what is recorded in ``folder``; None if nothing is.
+        folder: the run's folder.
+        record: the new record, with the config.
+        earlier: the record in ``folder``; None if there is none.
 
     Raises:
-        UserError: the folder holds a run with another config, or one that an older vaelab has recorded.
+        UserError: the folder contains a run with another config, or a run of an older vaelab.
     """
     if earlier is None or not is_worth_keeping(folder, earlier):
         return "start"
@@ -78,7 +86,7 @@ def next_step(
 def outdated_names(settings: Mapping[str, Any]) -> list[str]:
     """The ``_target_`` values among flat settings that are not of the form ``vaelab.<room>.<Name>``.
 
-    These are names from before the parts were named by their package, as ``vaelab.objectives.kl.KL``.
+    Older versions named parts by their module, as in ``vaelab.objectives.kl.KL``.
     """
     targets = [str(value) for key, value in settings.items() if key.rpartition(".")[2] == "_target_"]
     parts = {target: target.split(".") for target in targets if target.startswith("vaelab.")}
@@ -86,13 +94,13 @@ def outdated_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def check_sweep(folder: Path, config: Any) -> None:
-    """Refuse a sweep whose folder holds jobs of another config, before any of them is trained.
+    """Refuse a sweep whose folder contains jobs with another config, before any job starts.
 
-    The composed settings that do not vary are compared here, each job's own settings again when the job
-    starts. A sweep may grow: more values of the same keys.
+    This function compares the settings that do not vary; each job compares all of its settings when it
+    starts. A sweep may grow by more values of the same keys.
 
     Raises:
-        UserError: naming the settings that differ, before and now.
+        UserError: the swept keys or fixed settings differ; the message lists them.
     """
     records = [(file.parent, earlier_record(file.parent)) for file in sorted(folder.glob(f"*/{FILE_NAME}"))]
     kept = any(record is not None and is_worth_keeping(job, record) for job, record in records)
@@ -115,15 +123,15 @@ def check_sweep(folder: Path, config: Any) -> None:
 
 
 def remember_sweep(folder: Path, config: Any) -> None:
-    """Keep the config for :func:`check_sweep`; a kill can leave Hydra's own multirun.yaml half written."""
+    """Store the config for :func:`check_sweep`. A kill can leave Hydra's multirun.yaml half written."""
     with replacing(folder / SWEEP) as temporary:
         OmegaConf.save(config, temporary)
 
 
 def swept_keys(config: Any) -> list[str]:
-    """The keys and groups that vary in the sweep that ``config``, with Hydra's own node, describes.
+    """The keys and groups that vary in a sweep with this config, which includes the node ``hydra``.
 
-    In their order, since the jobs' folders are named in that order.
+    They are in the order in which they name the jobs' folders.
     """
     return varying(sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params")))
 

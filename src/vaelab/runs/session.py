@@ -1,4 +1,4 @@
-"""One session of a run: its lock, its record, its heartbeat, and what happens to its errors. No torch."""
+"""One session of a run: its lock, its record, its heartbeat and the handling of its errors. No torch."""
 
 import logging
 import os
@@ -27,8 +27,8 @@ __all__ = ["FolderInUse", "RunSession", "is_main_process"]
 
 log = logging.getLogger(__name__)
 
-# The checkpoint that the run goes on from, empty if it starts: for the processes that a distributed strategy
-# starts later from the same command line.
+# The checkpoint from which the run resumes, empty for a fresh start. The further processes of a distributed
+# strategy, which start from the same command line, read it.
 CHECKPOINT_VARIABLE = "VAELAB_RESUME"
 
 PACKAGES = (
@@ -37,11 +37,11 @@ PACKAGES = (
 
 
 class FolderInUse(UserError):
-    """Another process is training in the run's folder."""
+    """Another process holds the lock of the run's folder."""
 
 
 class RunSession(Observer):
-    """Holds the lock of a run's folder, and writes the run's record whatever happens inside the block.
+    """Holds the lock of a run's folder, and writes the run's record however the block ends.
 
     ::
 
@@ -51,18 +51,18 @@ class RunSession(Observer):
             if step != "skip":
                 session.finish(fit(config, request, session.start, session))
 
-    An error inside the block is written into the record and leaves the block. In a multirun an ordinary
-    error is logged and stays inside, so that the other jobs run; Ctrl-C and SIGTERM leave it, and so does
-    a refusal, after which the folder is as it was.
+    The session writes an error inside the block into the record, and the error propagates. In a multirun it
+    logs and suppresses the error, so that the other jobs run, except for Ctrl-C, SIGTERM and a refusal to
+    overwrite an earlier run, which leaves the folder unchanged.
 
-    In the processes that a distributed strategy starts beside the first one, a session writes nothing.
+    In the further processes of a distributed strategy, the session writes nothing.
 
     Attributes:
-        record: the run's record; after a skipped run, the record that was there.
-        start: what the run starts from, once :meth:`decide` has been called.
+        record: the run's record; for a skipped run, the earlier record.
+        start: the starting point, set by :meth:`decide`.
 
     Raises:
-        FolderInUse: on entering the block; the record of the other process stays.
+        FolderInUse: on entering the block, if another process holds the lock.
     """
 
     def __init__(self, request: RunRequest) -> None:
@@ -72,33 +72,33 @@ class RunSession(Observer):
         self.start = StartingPoint()
         self._writes = is_main_process()
         self._earlier: dict[str, Any] | None = None
-        self._keep_earlier = False  # the folder's record is worth more than this session's, for now
+        self._keep_earlier = False  # True while the earlier record must not be overwritten
         self._clock = time.perf_counter()
-        self._held = ExitStack()
+        self._lock = ExitStack()
 
     def __enter__(self) -> "RunSession":
         if self._writes:
             lock = claim(self.folder)
             if lock is None:
                 raise FolderInUse(f"Another process is training in {self.folder}.")
-            self._held.enter_context(lock)
+            self._lock.enter_context(lock)
             remove_temporary(self.folder)
             self._earlier = earlier_record(self.folder)
             self._keep_earlier = self._earlier is not None and is_worth_keeping(self.folder, self._earlier)
         return self
 
     def describe(self, config: Mapping[str, Any]) -> None:
-        """Note the resolved config."""
+        """Add the resolved config to the record."""
         latent_dim = config["model"].get("latent_dim") if isinstance(config.get("model"), Mapping) else None
         self.record |= {"config": dict(config), "seed": config.get("seed"), "latent_dim": latent_dim}
 
     def decide(self) -> str:
-        """What to do: ``start``, ``resume`` from the last checkpoint, or ``skip`` a run that is finished.
+        """Decide to ``start``, to ``resume`` from the last checkpoint, or to ``skip`` a finished run.
 
-        The folder is prepared for it.
+        This also prepares the folder.
 
         Raises:
-            UserError: the folder holds a run with another config.
+            UserError: the folder contains a run with another config.
         """
         label = self.request.name if self.request.alone else f"{self.folder.name}: {self.request.name}"
         if not self._writes:
@@ -109,10 +109,10 @@ class RunSession(Observer):
         if step == "skip":
             assert self._earlier is not None
             self.record = self._earlier
-            log.info("%s: finished before, skipped", label)
+            log.info("%s: already finished, skipped", label)
             return step
         self._keep_earlier = False
-        log.info("%s%s", label, ": goes on from its last checkpoint" if step == "resume" else "")
+        log.info("%s%s", label, ": resumes from its last checkpoint" if step == "resume" else "")
         self._take_over(step)
         self._save()
         self.progress(**{"epoch": 0, "step": 0, **self.start.progress})
@@ -129,28 +129,28 @@ class RunSession(Observer):
             beat(self.folder, **{**values, "total_seconds": self._seconds()})
 
     def finish(self, result: RunResult) -> None:
-        """Take the result into the record, which is written when the block ends."""
+        """Add the result to the record, which is written when the block ends."""
         self.record |= {**vars(result), "timing": dict(result.timing), "status": FINISHED}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        with self._held:
+        with self._lock:
             if self._keep_earlier:  # skipped, or refused
                 if error is not None and not self.request.alone:
                     log.error("%s: %s", self.folder.name, reason(error))
                 return False
-            stays = error is not None and self._note_error(error)
+            suppressed = error is not None and self._record_error(error)
             self.record["timing"]["total_seconds"] = round(self._seconds(), 3)
             self.record["finished"] = _now()
             self.record["sessions"][-1] |= {"ended": _now(), "status": self.record["status"]}
             self._save()
             if self._writes and self.record["status"] == FINISHED:
                 (self.folder / BEAT).unlink(missing_ok=True)
-        return stays
+        return suppressed
 
-    def _note_error(self, error: BaseException) -> bool:
-        """Say in the record what ended the run; whether the error stays inside of the block."""
+    def _record_error(self, error: BaseException) -> bool:
+        """Write into the record what ended the run; return whether to suppress the error."""
         if not isinstance(error, Exception):  # Ctrl-C, or SIGTERM
             code = error.code if isinstance(error, SystemExit) else INTERRUPTED
             stop = STOPS.get(code, type(error).__name__)
@@ -166,7 +166,7 @@ class RunSession(Observer):
         return True
 
     def _take_over(self, step: str) -> None:
-        """Take up what an earlier session left in the folder, or remove it."""
+        """Continue the files of an earlier session in the folder, or remove them."""
         earlier, record = self._earlier, self.record
         resumes = step == "resume"
         wandb = None
@@ -193,13 +193,13 @@ class RunSession(Observer):
             write_record(self.folder, self.record)
 
     def _seconds(self) -> float:
-        """Seconds of all sessions of the run up to now."""
+        """Seconds of all sessions of the run so far."""
         before = float(self.start.progress.get("total_seconds", 0))
         return before + time.perf_counter() - self._clock
 
 
 def new_record(request: RunRequest) -> dict[str, Any]:
-    """What is known of a run before its config is; every key that a record has."""
+    """A record with every key, and the values that are known before the config is read."""
     now = _now()
     return {
         "schema": SCHEMA,
@@ -231,12 +231,12 @@ def new_record(request: RunRequest) -> dict[str, Any]:
 
 
 def is_main_process() -> bool:
-    """False in the processes that a distributed strategy starts beside the first one."""
+    """False in the further processes of a distributed strategy."""
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def git_revision() -> str | None:
-    """The commit checked out where the command runs, with ``-dirty`` if files differ; None outside of git."""
+    """The commit in the working directory, with ``-dirty`` if files differ; None outside of git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep and the state of each, read from records, heartbeats and locks; nothing is written."""
+"""The jobs of a sweep and their states, read from records, heartbeats and locks."""
 
 import re
 import time
@@ -30,30 +30,30 @@ LOG = "run.log"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, by its last heartbeat; None for what is unknown or has no end."""
+    """The progress of a training by its last heartbeat; None for what is unknown or unlimited."""
 
-    epoch: int  # epochs completed
+    epoch: int  # completed epochs
     max_epochs: int | None
     age: float | None  # seconds since the heartbeat
-    left: float | None  # seconds of training that remain, at the speed so far
+    left: float | None  # remaining seconds of training at the speed so far
 
     @property
     def share(self) -> float | None:
-        """Between 0 and 1."""
+        """The completed share of the epochs, between 0 and 1."""
         return min(1.0, self.epoch / self.max_epochs) if self.max_epochs else None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, or a run of its own."""
+    """One job of a sweep, or a single run."""
 
-    name: str  # the folder's name, or the name that it will have
+    name: str  # the present or future name of the folder
     state: str  # one of STATES
     folder: Path | None = None
     progress: Progress | None = None
     seconds: float | None = None  # the duration of a finished run
-    error: str | None = None  # why it failed, or why its record can't be read
-    swept: bool = True  # part of a sweep, which the same command continues
+    error: str | None = None  # why the run failed, or why its record is unreadable
+    swept: bool = True  # whether it is part of a sweep, which the same command continues
 
 
 def true_status(folder: Path, record: dict[str, Any]) -> str:
@@ -63,9 +63,9 @@ def true_status(folder: Path, record: dict[str, Any]) -> str:
 
 
 def sweep_jobs(folder: Path) -> list[Job]:
-    """Every job of a sweep, in the order of their numbers, whether it has a folder yet or not.
+    """All jobs of a sweep in the order of their numbers, including those without a folder yet.
 
-    If ``folder`` is a run's, that run alone.
+    For the folder of a run, that run only.
     """
     if is_run(folder):
         return [read_job(folder, swept=(folder.parent / MULTIRUN).is_file())]
@@ -79,7 +79,7 @@ def sweep_jobs(folder: Path) -> list[Job]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder is a run's: it has a record, or Hydra's files."""
+    """Whether the folder contains a record, or Hydra's files of a run."""
     return (folder / results.FILE_NAME).is_file() or (folder / ".hydra").is_dir()
 
 
@@ -88,8 +88,8 @@ def read_job(folder: Path, swept: bool = True) -> Job:
     try:
         record = results.read_record(folder)
         if record.get("status") == "running" and not is_alive(folder):
-            record = results.read_record(folder)  # it may have ended between the two calls
-    except FileNotFoundError:  # it has just begun, or was stopped before its first record
+            record = results.read_record(folder)  # the run may have ended between the two calls
+    except FileNotFoundError:  # the run is starting, or stopped before its first record
         state = "running" if is_alive(folder) else "waiting"
         return Job(folder.name, state, folder, progress=read_progress(folder), swept=swept)
     except (OSError, ValueError) as error:
@@ -124,6 +124,6 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
 
 
 def counts(jobs: Sequence[Job]) -> dict[str, int]:
-    """How many jobs are in each state, in the order of STATES; states without a job are left out."""
+    """The number of jobs in each state that occurs, in the order of STATES."""
     numbers = Counter(job.state for job in jobs)
     return {state: numbers[state] for state in STATES if state in numbers}

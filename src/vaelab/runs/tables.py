@@ -1,4 +1,4 @@
-"""Aligned tables as text: verdicts and states are coloured on a terminal, and no cell is ever cut off."""
+"""Aligned text tables that colour verdicts and states on a terminal and never truncate a cell."""
 
 import math
 import re
@@ -20,10 +20,10 @@ STYLES = {
 }
 """The style of each state of a run and of each verdict."""
 
-COLOURED = ("state", "status", "verdict")  # the columns whose words have a style
+COLOURED = ("state", "status", "verdict")  # the columns in which STYLES applies
 
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ±\S+)?( \(n=\d+\))?")
-RULE = Box("\n".join(["    ", "    ", " -  ", *["    "] * 5]), ascii=True)  # below the header, nothing else
+RULE = Box("\n".join(["    ", "    ", " -  ", *["    "] * 5]), ascii=True)  # a line below the header only
 
 
 def cell(value: object) -> str:
@@ -37,7 +37,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """The rows below a header and a rule; columns of numbers are aligned to the right, others to the left.
 
     Raises:
-        ValueError: a row has not as many cells as the header.
+        ValueError: a row and the header have different lengths.
     """
     texts = [[cell(value) for value in row] for row in rows]
     built = Table(box=RULE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -60,7 +60,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def as_text(renderable: RenderableType) -> str:
-    """What rich would print, as text: with colours if standard output is a terminal, at full width."""
+    """The output of rich as text, at full width, with colours if standard output is a terminal."""
     console = Console(width=10_000, force_jupyter=False)
     with console.capture() as capture:
         console.print(renderable)
