@@ -318,7 +318,7 @@ def test_a_learned_prior_trains_is_measured_and_comes_back(tmp_path, variant):
     result = trained(tmp_path, f"model={variant}", *settings)
     got = result.record["metrics"]
     assert got["test/elbo"] == pytest.approx(-(got["test/rate"] + got["test/distortion"]), rel=1e-5)
-    assert got["test/rate"] > 0.5
+    assert got["test/rate"] > 0.1
     assert got["test/kl_per_dim"] == [None] * 3
     # no KL per dimension: no picture of it
     assert [path.name for path in (result.folder / "latents").iterdir()] == ["map.png"]

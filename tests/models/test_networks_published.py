@@ -14,12 +14,12 @@ LATENT, OUTPUTS = 10, 20  # as in the papers: ten Gaussians
 RESNET = {"hidden": (4, 6), "blocks": 2, "dense": 16}
 
 
-def sizes_after(network: nn.Module, x: torch.Tensor, *kinds: type[nn.Module]) -> list[tuple[int, ...]]:
-    """What each layer of these kinds makes of one image or code."""
-    sizes = []
+def sizes_after(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """What each layer with weights makes of one image or code."""
+    x, sizes = torch.zeros(1, *shape), []
     for layer in network:
         x = layer(x)
-        if isinstance(layer, kinds):
+        if count(layer):
             sizes.append(tuple(x.shape[1:]))
     return sizes
 
@@ -35,6 +35,16 @@ LOCATELLO = (
     [2_816, 263_168, 65_600, 32_800, 16_416, 513],
 )
 LOCATELLO_CODE = ([544, 16_416, 8_256, 16_448, 262_400, 5_140], LOCATELLO[1])
+
+
+BURGESS_SIZES = (
+    [(32, 32, 32), (32, 16, 16), (32, 8, 8), (32, 4, 4), (256,), (256,), (20,)],
+    [(256,), (256,), (512,), (32, 8, 8), (32, 16, 16), (32, 32, 32), (3, 64, 64)],
+)
+LOCATELLO_SIZES = (
+    [(32, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4), (256,), (20,)],
+    [(256,), (1024,), (64, 8, 8), (32, 16, 16), (32, 32, 32), (3, 64, 64)],
+)
 
 
 @pytest.mark.parametrize(
@@ -56,32 +66,20 @@ def test_the_count_that_a_paper_reports_of_locatellos_network():
     assert sum(map(count, locatello_conv((3, 64, 64), LATENT, OUTPUTS, 3))) == 766_295
 
 
-def test_the_layers_of_burgess():
-    encoder, decoder = burgess_conv((1, 64, 64), LATENT, OUTPUTS, 1)
-    assert sizes_after(encoder, images(1, (1, 64, 64)), nn.Conv2d, nn.Linear) == [
-        *((32, 32, 32), (32, 16, 16), (32, 8, 8), (32, 4, 4)),
-        *((256,), (256,), (20,)),
-    ]
-    assert sizes_after(decoder, torch.zeros(1, LATENT), nn.ConvTranspose2d, nn.Linear) == [
-        *((256,), (256,), (512,)),
-        *((32, 8, 8), (32, 16, 16), (32, 32, 32), (1, 64, 64)),
-    ]
-
-
-@pytest.mark.parametrize("late_kernel", [4, 2])
-def test_the_layers_of_locatello(late_kernel):
-    encoder, decoder = locatello_conv((3, 64, 64), LATENT, OUTPUTS, 3, late_kernel=late_kernel)
-    assert sizes_after(encoder, images(1, (3, 64, 64)), nn.Conv2d, nn.Linear) == [
-        *((32, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4)),
-        *((256,), (20,)),
-    ]
-    assert sizes_after(decoder, torch.zeros(1, LATENT), nn.ConvTranspose2d, nn.Linear) == [
-        *((256,), (1024,)),
-        *((64, 8, 8), (32, 16, 16), (32, 32, 32), (3, 64, 64)),
-    ]
-    kernels = [layer.kernel_size[0] for layer in layers(encoder, nn.Conv2d)]
-    assert kernels == [4, 4, late_kernel, late_kernel]
-    assert {layer.kernel_size[0] for layer in layers(decoder, nn.ConvTranspose2d)} == {4}
+@pytest.mark.parametrize(
+    ("factory", "options", "sizes"),
+    [
+        (burgess_conv, {}, BURGESS_SIZES),
+        *((locatello_conv, {"late_kernel": k}, LOCATELLO_SIZES) for k in (4, 2)),
+    ],
+)
+def test_sizes_layer_by_layer(factory, options, sizes):
+    pair = factory((3, 64, 64), LATENT, OUTPUTS, 3, **options)
+    assert tuple(map(sizes_after, pair, [(3, 64, 64), (LATENT,)])) == sizes
+    kernels = [layer.kernel_size[0] for layer in layers(pair.encoder, nn.Conv2d)]
+    late = options.get("late_kernel", 4)
+    assert kernels == [4, 4, late, late]
+    assert {layer.kernel_size[0] for layer in layers(pair.decoder, nn.ConvTranspose2d)} == {4}
 
 
 @pytest.mark.parametrize("factory", [burgess_conv, locatello_conv])
@@ -93,7 +91,7 @@ def test_every_layer_but_the_last_is_rectified(factory):
 
 
 @pytest.mark.parametrize("factory", [burgess_conv, locatello_conv])
-@pytest.mark.parametrize("size", [(28, 28), (64, 32), (63, 64), (128, 128)])
+@pytest.mark.parametrize("size", [(28, 28), (64, 32), (128, 128)])
 def test_other_sizes_are_refused(factory, size):
     message = f"{factory.__name__} is published for 64x64 images, the data are {size[0]}x{size[1]}"
     with pytest.raises(ValueError, match=message):
