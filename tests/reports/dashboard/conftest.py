@@ -1,6 +1,5 @@
 """A sweep whose runs have logged to W&B, offline, and whose end has been logged as a run of its own."""
 
-import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -10,10 +9,6 @@ from support.wandb_files import WandbRun, read_runs
 from support.wandb_home import wandb_home
 from vaelab.reports.dashboard.sweep_run import log_sweep
 from vaelab.runs.find import sweep_records
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it declares its models in pydantic's old way
-    import wandb_workspaces.workspaces  # noqa: F401
 
 
 @dataclass
