@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from builders import ae, elbo_terms, images, random, vae
+from support.chance import SIGMAS
 from support.stacking import assert_stacked_as_alone
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.likelihoods import Bernoulli, Gaussian
@@ -74,11 +75,11 @@ def test_noise_is_standard_normal_and_belongs_to_the_generator():
     assert noise.posterior.shape == (2, 4000, 3)
     assert torch.equal(noise.posterior, again.posterior)
     assert torch.equal(noise.prior, again.prior)
-    assert abs(everything.mean()) < 5 / everything.numel() ** 0.5
-    assert abs(everything.square().mean() - 1) < 5 * (2 / everything.numel()) ** 0.5
+    assert abs(everything.mean()) < SIGMAS / everything.numel() ** 0.5
+    assert abs(everything.square().mean() - 1) < SIGMAS * (2 / everything.numel()) ** 0.5
     blocks = torch.stack([*noise.posterior, noise.prior]).flatten(1)
     correlations = torch.corrcoef(blocks) - torch.eye(3)
-    assert correlations.abs().max() < 5 / blocks.shape[1] ** 0.5
+    assert correlations.abs().max() < SIGMAS / blocks.shape[1] ** 0.5
 
 
 def test_a_forward_pass_draws_nothing():
@@ -216,7 +217,7 @@ def test_the_reparametrised_gradient_is_the_score_functions():
     difference = path - score
     error = difference.std(0) / groups**0.5
     assert error.norm() < 0.05 * path.mean(0).norm()
-    assert (difference.mean(0).abs() <= 5 * error + 1e-6).all()
+    assert (difference.mean(0).abs() <= SIGMAS * error + 1e-6).all()
 
 
 # the plain autoencoder
@@ -293,8 +294,8 @@ def test_samples_are_decoded_from_the_prior():
     model = vae(latent_dim=2, image_shape=(1, 1, 2), likelihood=Gaussian(1.0))
     model.decoder = nn.Unflatten(1, (1, 1, 2))  # the image is z
     z = model.sample(4000).flatten(1)
-    assert (z.mean(0).abs() < 5 / 4000**0.5).all()
-    assert (torch.cov(z.T) - torch.eye(2)).abs().max() < 5 * (2 / 4000) ** 0.5
+    assert (z.mean(0).abs() < SIGMAS / 4000**0.5).all()
+    assert (torch.cov(z.T) - torch.eye(2)).abs().max() < SIGMAS * (2 / 4000) ** 0.5
 
 
 # stacked models

@@ -10,8 +10,6 @@ import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
 from support.stacking import assert_stacked_as_alone
-from vaelab.figures import generation
-from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import LabelCondition, class_count
 from vaelab.models.networks import conv, mlp
@@ -84,28 +82,6 @@ def test_the_label_is_needed():
         model.encode(images(5, SHAPE))
     with pytest.raises(ValueError, match="needs the labels"):
         model.decode(torch.zeros(2, D))
-
-
-def test_pictures_keep_the_label_that_they_say():
-    prior = generator(0, "prior samples")
-    model, x = conditional(), images(5, SHAPE)
-    torch.testing.assert_close(
-        generation.prior_samples(model, 2, 3).flatten(0, 1)[4],
-        model.decode(torch.randn(6, D, generator=prior), torch.arange(6) % K)[4],
-    )  # fmt: skip
-    pairs = generation.reconstructions(model, x, Y)
-    torch.testing.assert_close(pairs[1], model.reconstruct(x, Y))
-    rows = generation.interpolations(model, x, steps=3, y=Y)
-    assert rows.shape == (2, 3, *SHAPE)
-    q = model.encode(x, Y)
-    for row, first in enumerate((0, 2)):
-        torch.testing.assert_close(rows[row, 0], model.decode(q.loc[first], Y[first]))
-        torch.testing.assert_close(rows[row, 2], model.decode(q.loc[first + 1], Y[first]))
-    moved = generation.traversals(model, x, steps=3, y=Y).images[:, 0]
-    used = int(generation.order_by_kl(model, q)[0])
-    z = q.loc[0].clone()
-    z[used] = generation.latent_ranges(model, q, torch.tensor([used])).mean()  # half way between them
-    torch.testing.assert_close(moved[0, 1], model.decode(z, Y[0]))
 
 
 def test_conditional_models_stack():

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from builders import images, random
+from support.chance import SIGMAS
 from vaelab.models.networks import conv, linear, mlp, resnet
 from vaelab.models.networks.parts import ACTIVATIONS
 
@@ -84,8 +85,8 @@ def assert_std(weight: torch.Tensor, expected: float) -> None:
     """The standard error of a standard deviation over n normal numbers is its 1/sqrt(2n)."""
     error = expected / math.sqrt(2 * weight.numel())
     assert error < 0.02 * expected
-    assert abs(weight.std().item() - expected) < 5 * error
-    assert abs(weight.mean().item()) < 5 * expected / math.sqrt(weight.numel())
+    assert abs(weight.std().item() - expected) < SIGMAS * error
+    assert abs(weight.mean().item()) < SIGMAS * expected / math.sqrt(weight.numel())
 
 
 def test_weights_start_with_the_spread_of_he_and_glorot():

@@ -21,20 +21,14 @@ def reference(encoded: torch.Tensor) -> Normal:
     return Normal(encoded[:, :D], torch.exp(encoded[:, D:] / 2))
 
 
-def test_the_encoder_gives_mean_and_log_variance(encoded):
-    posterior = DiagonalGaussian(D)
-    q = posterior(encoded)
-    assert posterior.parameter_count == encoded.shape[1]
-    torch.testing.assert_close(q.loc, reference(encoded).mean)
-    torch.testing.assert_close(q.scale, reference(encoded).stddev)
-    torch.testing.assert_close(q.log_var, reference(encoded).variance.log())
-
-
-def test_a_sample_is_mean_plus_scale_times_noise(encoded):
+def test_the_encoder_gives_mean_and_log_variance_and_a_sample_is_mean_plus_scale_times_noise(encoded):
     posterior, noise = DiagonalGaussian(D), torch.randn(S, B, D, generator=random(1), dtype=torch.float64)
-    z = posterior.sample(posterior(encoded), noise)
-    r = reference(encoded)
-    torch.testing.assert_close((z - r.mean) / r.stddev, noise)
+    q, r = posterior(encoded), reference(encoded)
+    assert posterior.parameter_count == encoded.shape[1]
+    torch.testing.assert_close(q.loc, r.mean)
+    torch.testing.assert_close(q.scale, r.stddev)
+    torch.testing.assert_close(q.log_var, r.variance.log())
+    torch.testing.assert_close((posterior.sample(q, noise) - r.mean) / r.stddev, noise)
 
 
 def test_log_prob_is_summed_over_dimensions(encoded):

@@ -37,15 +37,8 @@ def test_a_number_becomes_a_constant_and_a_schedule_stays():
 
 
 def ramp(shape) -> list[float]:
-    found = []
-    for step in range(STEPS):
-        if step <= 8:
-            found.append(1.0)
-        elif step >= 24:
-            found.append(5.0)
-        else:
-            found.append(1 + 4 * shape((step - 8) / 16))
-    return found
+    shares = [min(max(step - 8, 0) / 16, 1.0) for step in range(STEPS)]
+    return [1 + 4 * shape(share) for share in shares]
 
 
 def logistic(k: float):
