@@ -13,6 +13,8 @@ from vaelab.errors import UserError
 from vaelab.functional.images import to_float
 from vaelab.types import Batch
 
+__all__ = ["DataModule"]
+
 
 class DataModule(pl.LightningDataModule):
     """Train, validation and test images, cut into :class:`~vaelab.types.Batch`.

@@ -8,6 +8,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.measures import RunningMoments, active_units, merge, moments
 
+__all__ = ["ActiveUnits"]
+
 
 class ActiveUnits(Metric):
     """The number of dimensions d with Var_x(E_q[z_d|x]) > threshold.

@@ -10,6 +10,8 @@ from torchmetrics.utilities import dim_zero_cat
 from vaelab.functional.estimators import aggregate_posterior
 from vaelab.functional.holes import hole_rate, matched_hole_rate
 
+__all__ = ["AggregatePosterior"]
+
 
 class AggregatePosterior(Metric):
     """The split of the rate and the hole rate, of a split's first ``images``.

@@ -6,6 +6,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.measures import bits_per_dimension
 
+__all__ = ["BitsPerDimension"]
+
 
 class BitsPerDimension(Metric):
     """-ELBO / (C H W ln 2), the mean over images: how many bits a channel of a pixel costs, at most.

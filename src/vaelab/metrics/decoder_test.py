@@ -8,6 +8,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.randomness import generator
 
+__all__ = ["DecoderTest"]
+
 
 class DecoderTest(Metric):
     """By how many nats per image the distortion rises if z is another image's, or the prior's.

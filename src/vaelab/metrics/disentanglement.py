@@ -10,6 +10,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from vaelab.functional.disentanglement import METRICS, as_classes, check_names, scores
 
+__all__ = ["Disentanglement"]
+
 
 class Disentanglement(Metric):
     """Metrics of :mod:`vaelab.functional.disentanglement` of the posterior means of the first images.

@@ -6,6 +6,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.estimators import importance_bound
 
+__all__ = ["ImportanceBound"]
+
 
 class ImportanceBound(Metric):
     """L_K = mean over images of log 1/K sum_k p(x, z_k) / q(z_k|x), in nats: ELBO <= L_K <= log p(x).

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+__all__ = ["KLPerDimension"]
+
 
 class KLPerDimension(Metric):
     """KL_d = mean over images of KL(q(z_d|x) || p(z_d)), (D,), in nats; they sum to the rate."""

@@ -8,6 +8,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.measures import perplexity
 
+__all__ = ["Perplexity"]
+
 
 class Perplexity(Metric):
     """exp of the entropy of the codes' frequencies, over all places and images: from 1 to K, their number.

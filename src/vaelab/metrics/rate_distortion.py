@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+__all__ = ["RateDistortion"]
+
 
 class RateDistortion(Metric):
     """R = mean KL(q(z|x) || p(z)), D = mean E_q[-log p(x|z)] and ELBO = -(R + D), always with beta = 1.

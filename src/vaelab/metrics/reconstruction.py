@@ -6,6 +6,8 @@ from torchmetrics import Metric
 
 from vaelab.functional.measures import reconstruction_error
 
+__all__ = ["ReconstructionError"]
+
 
 class ReconstructionError(Metric):
     """Squared error per pixel between x and E[x|z], z ~ q(z|x): the mean over pixels, images and samples."""
