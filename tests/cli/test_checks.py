@@ -88,7 +88,9 @@ def test_a_variant_with_its_parts_passes(needs):
 
 
 def test_a_variant_without_a_part_of_its_own_is_refused():
-    with pytest.raises(UserError, match=r"needs prior\._target_=a\.Prior, but the config has a\.Other.*out prior="):
+    with pytest.raises(
+        UserError, match=r"needs prior\._target_=a\.Prior, but the config has a\.Other.*out prior="
+    ):
         check_values(with_parts(NEEDS, likelihood="a.Wanted", prior="a.Other"))
 
 
