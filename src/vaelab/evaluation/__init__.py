@@ -1,4 +1,4 @@
-"""Evaluations of trained runs that are too heavy for every training: what ``vaelab-evaluate`` measures.
+"""Evaluations of trained runs by ``vaelab-evaluate``, which would take too long in every training.
 
 An evaluation is built from plain settings (``conf/eval/``) and called with a
 :class:`~vaelab.evaluation.trained_run.TrainedRun`. It returns two dictionaries:

@@ -10,19 +10,19 @@ from vaelab.functional.distributions import gaussian_kl
 
 __all__ = ["DisentanglementScores", "udr_of_runs"]
 
-SAME_IMAGES = 16  # images that are compared to see whether runs have the same test images
+SAME_IMAGES = 16  # images compared to check that runs have the same test images
 
 
 class DisentanglementScores:
     """Scores of a run's posterior means on test images against ground-truth factors of variation.
 
     The scores are those of :mod:`vaelab.functional.disentanglement`. Factors with the same value in all
-    images are left out, continuous ones are cut into bins; the protocol lists both.
+    images are left out and continuous factors are binned; the protocol lists both.
 
     Args:
         images: the most images; Locatello et al. (2019) use 10,000.
-        metrics: which of ``METRICS``; None for all.
-        factor_bins: bins of equal width for a factor of which hardly two images share a value.
+        metrics: names in ``METRICS``; None for all.
+        factor_bins: bins of equal width for a continuous factor.
 
     Raises:
         ValueError: fewer than two images, or an unknown metric.
@@ -37,7 +37,7 @@ class DisentanglementScores:
         self.factor_bins = factor_bins
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        """Raises NotApplicable without two factors that vary, or with a single latent dimension."""
+        """Raises NotApplicable if fewer than two factors vary, or for a single latent dimension."""
         codes = run.codes("test", self.images)
         if codes.factors is None:
             raise NotApplicable("the data have no ground-truth factors")
@@ -92,7 +92,7 @@ def udr_of_runs(
             raise NotApplicable(f"{run.folder}: the posterior has no density, so its dimensions have no KL")
         first, here = runs[0].images("test", few), run.images("test", few)
         if first.shape != here.shape or not first.equal(here):
-            raise UserError(f"UDR needs runs on the same test images; {run.folder} has others.")
+            raise UserError(f"UDR needs runs with the same test images; those of {run.folder} differ.")
     kl = [gaussian_kl(code.loc, 2 * code.scale.log()).mean(0) for code in codes]
     try:
         result = udr(list(zip((code.loc for code in codes), kl, strict=True)), similarity, threshold)

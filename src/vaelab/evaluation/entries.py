@@ -1,4 +1,4 @@
-"""What a record keeps of an evaluation: its metrics and protocol, the settings and weights they belong to."""
+"""The entry of an evaluation in a record: metrics, protocol, settings and weights."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ ERROR = "_se"  # the ending of the standard error of a metric
 
 
 def is_measured(record: Mapping[str, Any], name: str, settings: Any) -> bool:
-    """Whether the record has this evaluation, with these settings and of its present weights."""
+    """Whether the record contains this evaluation with these settings and its present weights."""
     entry = (record.get("evaluation") or {}).get(name)
     return entry is not None and (entry["settings"], entry["weights"]) == (settings, record["weights"])
 
@@ -25,7 +25,7 @@ def is_measured(record: Mapping[str, Any], name: str, settings: Any) -> bool:
 def measure(
     evaluation: Callable[[TrainedRun], Mapping[str, Any]], run: TrainedRun, settings: Any
 ) -> dict[str, Any]:
-    """Call an evaluation: its metrics and protocol, or why it was skipped, and how long it took."""
+    """Call an evaluation and return its entry: metrics and protocol, or why it was skipped; its duration."""
     clock = time.perf_counter()
     try:
         result = evaluation(run)
@@ -42,7 +42,7 @@ def measure(
 
 
 def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    """Put an entry into the record, in place of an earlier one of the same name."""
+    """Add an entry to the record, replacing an earlier one of the same name."""
     entries = record.setdefault("evaluation", {})
     for metric in entries.get(name, {}).get("metrics", {}):
         record["metrics"].pop(PREFIX + metric, None)
@@ -51,7 +51,7 @@ def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
 
 
 def describe(entry: Mapping[str, Any]) -> str:
-    """One line: the scalar metrics with their standard errors, or why the evaluation was skipped."""
+    """A line with the scalar metrics and their standard errors, or why the evaluation was skipped."""
     if "skipped" in entry:
         return f"not for this run: {entry['skipped']}"
     numbers = {name: finite(value) for name, value in entry["metrics"].items() if not isinstance(value, list)}
@@ -68,7 +68,7 @@ def describe(entry: Mapping[str, Any]) -> str:
 def send_to_wandb(record: Mapping[str, Any]) -> None:
     """Add the evaluations' metrics to the summary of the run's W&B run, if it has one.
 
-    Offline this becomes a further part of the W&B run, which ``wandb sync`` joins to the others.
+    Offline, this writes a further folder of the W&B run, which ``wandb sync`` merges with the others.
     """
     wandb = record.get("wandb")
     if not wandb or wandb["mode"] not in ("offline", "online"):

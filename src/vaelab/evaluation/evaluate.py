@@ -1,4 +1,4 @@
-"""Evaluate runs: measure what is not yet measured, write it into the record at once, send it to W&B."""
+"""Evaluate runs: measure what is missing in each record, write it at once, and send it to W&B."""
 
 import json
 import logging
@@ -29,12 +29,12 @@ UDR = "udr"
 
 
 def evaluate_runs(folders: Sequence[Path], cfg: DictConfig) -> bool:
-    """Evaluate the runs in ``folders`` one after the other by ``cfg`` (conf/evaluate.yaml).
+    """Evaluate the runs in ``folders`` one after the other with the config ``cfg`` (conf/evaluate.yaml).
 
     A run or an evaluation that fails does not stop the others. Returns False if any failed.
 
     Raises:
-        UserError: an evaluation's settings or the device are wrong; nothing has been measured then.
+        UserError: the settings of an evaluation or the device are wrong. It is raised before any measurement.
     """
     set_threads(cfg.threads)
     evaluations = {name: build(f"eval.{name}", node) for name, node in cfg.eval.items() if node is not None}
@@ -46,7 +46,7 @@ def evaluate_runs(folders: Sequence[Path], cfg: DictConfig) -> bool:
 
 
 def find_device(name: str) -> str:
-    """The device of that name; ``auto``: a GPU if there is one."""
+    """The name of the device; for ``auto``, "cuda" if there is a GPU, else "cpu"."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -57,7 +57,7 @@ def find_device(name: str) -> str:
 
 
 def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, device: str) -> bool:
-    """Evaluate one run; False if it can't be evaluated or if any evaluation failed."""
+    """Evaluate one run; return False if the run or any evaluation failed."""
     try:
         with finished_record(folder) as record:
             print(f"{folder.name}: {record['name']}", flush=True)
@@ -72,10 +72,10 @@ def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, 
                     entry = measure(evaluation, run, settings)
                 except Exception as error:
                     failed.append(name)
-                    known = isinstance(error, UserError)
-                    if not known:
+                    expected = isinstance(error, UserError)
+                    if not expected:
                         log.exception("%s: the evaluation %s failed", folder, name)
-                    reason = error if known else f"failed ({type(error).__name__}: {error})"
+                    reason = error if expected else f"failed ({type(error).__name__}: {error})"
                     print(f"  {name}: {reason}", flush=True)
                     continue
                 new.append(name)
@@ -92,14 +92,14 @@ def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, 
 
 @contextmanager
 def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
-    """The record of a finished run, locked so that no other process changes it.
+    """The record of a finished run, locked against changes by other processes.
 
     Raises:
         UserError: another process holds the lock, the record can't be read, or the run is not finished.
     """
     lock = claim(folder)
     if lock is None:
-        raise UserError("another process is at work in it.")
+        raise UserError("another process is using it.")
     with lock:
         try:
             record = read_record(folder)
@@ -111,7 +111,7 @@ def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
-    """Let runs that differ in their seed alone rank each other (UDR); others are left out."""
+    """Compute UDR for each group of runs that differ only in their seed."""
     settings = plain(OmegaConf.to_container(cfg.udr))
     for runs in replicates(folders, Path(cfg.paths.outputs) / "cache", device):
         seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
@@ -126,20 +126,20 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
             continue
         for place, run in enumerate(runs):
             metrics = {name: values[place] for name, values in entry["metrics"].items()}
-            own = entry | {"metrics": metrics, "weights": run.record["weights"]}
+            run_entry = entry | {"metrics": metrics, "weights": run.record["weights"]}
             try:
-                with finished_record(run.folder) as record:  # it may have changed since
-                    add(record, UDR, own)
+                with finished_record(run.folder) as record:  # reread: it may have changed
+                    add(record, UDR, run_entry)
                     write_record(run.folder, record)
                     if cfg.log:
                         send_to_wandb(record)
-                print(f"{run.folder.name}: {describe(own)}", flush=True)
+                print(f"{run.folder.name}: {describe(run_entry)}", flush=True)
             except UserError as error:
                 print(f"{run.folder}: {UDR} is not kept: {error}", flush=True)
 
 
 def replicates(folders: Sequence[Path], cache: Path, device: str) -> list[list[TrainedRun]]:
-    """Groups of finished runs that differ in nothing that bears on the result but the seed."""
+    """Groups of finished runs whose settings that affect the result differ only in the seed."""
     groups: dict[str, list[TrainedRun]] = {}
     for folder in folders:
         with suppress(OSError, ValueError):

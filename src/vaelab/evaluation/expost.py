@@ -1,4 +1,4 @@
-"""Ex-post density of a trained run's codes: what it gains over the prior, and the quality of its samples."""
+"""A Gaussian mixture fitted to a trained run's codes: its gain over the prior, and its samples."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ METHOD = "Gaussian mixture, full covariances, EM (Ghosh et al., 2020)"
 
 
 class ExPostGain:
-    """What held-out codes gain in log-density under a Gaussian mixture of training codes over the prior.
+    """The gain in log-density of test codes under a Gaussian mixture of training codes over the prior.
 
-    Means over held-out z ~ q(z|x) in nats per image, the first three with standard errors ``..._se``:
+    Metrics are means over z ~ q(z|x) of test images in nats, the first three with standard errors ``..._se``:
 
-    - ``expost_log_density``: log q(z) under the mixture. It has the scale of the codes, so it does not
+    - ``expost_log_density``: log q(z) under the mixture. It depends on the scale of the codes, so it does not
       compare between models;
     - ``prior_log_density``: log p(z);
     - ``expost_gain``: their difference. Its expectation is KL(q(z) || p(z)) - KL(q(z) || mixture), a lower
-      bound of KL(q(z) || p(z)) of held-out images: what sampling from the prior loses;
-    - ``expost_log_density_train``: the first, of the codes that the mixture was fitted to. If it is well
-      above the held-out number, the mixture has too many components.
+      bound of KL(q(z) || p(z)) of test images;
+    - ``expost_log_density_train``: the same for training codes. If it is well above
+      ``expost_log_density``, the mixture has too many components.
 
     Args:
         components: of the mixture.
-        train_images, images: the most images to fit it to and to judge it on.
+        train_images, images: the maximum numbers of training and test images.
 
     Raises:
         ValueError: no component, or fewer than two images.
@@ -71,7 +71,7 @@ class ExPostGain:
 
 
 class ExPostSampleQuality:
-    """Quality of images E[x|z] whose z come from the ex-post density instead of the prior.
+    """Quality of images E[x|z] whose z come from a mixture fitted to the codes instead of the prior.
 
     The numbers of :class:`~vaelab.evaluation.sample_quality.SampleQuality` for one set of as many samples as
     test images: ``fid_expost``, ``kid_expost`` with ``kid_expost_se``, ``precision_expost``,
@@ -80,7 +80,7 @@ class ExPostSampleQuality:
 
     Args:
         components: of the mixture.
-        train_images, images: the most images to fit it to and to compare with.
+        train_images, images: the maximum numbers of training and test images.
         features, weights: see :class:`~vaelab.evaluation.sample_quality.SampleQuality`.
 
     Raises:

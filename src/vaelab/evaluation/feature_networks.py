@@ -1,4 +1,4 @@
-"""Feature networks: images -> vectors by which samples are compared. The name goes with every result.
+"""Feature networks: images -> vectors on which samples are compared. Results contain the network's name.
 
 ============  ======================================================================================
 classifier    a small convolutional network trained here on the data's labels; the layer before the last
@@ -28,7 +28,7 @@ __all__ = ["FeatureNetwork", "classifier", "feature_network", "inception", "rand
 
 KINDS = ("auto", "classifier", "random", "inception")
 DIMENSION = 64
-CHUNK = 500  # images at once
+CHUNK = 500  # images per pass
 
 # the classifier's training: AdamW, one cycle of the learning rate, a fixed number of steps whatever the data
 STEPS, BATCH, RATE, DECAY = 1200, 128, 3e-3, 1e-2
@@ -38,11 +38,11 @@ MOST_PIXELS = 2**27  # numbers in all images that are trained on: 512 MB
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network, and the name that stands beside its results.
+    """A network and its name in results.
 
     Attributes:
         network: float images (B, C, H, W) in the data's range -> features (B, d).
-        accuracy: on test images, of the classifier that the features are taken from; NaN for others.
+        accuracy: of the classifier on test images; NaN for other kinds.
     """
 
     name: str
@@ -64,11 +64,11 @@ def feature_network(
 
     Args:
         kind: "classifier", "random", "inception", or "auto": the classifier where the data have labels, else
-            random features. A feature network is returned as it is.
+            random features. A feature network is returned unchanged.
         weights: for "inception": the file of its weights.
 
     Raises:
-        UserError: the kind is unknown, or something that it needs is missing.
+        UserError: the kind is unknown, or labels, weights or a package are missing.
     """
     if isinstance(kind, FeatureNetwork):
         return kind
@@ -137,10 +137,10 @@ def random_features(image_shape: Sequence[int], device: torch.device | str = "cp
 
 
 def classifier(run: TrainedRun) -> FeatureNetwork:
-    """A classifier trained on the training images and labels, kept in ``run.cache``.
+    """A classifier trained on the training images and labels, stored in ``run.cache``.
 
-    It is trained on the CPU, so that it depends on the data alone. Every set of images, labels and settings
-    has its own file: runs that train on fewer images get another network, and their results do not compare.
+    It is trained on the CPU, so that it depends on the data only. Each set of images, labels and settings
+    has its file: runs with fewer training images get another network, and their results do not compare.
     """
     from filelock import FileLock
 
@@ -157,7 +157,7 @@ def classifier(run: TrainedRun) -> FeatureNetwork:
     name = f"classifier-{run.dataset}-{digest.hexdigest()[:6]}"
     file = Path(run.cache) / "features" / f"{name}-{digest.hexdigest()[6:]}.pt"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):  # of parallel jobs one trains, the others wait
+    with FileLock(file.with_suffix(".lock")):  # one of several parallel jobs trains, the others wait
         if not file.is_file():
             network, accuracy = train_classifier(x, y, x_test, y_test, run.progress)
             with replacing(file) as temporary:
@@ -167,7 +167,7 @@ def classifier(run: TrainedRun) -> FeatureNetwork:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(saved["network"])
         accuracy = saved["accuracy"]
-    except Exception as error:  # damaged bytes make torch raise errors of any kind
+    except Exception as error:  # torch raises exceptions of any type for damaged files
         raise UserError(
             f"{file} is not a readable feature network: delete it ({type(error).__name__})."
         ) from error
@@ -184,7 +184,7 @@ def train_classifier(
 ) -> tuple[ConvFeatures, float]:
     """The features of a classifier trained on images x (N, C, H, W) and classes y (N,), and its accuracy.
 
-    The result depends on the arguments alone, not on global generators.
+    The result depends only on the arguments, not on global generators.
     """
     classes = int(max(y.max(), y_test.max())) + 1
     with torch.random.fork_rng(devices=[]):

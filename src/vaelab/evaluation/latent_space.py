@@ -1,4 +1,4 @@
-"""Latent health with more images than a training can afford, and whether codes survive a round trip."""
+"""Metrics of latent health from more images than in training, and the cycle error of codes."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ class LatentSpace:
 
     ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl``, ``hole_rate`` and
     ``hole_rate_matched`` are those of every run (:class:`~vaelab.metrics.AggregatePosterior`), from more
-    images. Also
+    images. Further metrics:
 
     - ``low_density_rate``: the share of prior draws with log q(z) below the 1% quantile of fresh z ~ q(z);
     - ``cycle_error_prior``, ``cycle_error_posterior``: E |mu(E[x|z]) - z|^2 / D for z ~ p(z) and for

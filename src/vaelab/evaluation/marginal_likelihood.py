@@ -1,8 +1,8 @@
 """log p(x) of a trained model: the importance bound, and annealed importance sampling between two bounds.
 
-All numbers are per image and in nats; the caller averages, so that standard errors can be given. Noise
-depends on the image's position, the sample and the seed alone: up to the rounding of sums, the numbers do not
-depend on the sizes of batches and chunks. The model must be in evaluation mode. For a conditional model,
+All numbers are per image and in nats; the caller averages and computes standard errors. Noise depends only on
+the image's position, the sample and the seed, so that up to the rounding of sums the numbers do not depend on
+the sizes of batches and chunks. The model must be in evaluation mode. For a conditional model,
 log p(x) means log p(x|y) and needs the labels y (N,). Images may lie on another device than the model.
 """
 
@@ -37,7 +37,7 @@ __all__ = [
     "simulate",
 ]
 
-CHUNK = 2**20  # numbers in the decoded images of one pass: 4 MB of float32, about what a cache holds
+CHUNK = 2**20  # numbers in the decoded images of one pass: 4 MB of float32, about the size of a CPU cache
 SCHEDULES = {"sigmoid": sigmoid_temperatures, "linear": linear_temperatures}
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]  # items and a label -> the same items, with a bar
@@ -103,8 +103,8 @@ def importance_estimate(
 
     Args:
         samples: K.
-        batch: images at once.
-        chunk: samples of each image at once; None to keep the decoded images near CHUNK numbers.
+        batch: images per pass.
+        chunk: samples of each image per pass; None for decoded images of about CHUNK numbers.
 
     Raises:
         NotApplicable: the posterior has no density.
@@ -142,10 +142,10 @@ class Annealing:
         schedule: "sigmoid", dense at both ends, or "linear".
         start: the distribution at temperature b = 0.
             "prior": the path is p(z) p(x|z)^b (Wu et al., 2017), which does not depend on q(z|x);
-            "posterior": the path is q(z|x)^(1-b) p(x, z)^b, which is shorter where q is good; where q misses
-            a part of p(z|x), the chains have to find it.
+            "posterior": the path is q(z|x)^(1-b) p(x, z)^b, which is shorter if q is close to p(z|x); where q
+            misses a part of p(z|x), the chains have to find it.
         leapfrog_steps: of each HMC transition.
-        pilot_chains: further chains for each image, which set its step sizes and are not weighted.
+        pilot_chains: additional chains per image, which adapt its step sizes and are not weighted.
 
     Raises:
         ValueError: a number is below 1, or the schedule or the start is unknown.
@@ -203,7 +203,7 @@ def annealed_estimate(
     p(x|z) are all that log p(x) needs.
 
     Args:
-        batch: images at once; None to keep the decoded images near CHUNK numbers.
+        batch: images per pass; None for decoded images of about CHUNK numbers.
 
     Raises:
         NotApplicable: the prior is over codes, or there is no density to anneal from.

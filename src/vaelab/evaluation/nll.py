@@ -39,15 +39,14 @@ class ImportanceNLL:
     Autoencoders", arXiv:1509.00519). It is positive for discrete images; a density may have either sign.
 
     Metrics: ``nll_importance`` with ``_se`` and ``_bits``; ``elbo_gap``, L_K - ELBO of the same images and
-    samples, which the ELBO lacks at least; ``importance_ess``, the median over images of the effective number
-    of samples. Where that is small compared with K, L_K may still be far from log p(x); :class:`AIS` says how
-    far.
+    samples; ``importance_ess``, the median over images of the effective number of samples. If that is small
+    compared with K, L_K may be far from log p(x); :class:`AIS` measures how far.
 
     Args:
         samples: K.
-        images: the most images, from the first of the split.
-        batch: images at once.
-        chunk: samples of each image at once; None for as many as a cache holds.
+        images: the maximum number of test images, from the first.
+        batch: images per pass.
+        chunk: samples of each image per pass; None for as many as fit in a cache.
 
     Raises:
         ValueError: one of the numbers is below 1.
@@ -88,8 +87,8 @@ class AIS:
     Models", arXiv:1611.04273). Metrics:
 
     - ``nll_ais`` with ``_se`` and ``_bits``: minus the lower bound of log p(x) on held-out images;
-    - ``ais_simulated_lower``, ``ais_simulated_upper``: mean bounds of log p(x) on images that the model
-      draws itself, for which there is also an upper bound (bidirectional Monte Carlo);
+    - ``ais_simulated_lower``, ``ais_simulated_upper``: mean bounds of log p(x) on images drawn from
+      the model, for which there is also an upper bound (bidirectional Monte Carlo);
     - ``ais_gap`` with ``_se``: upper - lower. Neither bound is further off in expectation; noise may turn the
       sign of a small gap. It holds for simulated images: those of the data may be harder for a poor model;
     - ``ais_acceptance``: the share of HMC proposals that are accepted; the step sizes aim at 0.65.
@@ -97,9 +96,9 @@ class AIS:
     Args:
         chains, steps, schedule, start, leapfrog_steps, pilot_chains: see
             :class:`~vaelab.evaluation.marginal_likelihood.Annealing`.
-        images: the most images, from the first of the split.
+        images: the maximum number of test images, from the first.
         simulated: the number of images to simulate; 0 for none, which leaves their metrics NaN.
-        batch: images at once; None for as many as a cache holds.
+        batch: images per pass; None for as many as fit in a cache.
 
     Raises:
         ValueError: a number is too small, or the schedule or the start is unknown.

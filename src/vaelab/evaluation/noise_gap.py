@@ -1,4 +1,4 @@
-"""How far around a code the decoder still draws the same image."""
+"""The sensitivity of the decoder to noise on the codes."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def code_noise(codes: Codes, size: float, draws: int) -> Tensor:
 
 
 class NoiseGap:
-    """By how many nats per image the distortion rises when noise is added to the codes of test images.
+    """The increase of the distortion, in nats per image, when noise is added to the codes of test images.
 
     ``noise_gap`` is the mean over images and draws of -log p(x|mu + size s eps) + log p(x|mu), where mu is
     the posterior mean, eps ~ N(0, I), and s_d^2 = Var_x(mu_d) + E_x[sigma_d^2] is the variance of the
-    aggregate posterior; ``noise_gap_se`` is its standard error over images. Because the noise is measured in
-    the spread of the model's own codes, moving codes apart does not lower the gap, and autoencoders can be
+    aggregate posterior; ``noise_gap_se`` is its standard error over images. Because the noise is
+    relative to the spread of the codes, scaling the codes does not change the gap, and autoencoders can be
     compared with VAEs. The gap is near 0 where a neighbourhood of each code is decoded to the same image, but
     also where the decoder ignores z: read it beside ``shuffle_gap``.
 

@@ -1,4 +1,4 @@
-"""How evenly images change along paths between held-out images' codes."""
+"""How evenly decoded images change along paths between codes of test images."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from vaelab.functional.interpolation import (
 
 __all__ = ["PathLength"]
 
-CHUNK = 250  # pairs decoded at once
+CHUNK = 250  # pairs per pass
 PATHS = {"linear": False, "spherical": True}  # whether the path is spherical
 MEASURES = ("path_length", "detour", "longest_step")
 
@@ -36,7 +36,7 @@ class PathLength:
     A conditional model decodes a pair with the label of its first image.
 
     Args:
-        pairs: the most pairs.
+        pairs: the maximum number of pairs.
         steps: steps of each path for ``detour`` and ``longest_step``.
         features: where distances are measured: "pixels", or a feature network
             (:func:`~vaelab.evaluation.feature_networks.feature_network`).

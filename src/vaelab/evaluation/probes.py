@@ -1,4 +1,4 @@
-"""What simple classifiers read from the codes."""
+"""Accuracies of simple classifiers of codes."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -27,7 +27,7 @@ class Probes:
     left out. Without labels, the three names without a factor are means over the factors.
 
     Args:
-        train, test: the most images of each split.
+        train, test: the maximum numbers of images of each split.
 
     Raises:
         ValueError: no images.

@@ -17,7 +17,7 @@ from vaelab.models.autoencoder import Autoencoder
 
 __all__ = ["SampleQuality", "quality_of"]
 
-CHUNK = 500  # images drawn at once
+CHUNK = 500  # images per pass
 K, K_DENSITY = 3, 5  # neighbours for precision and recall, for density and coverage; as published
 
 
@@ -61,8 +61,8 @@ class SampleQuality:
     - ``fid_prior``: of z ~ p(z), the mean over ``draws`` sets of N samples; ``fid_prior_se`` is its standard
       error over the sets, which leaves out the noise of the test images that all runs share;
     - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
-    - ``fid_difference``: fid_prior - fid_posterior, what is lost by drawing z from the prior: a sign of
-      holes, because it is 0 up to sampling noise where the aggregate posterior is the prior;
+    - ``fid_difference``: fid_prior - fid_posterior, the loss from drawing z from the prior. It indicates
+      holes, because it is 0 up to sampling noise if the aggregate posterior equals the prior;
     - ``fid_reconstructions``: of the posterior means of the test images. Their codes spread less than
       z ~ q(z|x), so this number says nothing about what prior samples could reach;
     - ``fid_data``: of other real images, which a perfect model would reach with as many samples; NaN where
@@ -71,7 +71,7 @@ class SampleQuality:
       ``coverage``: of the first set.
 
     Args:
-        images: the most test images.
+        images: the maximum number of test images.
         draws: sets of prior samples; one set gives no standard error.
         features: a kind of feature network (:func:`~vaelab.evaluation.feature_networks.feature_network`), or
             a feature network.
@@ -142,7 +142,7 @@ class SampleQuality:
 
 
 def other_images(run: TrainedRun, number: int) -> tuple[Tensor | None, str]:
-    """As many real images that are not test images, and a line that says which: validation or training."""
+    """``number`` real images that are not test images, and a description of them for the protocol."""
     if run.data.val is not None and len(run.data.val) >= number:
         return run.images("val", number), f"the first {number} validation images"
     if len(run.data.train) >= number:

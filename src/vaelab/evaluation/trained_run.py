@@ -1,4 +1,4 @@
-"""A trained run as evaluations see it: the model, its data, and the codes of its images."""
+"""The argument of evaluations: a trained run with its model, its data and the codes of its images."""
 
 import math
 from collections.abc import Iterable
@@ -24,25 +24,25 @@ __all__ = ["NotApplicable", "TrainedRun", "mean_and_error", "require"]
 
 T = TypeVar("T")
 
-SEED = 0  # not the run's: all runs are evaluated with the same noise
+SEED = 0  # fixed, so that all runs are evaluated with the same noise
 
 
 class NotApplicable(Exception):
-    """Why an evaluation makes no sense for a run: there are no labels, the posterior has no density."""
+    """The reason why an evaluation is undefined for a run, such as missing labels."""
 
 
 class TrainedRun:
     """A finished run, whose model and data are loaded when they are first used.
 
     Splits are ``train``, ``val`` and ``test`` in their fixed order; ``limit`` selects the first images of a
-    split. The noise of a code depends on the split and the image alone, so all runs are evaluated with the
-    same noise.
+    split. The noise of a code depends only on the split and the image, so that all runs are evaluated with
+    the same noise.
 
     Args:
         folder: the run's folder.
         record: its ``results.json``.
-        cache: a folder that all runs share, for feature networks.
-        device: where the model is put.
+        cache: a folder shared by all runs, for feature networks.
+        device: the device of the model.
         quiet: True for no progress bars.
     """
 
@@ -63,7 +63,7 @@ class TrainedRun:
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The weights that the record's metrics were measured with, in evaluation mode, without gradients."""
+        """The model with the weights measured in the record, in evaluation mode, without gradients."""
         return load(self.folder, device=str(self.device)).model.requires_grad_(False)
 
     @cached_property
@@ -75,10 +75,10 @@ class TrainedRun:
         return self.record.get("dataset") or "data"
 
     def images(self, split: str, limit: int | None = None) -> Tensor:
-        """Images (N, C, H, W) as the model meets them, in floats on the CPU.
+        """Images (N, C, H, W) as the model receives them, as floats on the CPU.
 
-        Training images that are binarised anew for every batch (``data.binarize=dynamic``) are binarised
-        here once, with the same draw for every run.
+        Training images with ``data.binarize=dynamic``, which are redrawn for every batch, are binarised with
+        one draw, the same for every run.
         """
         chosen = self._split(split)
         x = to_float(chosen.x[torch.arange(_count(chosen, limit))])
@@ -100,7 +100,7 @@ class TrainedRun:
         return self._codes[key]
 
     def progress(self, iterable: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
-        """The same items, with a progress bar if standard error is a terminal."""
+        """Iterate over the items, with a progress bar if standard error is a terminal."""
         from tqdm import tqdm
 
         disable = True if self.quiet else None  # None: tqdm decides by the terminal
@@ -119,9 +119,9 @@ def _count(images: ImageSet, limit: int | None) -> int:
 
 
 def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
-    """``name``: the mean of values (N,) that are not NaN; ``name_se``: its standard error, sd / sqrt(N).
+    """``name``: the mean of the values (N,) that are not NaN; ``name_se``: its standard error, sd / sqrt(N).
 
-    NaN where there are too few values: none for the mean, fewer than two for its error.
+    The mean of no value and the standard error of fewer than two values are NaN.
     """
     kept = values[~values.isnan()].double()
     error = kept.std().item() / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
