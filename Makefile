@@ -20,7 +20,7 @@ demo: $(READY) ## run a beta sweep on embedded data (about a minute after the in
 PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test: $(READY) ## run the quick tests and the doctests, a process per core
-	$(PYTEST) -m "not slow" --doctest-modules --ignore=src/vaelab/reports/dashboard src tests
+	$(PYTEST) -m "not slow" --doctest-modules src tests
 
 test-slow: $(READY) ## run the slow tests
 	$(PYTEST) -m slow
