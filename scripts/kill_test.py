@@ -1,10 +1,10 @@
-"""Kill a sweep at random moments, start it again until it is done, and hold it against an undisturbed one.
+"""Kill a sweep at random times, restart it until it is finished, and compare it with an undisturbed one.
 
     python scripts/kill_test.py --kills 20 --folder /tmp/kills
 
-Every kill is a SIGKILL to the sweep's process, at a random time after it began to train, or to start. At the
-end the records' metrics, the checkpoints and the histories of both sweeps have to be equal, bit for bit, no
-finished job may have been trained again, and no file may be left in part.
+Each kill is a SIGKILL to the sweep's process, at a random time after its start or after training began. At
+the end the metrics, checkpoints and histories of both sweeps must be equal bit for bit, no finished job may
+have been trained again, and no temporary file may remain.
 """
 
 import argparse
@@ -31,8 +31,15 @@ SETTINGS = (
     "threads=1",
 )  # fmt: skip
 
-# of a checkpoint: places, and what Lightning tells of the last comparison and does not take up again
-BESIDE = ("dirpath", "best_model_path", "best_k_models", "kth_best_model_path", "paths", "current_score")
+# keys of a checkpoint that are paths, or that Lightning writes but does not restore
+IGNORED_KEYS = (
+    "dirpath",
+    "best_model_path",
+    "best_k_models",
+    "kth_best_model_path",
+    "paths",
+    "current_score",
+)
 
 
 def command(outputs: Path, *more: str) -> list[str]:
@@ -87,7 +94,7 @@ def different(pair: Sequence[Any], where: str) -> list[str]:
     """The places in which two nested values differ."""
     one, other = pair
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = [key for key in {**one, **other} if key not in BESIDE]
+        keys = [key for key in {**one, **other} if key not in IGNORED_KEYS]
         return [d for key in keys for d in different((one.get(key), other.get(key)), f"{where}/{key}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         return [
@@ -123,7 +130,7 @@ def compare(killed: Path, undisturbed: Path) -> list[str]:
             for s in (killed, undisturbed)
         ]
         problems += different(pictures, f"{job}: pictures")
-    problems += [f"left in part: {file}" for file in killed.glob("**/.tmp-*")]
+    problems += [f"temporary file: {file}" for file in killed.glob("**/.tmp-*")]
     return problems
 
 
@@ -135,8 +142,8 @@ def main() -> None:
     parser.add_argument(
         "--longest", type=float, default=8.0, help="seconds of training before a kill, at most"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the kills' times")
-    parser.add_argument("--folder", type=Path, required=True, help="a folder that is not there yet")
+    parser.add_argument("--seed", type=int, default=0, help="of the times of kills")
+    parser.add_argument("--folder", type=Path, required=True, help="a new folder")
     parser.add_argument("settings", nargs="*", help="further settings of vaelab-train")
     options = parser.parse_args()
     draw, started = random.Random(options.seed), time.monotonic()

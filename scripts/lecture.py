@@ -1,10 +1,10 @@
 """Run the lecture's experiments and write its page, docs/lecture.md, with their numbers and pictures.
 
-    python scripts/lecture.py                      # make lecture: all of it; what is finished is skipped
+    python scripts/lecture.py                      # make lecture: all questions; finished runs are skipped
     python scripts/lecture.py --only holes kl_weight    # some questions; the others keep their numbers
     python scripts/lecture.py --pages              # run nothing: the pages from docs/lecture_numbers.json
 
-Exits with 1 if a sentence of the page is not true of the numbers (the claims in lecture_page/questions.py).
+It exits with code 1 if a claim of the page (lecture_page/questions.py) does not hold for the numbers.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=[question.name for question in QUESTIONS])
     parser.add_argument("--pages", action="store_true", help="run nothing; write the pages anew")
-    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="where the runs lie")
+    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs", help="the folder of the runs")
     args = parser.parse_args()
     numbers = json.loads(NUMBERS.read_text()) if NUMBERS.is_file() else {}
     if not args.pages:
@@ -44,20 +44,20 @@ def main() -> None:
 
 
 def run_commands(question: Question, outputs: Path) -> None:
-    """Run the commands that the page shows; they skip what is finished."""
+    """Run the commands shown on the page; they skip finished runs."""
     for command in question.commands:
-        program, *words = command.split()
+        program, *arguments = command.split()
         print(f"$ {command}", flush=True)
         clock = time.perf_counter()
         script = str(ROOT / "scripts" / PROGRAMS[program])
-        done = subprocess.run([sys.executable, script, *words, f"paths.outputs={outputs}"], cwd=ROOT)
+        done = subprocess.run([sys.executable, script, *arguments, f"paths.outputs={outputs}"], cwd=ROOT)
         if done.returncode:
             sys.exit(f"{command} failed. The same command continues.")
         print(f"({time.perf_counter() - clock:.0f} s)", flush=True)
 
 
 def measured(question: Question, outputs: Path) -> dict[str, dict[str, object]]:
-    """The question's numbers; also draws docs/images/lecture/<name>.png, in 256 colours, which halves it."""
+    """The question's numbers. Also draws docs/images/lecture/<name>.png in 256 colours to halve its size."""
     from PIL import Image
 
     from lecture_page import pictures

@@ -1,9 +1,9 @@
-"""Train linear beta-VAEs through the command line and hold them against their exact optimum.
+"""Train linear beta-VAEs through the command line and compare them with their exact optimum.
 
     python scripts/ppca.py [overrides, such as trainer.max_epochs=800 model.beta=1,3]
 
-Writes data with an exactly known covariance, runs ``vaelab-train experiment=ppca`` on it and prints, beta
-by beta, what was measured on test data beside what reverse water-filling says.
+The script writes data with a known covariance, runs ``vaelab-train experiment=ppca`` on them and prints, for
+each beta, the metrics of test data beside the optimum by reverse water-filling.
 """
 
 import subprocess
@@ -34,21 +34,21 @@ def main() -> None:
 
 
 def comparison(sweep: Path) -> str:
-    """One row a run: exact and measured rate, distortion and active units."""
+    """A row per run: exact and measured rate, distortion and active units."""
     rows = []
     for record in sweep_records(sweep):
         sigma = record["config"]["likelihood"]["sigma"]
         exact = linear_beta_vae(EIGENVALUES, sigma, record["beta"], record["latent_dim"])
-        got = record["metrics"]
+        measured = record["metrics"]
         rows.append(
             [
                 record["beta"],
                 f"{exact.rate:.3f}",
-                f"{got['test/rate']:.3f}",
+                f"{measured['test/rate']:.3f}",
                 f"{exact.distortion:.3f}",
-                f"{got['test/distortion']:.3f}",
+                f"{measured['test/distortion']:.3f}",
                 exact.active_units,
-                int(got["test/active_units"]),
+                int(measured["test/active_units"]),
             ]
         )
     header = ["beta", "exact rate", "rate", "exact distortion", "distortion", "exact active", "active"]

@@ -1,4 +1,4 @@
-"""Labels and factors of images, as attributes by which pictures colour, name and group them."""
+"""Labels and factors of images as attributes, by which pictures colour and group the images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ["Attribute", "Groups", "attributes", "groups", "text"]
 
-MOST_CLASSES = 20  # an attribute with more values is a quantity, not a class
+MOST_CLASSES = 20  # an attribute with more distinct values is a quantity
 
 
 class Attribute(NamedTuple):
@@ -27,7 +27,7 @@ class Attribute(NamedTuple):
 def attributes(y: Tensor | None, factors: Tensor | None, factor_names: Sequence[str] = ()) -> list[Attribute]:
     """The label y (N,) and those of the factors (N, F) that vary between the images.
 
-    A label that equals a factor in every image is left out: the factor's name says more.
+    A label that equals a factor in every image is left out, because the factor has a name.
     """
     columns = [] if factors is None else [column.contiguous() for column in factors.T]
     names = [*factor_names, *(f"factor {i}" for i in range(len(factor_names), len(columns)))]

@@ -1,7 +1,7 @@
-"""Image tensors that show a model: samples, reconstructions, traversals, interpolations, arithmetic.
+"""Image tensors decoded by a model: samples, reconstructions, traversals, interpolations, arithmetic.
 
-Unless said otherwise, images are (rows, columns, C, H, W), as :func:`vaelab.figures.grids.image_grid` takes.
-They depend on the model and the given images alone, so the same picture of two runs compares the models.
+Unless stated otherwise, images are (rows, columns, C, H, W), as in :func:`vaelab.figures.grids.image_grid`.
+They depend only on the model and the given images, so that pictures of two runs compare their models.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ __all__ = [
     "traversals",
 ]
 
-DRAWS = 2**14  # samples of the aggregate posterior that a range is taken from
+DRAWS = 2**14  # samples of the aggregate posterior from which a range is estimated
 QUANTILES = (0.01, 0.99)
 
 
@@ -68,7 +68,7 @@ def reconstructions(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> T
 
 
 def order_by_kl(model: Autoencoder, q: Any) -> Tensor:
-    """Latent dimensions from the most to the least used: by mean KL, or by Var(mu) where there is no KL."""
+    """Latent dimensions in descending order of their mean KL, or of Var(mu) if the KL is undefined."""
     kl = model.kl_per_dimension(q).mean(0)
     used = q.loc.var(0, correction=0) if kl.isnan().any() else kl
     return used.argsort(descending=True)
@@ -106,12 +106,12 @@ def traversals(
     y: Tensor | None = None,
     starts: int = 1,
 ) -> Traversals:
-    """Move each of the most used dimensions in turn, while the others stay at an image's posterior mean.
+    """Vary each of the most used dimensions, with the others fixed at an image's posterior mean.
 
-    The others belong to the first ``starts`` images; a conditional model keeps the image's label. The moving
+    This is done for the first ``starts`` images; a conditional model uses the image's label. The varied
     dimension goes from one quantile of the aggregate posterior q(z_d) to the other, estimated on x
-    (:func:`latent_ranges`), so that it stays where the decoder has been trained, whatever the scale and the
-    shape of the codes.
+    (:func:`latent_ranges`), so that the decoder gets codes like those in training, whatever their scale and
+    distribution.
     """
     q = model.encode(x, y)
     chosen = order_by_kl(model, q)[:dimensions]
@@ -127,8 +127,8 @@ def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None 
     """Images over a grid of z in a two-dimensional latent space, (side, side, C, H, W).
 
     z_0 grows to the right and z_1 upwards, in steps of equal probability: quantiles (i + 1/2) / side of the
-    prior ("Auto-Encoding Variational Bayes", Kingma & Welling, 2014, figure 4). Where the prior is not
-    N(0, I), or was not trained for (a deterministic posterior), at the quantiles of the codes. y (): a
+    prior ("Auto-Encoding Variational Bayes", Kingma & Welling, 2014, figure 4). If the prior is not
+    N(0, I), or the posterior is deterministic, the quantiles are those of the codes. y (): a
     conditional model's label.
     """
     share = (torch.arange(side) + 0.5) / side
@@ -165,7 +165,7 @@ def interpolations(
 
 
 class Arithmetic(NamedTuple):
-    """Images on the way from class to class."""
+    """Images along the steps from class to class."""
 
     images: Tensor  # (rows, steps, C, H, W)
     attribute: str  # the name of the attribute whose classes they are

@@ -1,4 +1,4 @@
-"""Image grids: tensors of images in, one picture out, with labels, side by side or moving."""
+"""Image grids from tensors: with labels, side by side, or animated."""
 
 import io
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from torch.nn.functional import pad
 
 __all__ = ["animation", "beside", "image_grid", "with_labels"]
 
-SHORT_SIDE = 48  # small images are magnified to about this many screen pixels
+SHORT_SIDE = 48  # pixels to which small images are magnified, approximately
 FONT_SIZE, PADDING = 14, 6
-INK, PAPER = 32, 254  # grey, and so in any mode
+INK, PAPER = 32, 254  # grey levels
 
 
 def image_grid(
@@ -39,7 +39,7 @@ def image_grid(
 
 
 def beside(parts: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Draw grids of one height side by side, each with its label below."""
+    """Draw grids of equal height side by side, each with its label below."""
     gap, band = 3 * PADDING, FONT_SIZE + 2 * PADDING
     first = parts[0][1]
     canvas = _page(first, sum(picture.width + gap for _, picture in parts) - gap, first.height + band)
@@ -72,7 +72,7 @@ def with_labels(picture: Image.Image, labels: Sequence[str], caption: str = "") 
 
 
 def _page(like: Image.Image, width: int, height: int) -> Image.Image:
-    """An empty page in the mode of ``like``: grey pictures stay grey, which keeps their GIFs exact."""
+    """An empty page in the mode of ``like``, because a GIF of grey pictures in RGB would lose grey levels."""
     return Image.new(like.mode, (width, height), PAPER if like.mode == "L" else (PAPER, PAPER, PAPER))
 
 
@@ -89,7 +89,7 @@ def _write_below(canvas: Image.Image, label: str, left: int, width: int, top: in
 
 
 def animation(frames: Sequence[Image.Image], milliseconds: int = 110) -> bytes:
-    """The frames as an endless GIF. All frames have one size; equal neighbours become one longer frame."""
+    """The frames, all of one size, as an endless GIF. PIL joins equal neighbours into a longer frame."""
     file = io.BytesIO()
     first, *rest = frames
     first.save(file, format="gif", save_all=True, append_images=rest, duration=milliseconds, loop=0)

@@ -1,6 +1,6 @@
-"""The pictures of a run: a model with images or codes in, finished pictures out.
+"""The pictures of a run, as functions of a model and images or codes.
 
-A callback fetches the model and the codes, calls one of these functions and publishes what it returns.
+Callbacks call these functions and publish their results.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from vaelab.models.priors import StandardNormal
 
 __all__ = ["arithmetic", "codes_map", "manifold", "mixture_samples", "moving_traversals", "sample_grids"]
 
-Range = tuple[float, float]  # the pixel values that are drawn black and white
+Range = tuple[float, float]  # the pixel values drawn as black and as white
 
 
 def sample_grids(
     model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range, shown: int = 32
 ) -> dict[str, Image.Image]:
-    """What the model makes of z ~ p(z) and of held-out images x (N, C, H, W), by name.
+    """Image grids of samples z ~ p(z) and of held-out images x (N, C, H, W), by name.
 
     ``prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight lines between codes) and
-    ``interpolations_spherical``. The range of a traversal is taken from all of x, the other pictures show the
-    first ``shown`` images; a single image has no interpolations. y (N,): labels of a conditional model.
+    ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other pictures show the
+    first ``shown`` images. A single image has no interpolations. y (N,): labels of a conditional model.
     """
     first, labels = x[:shown], None if y is None else y[:shown]
     images = {
@@ -54,7 +54,7 @@ def moving_traversals(model: Autoencoder, x: Tensor, y: Tensor | None, value_ran
 def arithmetic(
     model: Autoencoder, codes: Codes, factor_names: Sequence[str], value_range: Range
 ) -> Image.Image | None:
-    """From one class to the next along the difference of their mean codes; None without two classes."""
+    """Images from one class to the next along the difference of mean codes; None without two classes."""
     shown = generation.arithmetic(model, codes, factor_names)
     if shown is None:
         return None
@@ -65,7 +65,7 @@ def arithmetic(
 def mixture_samples(
     model: Autoencoder, codes: Codes, value_range: Range, components: int = 10
 ) -> Image.Image | None:
-    """Samples of the prior beside samples of a mixture fitted to training codes; None below 2 codes."""
+    """Samples of the prior beside samples of a mixture fitted to codes; None for fewer than two codes."""
     if len(codes.z) < 2:
         return None
     mixture = fit_gaussian_mixture(codes.z, components)
@@ -79,19 +79,19 @@ def mixture_samples(
 def codes_map(
     model: Autoencoder, codes: Codes, factor_names: Sequence[str] = (), projection: str = "pca"
 ) -> Image.Image:
-    """Posterior means in the plane, or projected to one, coloured by label and factors.
+    """Posterior means in the latent plane or projected to a plane, coloured by label and factors.
 
-    Circles mark 1 and 2 standard deviations of the prior where the plane is the latent space and the prior
-    is N(0, I).
+    Circles mark 1 and 2 standard deviations of the prior if the latent space is a plane and the prior is
+    N(0, I).
     """
     plane = project(codes.loc, projection)
     circles = plane.latent and isinstance(model.prior, StandardNormal)
-    known = attributes(codes.y, codes.factors, factor_names)
-    return figure_image(latent_map(plane, known, circles))
+    shown = attributes(codes.y, codes.factors, factor_names)
+    return figure_image(latent_map(plane, shown, circles))
 
 
 def manifold(model: Autoencoder, codes: Codes, value_range: Range) -> Image.Image | None:
-    """Decoded images over a grid of z in a latent plane; None for other dimensions and for a codebook."""
+    """Decoded images over a grid of z in a latent plane; None for other dimensions or a codebook."""
     if codes.loc.shape[1] != 2 or "codes" in model.posterior.provides:
         return None
     y = None if codes.y is None else codes.y[0].to(model.device)

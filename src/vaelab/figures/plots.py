@@ -1,4 +1,4 @@
-"""Plots of latent codes and of the KL: tensors in, matplotlib figures out, outside of pyplot."""
+"""Plots of latent codes and of the KL as matplotlib figures that do not use pyplot."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figure_image", "kl_bars", "kl_heatmap", "latent_map"]
 
-MOST_PANELS = 6  # of a map: one for each attribute
+MOST_PANELS = 6  # in a map, which has a panel per attribute
 
 
 def figure_image(figure: "Figure") -> Image.Image:
@@ -76,7 +76,7 @@ def latent_map(plane: Plane, attributes: Sequence[Attribute] = (), circles: bool
         _scatter(axes, plane, attribute)
         if circles:
             _circles(axes)
-        if plane.latent:  # both axes in the same unit
+        if plane.latent:  # both axes have the same unit
             axes.set_aspect("equal", adjustable="datalim")
         style_axes(axes, xlabel=plane.x, ylabel=plane.y)
     return figure
@@ -89,7 +89,9 @@ def _scatter(axes: "Axes", plane: Plane, attribute: Attribute | None) -> None:
         axes.scatter(across, up, color=SERIES[0], **style)
         return
     axes.set_title(attribute.name)
-    order = np.random.default_rng(0).permutation(len(up))  # otherwise the last class hides the others
+    order = np.random.default_rng(0).permutation(
+        len(up)
+    )  # a random order, because otherwise the last class would hide the others
     across, up = across[order], up[order]
     classes = attribute.classes
     if classes is None:

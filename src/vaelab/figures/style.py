@@ -1,4 +1,4 @@
-"""How the figures look, and how they become files."""
+"""The style of figures, and their conversion to files."""
 
 import html
 import io
@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 INK, MUTED, PAPER = "#1c2531", "#87919f", "#fefefe"  # inline_svg makes them follow the page's theme
-# Told apart by most colour-blind readers, and legible on white as on near black.
+# Distinguishable for most colour-blind readers, and legible on a light and a dark page.
 SERIES = ("#2f7fc1", "#d9772b", "#1f9e83", "#b8559a", "#7d73cf", "#a8912a", "#cc4f4a", "#6a8f3c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -44,7 +44,7 @@ def style_axes(axes: "Axes", **labels: str) -> None:
 
 
 def fix_layout(figure: "Figure") -> None:
-    """Compute the layout now and keep it, so that each file made of the figure need not compute it again."""
+    """Compute the layout once, so that saving the figure to several files does not compute it again."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -66,7 +66,7 @@ def as_svg(figure: "Figure", name: str) -> str:
 
 
 def inline_svg(svg: str, name: str, description: str, titles: Mapping[str, str]) -> str:
-    """SVG to stand in a page: its colours follow the theme, and its ids begin with ``name``.
+    """SVG for inclusion in a page: its colours follow the theme, and its ids begin with ``name``.
 
     ``titles`` gives artists by their gid a ``<title>``, which browsers show as a tooltip, and the class
     ``point``. Titles and ``description`` are plain text.
