@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import vaelab
 from builders import elbo_terms, images, random, vae
-from cli_runner import small, trained
+from cli_runner import trained
 from support.chance import SIGMAS
 from support.no_float64 import NoFloat64
 from support.stacking import assert_stacked_as_alone
@@ -326,9 +326,3 @@ def test_a_learned_prior_trains_is_measured_and_comes_back(tmp_path, variant):
     if variant == "mog_vae":
         assert model.prior.logits.std() > 0  # the logits began equal
     assert model.sample(4).shape == (4, 1, 8, 8)
-
-
-def test_another_prior_than_the_variants_own_is_refused(tmp_path):
-    result = small(tmp_path, "model=vamp_vae", "prior=mog")
-    assert result.code != 0
-    assert "defined by a prior of its own" in result.err + result.out
