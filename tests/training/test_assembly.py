@@ -27,7 +27,7 @@ def test_a_part_gets_what_its_signature_names_of_the_context():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("vaelab.models.objectives.LinearSchedule", "this vaelab has no such name."),
+        ("vaelab.models.objectives.LinearSchedule", "has no such name."),
         ("vaelab.priors.VampPrior", "Did you mean 'vaelab.models.VampPrior'?"),
         ("my_package.Prior", "there is no such class or function."),
     ],
@@ -38,5 +38,4 @@ def test_a_target_that_does_not_exist_is_refused_by_its_key(target, message):
     text = str(caught.value)
     assert text.startswith(f"prior._target_={target}: ")
     assert message in text
-    older = "If a run was recorded with it by an older vaelab, train the run again or use that version."
-    assert (older in text) == target.startswith("vaelab.")
+    assert ("train the run again or use that version" in text) == target.startswith("vaelab.")
