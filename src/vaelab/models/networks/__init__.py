@@ -7,8 +7,8 @@ outputs start centred on mu = 0, log sigma^2 = 0 and, for a Bernoulli likelihood
 
 from vaelab.models.networks.conv import conv
 from vaelab.models.networks.dense import linear, mlp
-from vaelab.models.networks.dsprites import burgess_conv, locatello_conv
 from vaelab.models.networks.parts import ACTIVATIONS, Networks, check_widths
+from vaelab.models.networks.published import burgess_conv, locatello_conv
 from vaelab.models.networks.resnet import resnet
 
 __all__ = [
