@@ -170,8 +170,8 @@ def test_an_image_is_encoded_alone_as_in_a_batch():
     ("options", "message"),
     [
         ({"hidden": [4] * 4}, r"hidden has 4 widths.*8x8 images allow 3 at most"),
-        ({"blocks": -1}, r"blocks must be a finite number >= 0, got -1"),
-        ({"dense": 0}, r"dense must be a finite number >= 1, got 0"),
+        ({"blocks": -1}, r"blocks must be a whole number >= 0, got -1"),
+        ({"dense": 0}, r"dense must be a whole number >= 1, got 0"),
     ],
 )
 def test_resnet_refuses_what_it_cannot_be(options, message):

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
-from vaelab.training.assembly import build, build_data, run_context
+from vaelab.training.assembly import build, build_autoencoder, build_data, run_context
 from vaelab.types import RunContext
 
 
@@ -39,3 +39,25 @@ def test_a_target_that_does_not_exist_is_refused_by_its_key(target, message):
     assert text.startswith(f"prior._target_={target}: ")
     assert message in text
     assert ("train the run again or use that version" in text) == target.startswith("vaelab.")
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, True, -1, "two"])
+@pytest.mark.parametrize(
+    ("key", "settings", "least"),
+    [
+        ("network.blocks", ["network=resnet", "network.dense=8"], 0),
+        ("network.dense", ["network=resnet"], 1),
+        ("network.dense", ["network=conv"], 1),
+        ("prior.components", ["prior=mog"], 1),
+        ("prior.components", ["prior=vamp"], 1),
+        ("prior.transforms", ["prior=flow"], 1),
+        ("model.posterior.codes", ["model=vq_vae"], 2),
+        ("model.posterior.code_dim", ["model=vq_vae"], 1),
+    ],
+)
+def test_what_counts_something_is_a_whole_number(key, settings, least, value):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [*settings, f"{key}={value}"])
+    context = RunContext((1, 8, 8), cfg.model.latent_dim, 100, mean_image=torch.zeros(1, 8, 8))
+    with pytest.raises(UserError, match=f"^{key} must be a whole number >= {least}, got {value}$"):
+        build_autoencoder(cfg, context)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["register_number", "scalar"]
+__all__ = ["check_whole", "register_number", "scalar"]
 
 
 def scalar(
@@ -32,6 +32,17 @@ def scalar(
         shown = type(value).__name__ if isinstance(value, nn.Module) else value
         raise ValueError(f"{name} must be a finite number{bounds and ' ' + bounds}, got {shown}")
     return torch.tensor(float(value))
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise a ValueError unless ``value`` is a whole number >= ``least``; true and 1.0 are not.
+
+    >>> check_whole("components", 1.5, least=1)
+    Traceback (most recent call last):
+    ValueError: components must be a whole number >= 1, got 1.5
+    """
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
 
 
 def register_number(module: nn.Module, name: str, value: Any, **bounds: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.functional.distributions import LOG_2PI, normal_log_prob
-from vaelab.models.numbers import register_number, scalar
+from vaelab.models.numbers import check_whole, register_number
 from vaelab.models.requirements import Property
 from vaelab.types import Total
 
@@ -203,8 +203,9 @@ class Codebook(Posterior):
 
     def __init__(self, latent_dim: int, codes: int, code_dim: int, decay: float | None = None) -> None:
         super().__init__(latent_dim)
-        scalar("codes", codes, least=2)
-        if code_dim < 1 or latent_dim % code_dim:
+        check_whole("codes", codes, least=2)
+        check_whole("code_dim", code_dim, least=1)
+        if latent_dim % code_dim:
             raise ValueError(f"code_dim must divide latent_dim={latent_dim}, got {code_dim}")
         self.places = latent_dim // code_dim
         start = torch.randn(codes, code_dim)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vaelab.functional.distributions import normal_log_prob, standard_normal_log_prob
 from vaelab.functional.randomness import normal_quantile, uniform
-from vaelab.models.numbers import register_number, scalar
+from vaelab.models.numbers import check_whole, register_number
 from vaelab.models.requirements import Property
 from vaelab.types import Total
 
@@ -123,7 +123,7 @@ class MixtureOfGaussians(Prior):
 
     def __init__(self, latent_dim: int, components: int = 50) -> None:
         super().__init__()
-        scalar("components", components, least=1)
+        check_whole("components", components, least=1)
         self.loc = nn.Parameter(torch.randn(components, latent_dim))
         self.log_var = nn.Parameter(torch.zeros(components, latent_dim))
         self.logits = nn.Parameter(torch.zeros(components))
@@ -166,7 +166,7 @@ class VampPrior(Prior):
         mean_image: Tensor | None = None,
     ) -> None:
         super().__init__()
-        scalar("components", components, least=1)
+        check_whole("components", components, least=1)
         self.low, self.high = value_range
         if not self.low < self.high:
             raise ValueError(f"value_range must have an extent, got {value_range}: all pixels are equal")
@@ -201,7 +201,7 @@ class FlowPrior(Prior):
         super().__init__()
         import zuko  # here, since nothing else needs it
 
-        scalar("transforms", transforms, least=1)
+        check_whole("transforms", transforms, least=1)
         self.flow = zuko.flows.NSF(
             latent_dim, transforms=transforms, hidden_features=tuple(hidden), bins=bins, passes=2
         )

@@ -15,6 +15,7 @@ from vaelab.models.networks.parts import (
     halving,
     initialised,
 )
+from vaelab.models.numbers import check_whole
 
 __all__ = ["conv"]
 
@@ -34,6 +35,7 @@ def conv(
     decoder mirrors the stages with transposed convolutions, padded to give back odd sizes exactly.
     """
     check_widths(hidden, least=1)
+    check_whole("dense", dense, least=1)
     sizes = halved_sizes(image_shape, len(hidden))
     act = activation_class(activation)
     flat = hidden[-1] * prod(sizes[-1])

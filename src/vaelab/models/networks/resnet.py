@@ -15,7 +15,7 @@ from vaelab.models.networks.parts import (
     halving,
     initialised,
 )
-from vaelab.models.numbers import scalar
+from vaelab.models.numbers import check_whole
 
 __all__ = ["resnet"]
 
@@ -58,8 +58,8 @@ def resnet(
     whatever the depth.
     """
     check_widths(hidden, least=1)
-    scalar("blocks", blocks, least=0)
-    scalar("dense", dense, least=1)
+    check_whole("blocks", blocks, least=0)
+    check_whole("dense", dense, least=1)
     sizes = halved_sizes(image_shape, len(hidden))
     act = activation_class(activation)
     flat = hidden[-1] * prod(sizes[-1])
