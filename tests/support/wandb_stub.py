@@ -220,7 +220,7 @@ def _handler(stub: WandbStub) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(lambda path, _: stub.refuse(f"GET {path}"))
+            self._answer(lambda path, _: {} if path == "/" else stub.refuse(f"GET {path}"))
 
         def do_POST(self) -> None:
             self._answer(self._post)

@@ -8,9 +8,12 @@ and how to upload it.
 
 import logging
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +170,27 @@ def server_problem(seconds: float) -> str | None:
     Raises:
         wandb.errors.UsageError: no user is logged in. This answer is not cached.
     """
-    wandb.setup(wandb.Settings(show_info=False))
+    session = wandb.setup(wandb.Settings(show_info=False))
+    # asked without the SDK: its process can go on waiting for a silent server for minutes, and we for it
+    silence = _silence(session.settings.base_url, seconds)
+    if silence is not None:
+        return silence
     try:
         wandb.Api(timeout=max(1, round(seconds)))
     except wandb.errors.AuthenticationError as error:  # also if there was no answer in time
         return clause(error)
     return None
+
+
+def _silence(url: str, seconds: float) -> str | None:
+    """Why nothing at ``url`` answers; None if something does, whatever the answer is."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, HTTPException) as error:
+        return f"{url} does not answer ({clause(error)}); once it does, it needs a wandb login"
 
 
 def clause(error: Exception) -> str:
