@@ -1,6 +1,7 @@
 """Two processes through the command line: Lightning starts the second one from the same arguments."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ def in_two_processes(tmp_path, *settings):
         "trainer.strategy=ddp",
     ]
     command = [sys.executable, str(SCRIPT), *common, *settings, f"paths.outputs={tmp_path}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    tests = str(Path(__file__).parents[1])  # for tests/support
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *filter(None, [os.getenv("PYTHONPATH")])])}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environ)
     assert result.returncode == 0, result.stderr
     [file] = tmp_path.glob("runs/*/results.json")
     return result, json.loads(file.read_text()), file
@@ -59,6 +62,14 @@ def test_moving_averages_are_of_all_processes_images(tmp_path):
     faded = 0.99**steps
     counts = state["model.posterior.counts"].sum().item()
     assert counts == pytest.approx(faded * 64 + (1 - faded) * 2 * 50 * 8, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_late_measures_the_same_checkpoint(tmp_path):
+    late = "+callbacks.late={_target_: support.late.Late}"
+    _, record, file = in_two_processes(tmp_path, "model=vae", "callbacks=none", late, "trainer.max_epochs=1")
+    assert record["status"] == "finished"
+    assert (file.parent / record["weights"]).is_file()
 
 
 def _config(record):

@@ -47,7 +47,8 @@ def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder
     """
     folder = Path(trainer.default_root_dir)
     last = folder / LAST
-    if not last.is_file():
+    # saving is collective: all processes must decide alike, and the first one may write before another looks
+    if trainer.strategy.broadcast(not last.is_file()):
         trainer.save_checkpoint(last)
     best = [
         Path(callback.best_model_path)
