@@ -34,9 +34,8 @@ class Sweep(Callback):
             check_launcher(config.hydra)
             check_sweep(folder, config)
             remember_sweep(folder, config)
-        except (
-            UserError
-        ) as error:  # Hydra turns every exception of a callback except SystemExit into a warning
+        except UserError as error:
+            # Hydra turns every other exception of a callback than SystemExit into a warning
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             raise SystemExit(MISTAKE) from None
 
