@@ -41,6 +41,13 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="runs and sweeps by folder or name (default: the newest sweep), and settings",
     )
     parser.add_argument("--config-dir", help="a folder with your own eval/*.yaml")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE.",
+        help="a package of your own whose parts the runs may name; anything else is refused",
+    )
     return parser.parse_intermixed_args(argv)
 
 
@@ -67,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     from vaelab.evaluation.evaluate import evaluate_runs  # imports torch and Lightning
     from vaelab.reports import compare_sweep
 
-    succeeded = evaluate_runs(list(folders.values()), cfg)
+    succeeded = evaluate_runs(list(folders.values()), cfg, args.trust)
     for sweep in dict.fromkeys(folder.parent for folder in folders.values()):
         if (sweep / MULTIRUN).is_file():
             compare_sweep(sweep)

@@ -65,9 +65,10 @@ def describe(entry: Mapping[str, Any]) -> str:
     return f"{', '.join(parts)} ({entry['seconds']:.1f} s)"
 
 
-def send_to_wandb(record: Mapping[str, Any]) -> None:
+def send_to_wandb(record: Mapping[str, Any], outputs: Path) -> None:
     """Add the evaluations' metrics to the summary of the run's W&B run, if it has one.
 
+    W&B writes below ``outputs``, the user's own; the folder that the record names is not followed.
     Offline, this writes a further folder of the W&B run, which ``wandb sync`` merges with the others.
     """
     wandb = record.get("wandb")
@@ -75,7 +76,7 @@ def send_to_wandb(record: Mapping[str, Any]) -> None:
         return
     logger = record["config"].get("logger") or {}
     run = start_run(
-        Path(wandb["folder"]).parent,
+        outputs,
         wandb["mode"],
         run_id=wandb["id"],
         project=wandb["project"],

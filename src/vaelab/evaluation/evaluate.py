@@ -28,10 +28,13 @@ log = logging.getLogger(__name__)
 UDR = "udr"
 
 
-def evaluate_runs(folders: Sequence[Path], cfg: DictConfig) -> bool:
+def evaluate_runs(folders: Sequence[Path], cfg: DictConfig, trust: Sequence[str] = ()) -> bool:
     """Evaluate the runs in ``folders`` one after the other with the config ``cfg`` (conf/evaluate.yaml).
 
     A run or an evaluation that fails does not stop the others. Returns False if any failed.
+
+    Args:
+        trust: packages of the user's own whose parts the runs' configs may name.
 
     Raises:
         UserError: the settings of an evaluation or the device are wrong. It is raised before any measurement.
@@ -39,9 +42,9 @@ def evaluate_runs(folders: Sequence[Path], cfg: DictConfig) -> bool:
     set_threads(cfg.threads)
     evaluations = {name: build(f"eval.{name}", node) for name, node in cfg.eval.items() if node is not None}
     device = find_device(cfg.device)
-    succeeded = [evaluate_run(folder, evaluations, cfg, device) for folder in folders]
+    succeeded = [evaluate_run(folder, evaluations, cfg, device, trust) for folder in folders]
     if cfg.udr is not None:
-        rank_seeds(folders, cfg, device)
+        rank_seeds(folders, cfg, device, trust)
     return all(succeeded)
 
 
@@ -56,12 +59,14 @@ def find_device(name: str) -> str:
     return name
 
 
-def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, device: str) -> bool:
+def evaluate_run(
+    folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, device: str, trust: Sequence[str]
+) -> bool:
     """Evaluate one run; return False if the run or any evaluation failed."""
     try:
         with finished_record(folder) as record:
             print(f"{folder.name}: {record['name']}", flush=True)
-            run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", device)
+            run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", device, trust=trust)
             new, failed = [], []
             for name, evaluation in evaluations.items():
                 settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
@@ -83,7 +88,7 @@ def evaluate_run(folder: Path, evaluations: Mapping[str, Any], cfg: DictConfig, 
                 write_record(folder, record)  # at once: the next evaluation may be interrupted
                 print(f"  {name}: {describe(entry)}", flush=True)
             if new and cfg.log:
-                send_to_wandb(record)
+                send_to_wandb(record, Path(cfg.paths.outputs))
             return not failed
     except UserError as error:
         print(f"{folder}: {error}", flush=True)
@@ -110,10 +115,10 @@ def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
+def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str, trust: Sequence[str]) -> None:
     """Compute UDR for each group of runs that differ only in their seed."""
     settings = plain(OmegaConf.to_container(cfg.udr))
-    for runs in replicates(folders, Path(cfg.paths.outputs) / "cache", device):
+    for runs in replicates(folders, Path(cfg.paths.outputs) / "cache", device, trust):
         seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
         if len(runs) < 2 or (not cfg.force and all(is_measured(run.record, UDR, seeds) for run in runs)):
             continue
@@ -132,13 +137,15 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str) -> None:
                     add(record, UDR, run_entry)
                     write_record(run.folder, record)
                     if cfg.log:
-                        send_to_wandb(record)
+                        send_to_wandb(record, Path(cfg.paths.outputs))
                 print(f"{run.folder.name}: {describe(run_entry)}", flush=True)
             except UserError as error:
                 print(f"{run.folder}: {UDR} is not kept: {error}", flush=True)
 
 
-def replicates(folders: Sequence[Path], cache: Path, device: str) -> list[list[TrainedRun]]:
+def replicates(
+    folders: Sequence[Path], cache: Path, device: str, trust: Sequence[str]
+) -> list[list[TrainedRun]]:
     """Groups of finished runs whose settings that affect the result differ only in the seed."""
     groups: dict[str, list[TrainedRun]] = {}
     for folder in folders:
@@ -147,5 +154,5 @@ def replicates(folders: Sequence[Path], cache: Path, device: str) -> list[list[T
             if record["status"] == FINISHED:
                 config = {key: value for key, value in comparable(record["config"]).items() if key != "seed"}
                 key = json.dumps(config, sort_keys=True)
-                groups.setdefault(key, []).append(TrainedRun(folder, record, cache, device))
+                groups.setdefault(key, []).append(TrainedRun(folder, record, cache, device, trust=trust))
     return list(groups.values())

@@ -1,13 +1,13 @@
 """The argument of evaluations: a trained run with its model, its data and the codes of its images."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from vaelab.data.binarize import bernoulli
@@ -17,8 +17,10 @@ from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes, encoded
+from vaelab.runs.record import FILE_NAME
 from vaelab.training.assembly import build_data
 from vaelab.training.loading import load
+from vaelab.training.trust import stored_config
 
 __all__ = ["NotApplicable", "TrainedRun", "mean_and_error", "require"]
 
@@ -44,27 +46,34 @@ class TrainedRun:
         cache: a folder shared by all runs, for feature networks.
         device: the device of the model.
         quiet: True for no progress bars.
+        trust: packages of the user's own whose parts the run's config may name.
     """
 
     def __init__(
-        self, folder: Path, record: dict[str, Any], cache: Path, device: str = "cpu", quiet: bool = False
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        cache: Path,
+        device: str = "cpu",
+        quiet: bool = False,
+        trust: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.record = record
         self.cache = cache
         self.device = torch.device(device)
         self.quiet = quiet
+        self.trust = trust
         self._codes: dict[tuple[str, int], Codes] = {}
 
     @cached_property
     def config(self) -> DictConfig:
-        config: DictConfig = OmegaConf.create(self.record["config"])
-        return config
+        return stored_config(self.record["config"], self.folder / FILE_NAME, self.trust)
 
     @cached_property
     def model(self) -> Autoencoder:
         """The model with the weights measured in the record, in evaluation mode, without gradients."""
-        return load(self.folder, device=str(self.device)).model.requires_grad_(False)
+        return load(self.folder, device=str(self.device), trust=self.trust).model.requires_grad_(False)
 
     @cached_property
     def data(self) -> DataModule:

@@ -21,7 +21,7 @@ from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
 from vaelab.types import RunContext
 
-__all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "run_context"]
+__all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "find_target", "run_context"]
 
 
 def build(
@@ -67,7 +67,7 @@ def _prepare(
     key: str, settings: Mapping[Any, Any], offered: Mapping[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The object named by ``_target_``, and its arguments from the node and from ``offered``."""
-    target = _find(key, str(settings.get("_target_")))
+    target = find_target(key, str(settings.get("_target_")))
     names, takes_any = _parameters(target)
     given = {str(name): value for name, value in settings.items() if name not in ("_target_", "_partial_")}
     for name in given:
@@ -91,8 +91,12 @@ def _build_value(key: str, value: Any, offered: Mapping[str, Any]) -> Any:
     return value
 
 
-def _find(key: str, target: str) -> Callable[..., Any]:
-    """The class or function with the dotted name ``target``."""
+def find_target(key: str, target: str) -> Callable[..., Any]:
+    """The class or function with the dotted name ``target``.
+
+    Raises:
+        UserError: there is none, or its module can't be imported.
+    """
     parts = target.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])

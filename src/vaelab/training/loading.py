@@ -1,11 +1,11 @@
 """Load a finished run from its folder: the model with its weights, the record and the pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.record import FILE_NAME, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
+from vaelab.training.trust import inside, stored_config
 from vaelab.types import RunContext
 
 __all__ = ["Run", "load"]
@@ -30,11 +31,13 @@ class Run:
         folder: the run's folder.
         record: its ``results.json``.
         model: in evaluation mode, with the weights with which the record's metrics were measured.
+        trust: the packages whose parts may be built (:func:`load`).
     """
 
     folder: Path
     record: dict[str, Any]
     model: Autoencoder
+    trust: Sequence[str] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class Run:
         files = sorted(self.folder.glob("*/*.png"))
         if files:
             return {f"{file.parent.name}/{file.stem}": read_picture(file) for file in files}
-        data = build_data(OmegaConf.create(self.record["config"]))
+        data = build_data(stored_config(self.record["config"], self.folder / FILE_NAME, self.trust))
         images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
         x = to_float(images.x.to(self.model.device))
         y = None if images.y is None else images.y.to(self.model.device)
@@ -71,8 +74,13 @@ class Run:
         return {f"samples/{name}": grid for name, grid in grids.items()}
 
 
-def load(folder: str | Path, weights: str | None = None, device: str = "cpu") -> Run:
-    """Load the run in ``folder``. Only tensors and plain types are unpickled.
+def load(
+    folder: str | Path, weights: str | None = None, device: str = "cpu", trust: Sequence[str] = ()
+) -> Run:
+    """Load the run in ``folder``, which may come from a stranger.
+
+    Only tensors and plain types are unpickled; only parts of vaelab, torch.nn, torch.optim, Lightning's
+    callbacks and torchmetrics are built; the record names no file outside of the folder.
 
     >>> run = vaelab.load("outputs/runs/...")                                        # doctest: +SKIP
     >>> run.sample(16).shape                                                         # doctest: +SKIP
@@ -80,9 +88,11 @@ def load(folder: str | Path, weights: str | None = None, device: str = "cpu") ->
 
     Args:
         weights: a checkpoint in the folder; by default the one with which the record's metrics were measured.
+        trust: packages of your own whose parts the run's config may name, such as ``["mypackage."]``.
 
     Raises:
-        UserError: the folder contains no run, or its weights are missing, damaged or from an older vaelab.
+        UserError: the folder contains no run; its weights are missing, damaged or from an older vaelab; or
+            the config names a part of a package that is not trusted.
     """
     folder = Path(folder)
     try:
@@ -94,14 +104,16 @@ def load(folder: str | Path, weights: str | None = None, device: str = "cpu") ->
     name = weights or record["weights"]
     if name is None:
         raise UserError(f"The run in {folder} has no weights: its status is {record['status']}.")
-    return Run(folder, record, load_model(folder / name, device))
+    file = folder / weights if weights else inside(folder, str(name), folder / FILE_NAME)
+    return Run(folder, record, load_model(file, device, trust), trust)
 
 
-def load_model(file: Path, device: str = "cpu") -> Autoencoder:
+def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Autoencoder:
     """The model of a checkpoint, in evaluation mode.
 
     Raises:
-        UserError: there is no such file, it is damaged, or an older vaelab wrote it.
+        UserError: there is no such file, it is damaged, an older vaelab wrote it, or it names what is not
+            trusted.
     """
     if not file.is_file():
         raise UserError(f"There are no weights {file}.")
@@ -112,7 +124,8 @@ def load_model(file: Path, device: str = "cpu") -> Autoencoder:
         raise UserError(f"{file} is not a readable checkpoint of a run ({type(error).__name__}).") from error
     if "context" not in extra:
         raise UserError(f"{file} was written by an older vaelab. Train the run again, or use that version.")
-    model = build_autoencoder(OmegaConf.create(extra["config"]), RunContext.from_plain(extra["context"]))
+    config = stored_config(extra["config"], file, trust)
+    model = build_autoencoder(config, RunContext.from_plain(extra["context"]))
     prefix = "model."
     model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return model.to(device).eval()
