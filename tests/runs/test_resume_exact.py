@@ -1,6 +1,7 @@
 """A run that was stopped and goes on ends as one that was not stopped, bit for bit."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from cli_runner import read_record, run
 from support.stopper import Stop
 from vaelab.training.callbacks.history import read_rows
 from vaelab.training.callbacks.latents import KLPictures
+from vaelab.training.checkpoints import relocated
 
 COMMON = (
     "data=digits",
@@ -73,7 +75,15 @@ def go(tmp_path, name, *settings):
 
 
 # places, and what Lightning tells of the last comparison and does not take up again
-BESIDE = ("dirpath", "best_model_path", "best_k_models", "kth_best_model_path", "paths", "current_score")
+BESIDE = (
+    "folder",
+    "dirpath",
+    "best_model_path",
+    "best_k_models",
+    "kth_best_model_path",
+    "paths",
+    "current_score",
+)
 
 SETTINGS = {
     "plain": (),
@@ -183,3 +193,47 @@ def test_csv_keeps_the_rows_from_before_the_stop(tmp_path):
     after = read_rows(tmp_path / "run" / "metrics.csv")
     assert [row["val/elbo"] for row in after[: len(before)]] == [row["val/elbo"] for row in before]
     assert [row["epoch"] for row in after if row["val/elbo"]] == ["0", "1", "2", "3"]
+
+
+OVERFITTED = ("model=vae", "data.train_size=8", "optimizer.lr=0.05", "trainer.max_epochs=8")
+
+
+@pytest.mark.parametrize("moved", ["copy", "rename", "link", "relative"])
+def test_a_run_that_was_moved_ends_as_if_it_had_not_been(tmp_path, moved):
+    result, reference = go(tmp_path, "undisturbed", *OVERFITTED)
+    assert result.code == 0, result.err + result.out
+    assert load(reference, "best.ckpt")["epoch"] < 5  # so that a forgotten best score would be seen
+
+    Stop.at("train_epoch_start", 7)
+    before = tmp_path / "before"
+    assert go(tmp_path, "before", *OVERFITTED)[0].code == 130
+    folder = tmp_path / "elsewhere" / "after"
+    folder.parent.mkdir()
+    if moved == "copy":
+        shutil.copytree(before, folder)
+    elif moved == "rename":
+        before.rename(folder)
+    elif moved == "link":
+        folder.symlink_to(before)
+    else:
+        before.rename(folder)
+    given = folder.relative_to(tmp_path) if moved == "relative" else folder  # the run's cwd is tmp_path
+    result = run(tmp_path, *COMMON, *OVERFITTED, f"hydra.run.dir={given}")
+    assert "resumes from its last checkpoint" in result.err + result.out
+    same_run(folder, reference)
+    if moved == "copy":
+        assert load(before, "best.ckpt")["epoch"] == load(folder, "best.ckpt")["epoch"]
+
+
+def test_paths_of_a_callback_move_with_the_folder_and_nothing_else_does():
+    state = {
+        "best_k_models": {"/a/b/c.ckpt": torch.tensor(1.0)},
+        "dirpath": "/a/b",
+        "other": ["/a/bc", 3, None],
+    }
+    moved = relocated(state, "/a/b", "/x")
+    assert moved == {
+        "best_k_models": {"/x/c.ckpt": torch.tensor(1.0)},
+        "dirpath": "/x",
+        "other": ["/a/bc", 3, None],
+    }

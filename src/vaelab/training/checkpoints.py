@@ -1,4 +1,4 @@
-"""Atomic writing of checkpoints, and the states of the global random generators as plain types."""
+"""Atomic writing of checkpoints, their paths, and the states of the global generators as plain types."""
 
 import random
 from pathlib import Path
@@ -10,7 +10,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vaelab.runs.files import replacing
 
-__all__ = ["AtomicCheckpointIO", "random_states", "set_random_states"]
+__all__ = ["AtomicCheckpointIO", "random_states", "relocated", "set_random_states"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,6 +25,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         with replacing(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
+
+
+def relocated(state: Any, before: str, now: str) -> Any:
+    """A callback's state in which paths below the folder ``before`` lie below ``now``.
+
+    Lightning's ModelCheckpoint stores absolute paths, and forgets its best score if its folder has changed: a
+    run that was moved or copied would overwrite its best weights by worse ones.
+    """
+    if isinstance(state, dict):
+        return {relocated(key, before, now): relocated(value, before, now) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(relocated(value, before, now) for value in state)
+    if isinstance(state, str) and Path(state).is_relative_to(before):
+        return str(Path(now) / Path(state).relative_to(before))
+    return state
 
 
 def random_states() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """LitAutoencoder, the LightningModule that trains and measures an Autoencoder."""
 
 import math
+import os
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,7 +19,7 @@ from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.schedules import readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
-from vaelab.training.checkpoints import random_states, set_random_states
+from vaelab.training.checkpoints import random_states, relocated, set_random_states
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.running_means import RunningMeans
@@ -39,7 +40,7 @@ class LitAutoencoder(pl.LightningModule):
       updates without a gradient such as moving averages. It gets q(z|x) of the step's batches (several if
       gradients accumulate) and a function that sums over devices, and it changes buffers only.
     - A checkpoint also contains what a resumed run needs to end exactly as an uninterrupted one: the seed,
-      the running sums of the means, the states of the global generators.
+      the running sums of the means, the states of the global generators, the run's folder.
 
     Args:
         optimizer: makes the optimizer from parameters or groups of them.
@@ -237,12 +238,21 @@ class LitAutoencoder(pl.LightningModule):
             "means": means.state_dict(),
             "logged": self.training_metrics(),
             "random": random_states(),
+            "folder": self._folder(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         extra = checkpoint["vaelab"]
         self.seed, self._logged_before, self._random_states = extra["seed"], extra["logged"], extra["random"]
         self.means.load_state_dict(extra["means"])
+        # Lightning restores the callbacks' states from this dictionary afterwards
+        states = checkpoint.get("callbacks")
+        if states and "folder" in extra:
+            checkpoint["callbacks"] = relocated(states, extra["folder"], self._folder())
+
+    def _folder(self) -> str:
+        """The run's absolute folder, below which the callbacks' states name files."""
+        return os.path.abspath(self.trainer.default_root_dir)
 
 
 def total_steps(trainer: pl.Trainer) -> float:
