@@ -127,7 +127,7 @@ def test_parts_shapes_and_parameters_by_hand(tmp_path):
     text = explained(tmp_path, "model=vae", "data=digits", "network.hidden=[16]", "model.latent_dim=4")
     encoder, decoder = (64 * 16 + 16) + (16 * 8 + 8), (4 * 16 + 16) + (16 * 64 + 64)
     assert text.startswith(f"vae on digits: {encoder + decoder:,} parameters.")
-    network = "mlp(hidden=[16], activation=relu)"
+    network = "mlp(hidden=[16], activation=relu, init=torch)"
     assert cells(text, "encoder") == ["encoder", network, "1x8x8 -> 8", f"{encoder:,}"]
     assert cells(text, "posterior") == ["posterior", "DiagonalGaussian()", "8 -> 4", "0"]
     assert cells(text, "prior") == ["prior", "StandardNormal()", "4", "0"]

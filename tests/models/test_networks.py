@@ -1,5 +1,6 @@
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,42 +75,106 @@ def test_conv_has_one_convolution_for_each_width():
     assert count(decoder) == (LATENT * 20 + 20) + (20 * flat + flat) + up
 
 
-@pytest.mark.parametrize("factory", [linear, mlp, conv])
-def test_outputs_are_not_bounded_and_at_the_start_a_blank_image_means_the_prior(factory):
-    for network, shape in zip(factory((1, 8, 8), LATENT, OUTPUTS, 1), [(1, 8, 8), (LATENT,)], strict=True):
-        assert (network(torch.zeros(1, *shape)) == 0).all()  # biases are zero
+@pytest.mark.parametrize("init", ["kaiming", "xavier"])
+@pytest.mark.parametrize("factory", [linear, mlp, conv, resnet])
+def test_outputs_are_not_bounded_and_without_biases_a_blank_image_means_the_prior(factory, init):
+    networks = factory((1, 8, 8), LATENT, OUTPUTS, 1, init=init)
+    for network, shape in zip(networks, [(1, 8, 8), (LATENT,)], strict=True):
+        assert (network(torch.zeros(1, *shape)) == 0).all()
         assert network(100 * torch.randn(64, *shape, generator=random())).min() < -1
 
 
-def assert_std(weight: torch.Tensor, expected: float) -> None:
+def assert_normal(weight: torch.Tensor, std: float) -> None:
     """The standard error of a standard deviation over n normal numbers is its 1/sqrt(2n)."""
-    error = expected / math.sqrt(2 * weight.numel())
-    assert error < 0.02 * expected
-    assert abs(weight.std().item() - expected) < SIGMAS * error
-    assert abs(weight.mean().item()) < SIGMAS * expected / math.sqrt(weight.numel())
+    error = std / math.sqrt(2 * weight.numel())
+    assert error < 0.02 * std
+    assert abs(weight.std().item() - std) < SIGMAS * error
+    assert abs(weight.mean().item()) < SIGMAS * std / math.sqrt(weight.numel())
+    assert weight.abs().max() > 3 * std  # a uniform one ends at 1.73 std
 
 
-def test_weights_start_with_the_spread_of_he_and_glorot():
+def assert_uniform(values: torch.Tensor, bound: float) -> None:
+    """Of n uniform numbers the greatest is below (1 - 10/n) of the bound once in 22,000 times, exp(-10).
+
+    Their standard deviation is bound / sqrt(3), and its standard error 1/sqrt(5n) of that.
+    """
+    n, std = values.numel(), bound / math.sqrt(3)
+    assert (1 - 10 / n) * bound < values.abs().max() <= bound * (1 + 1e-6)
+    assert abs(values.std().item() - std) < SIGMAS * std / math.sqrt(5 * n)
+    assert abs(values.mean().item()) < SIGMAS * std / math.sqrt(n)
+
+
+def dense_layers(init: str) -> tuple[list[nn.Linear], list[nn.Linear]]:
+    """The layers of the encoder, 256 -> 300 -> 200 -> 100, and of the decoder, 50 -> 200 -> 300 -> 256."""
     torch.manual_seed(0)
-    encoder, decoder = mlp((1, 16, 16), 50, 100, 1, hidden=(300, 200))
-    first, second, last = layers(encoder, nn.Linear)
-    assert_std(first.weight, math.sqrt(2 / 256))
-    assert_std(second.weight, math.sqrt(2 / 300))
-    assert_std(last.weight, math.sqrt(2 / (200 + 100)))
-    first, second, last = layers(decoder, nn.Linear)
-    assert_std(first.weight, math.sqrt(2 / 50))
-    assert_std(second.weight, math.sqrt(2 / 200))
-    assert_std(last.weight, math.sqrt(2 / (300 + 256)))
+    encoder, decoder = mlp((1, 16, 16), 50, 100, 1, hidden=(300, 200), init=init)
+    return layers(encoder, nn.Linear), layers(decoder, nn.Linear)
 
 
-def test_convolutions_start_with_the_spread_of_he():
+def convolutions(init: str) -> tuple[list[nn.Conv2d], list[nn.ConvTranspose2d]]:
+    """4x4 convolutions 3 -> 64 -> 96 channels, and transposed ones 96 -> 64 -> 3."""
     torch.manual_seed(0)
-    encoder, decoder = conv((3, 8, 8), LATENT, OUTPUTS, 3, hidden=(64, 96))
-    first, second = layers(encoder, nn.Conv2d)
-    assert_std(first.weight, math.sqrt(2 / (3 * 16)))
-    assert_std(second.weight, math.sqrt(2 / (64 * 16)))
-    up = layers(decoder, nn.ConvTranspose2d)[0]
-    assert_std(up.weight, math.sqrt(2 / (96 * 4)))  # 4 of 16 taps meet in a pixel
+    encoder, decoder = conv((3, 8, 8), LATENT, OUTPUTS, 3, hidden=(64, 96), init=init)
+    return layers(encoder, nn.Conv2d), layers(decoder, nn.ConvTranspose2d)
+
+
+def test_kaiming_weights_have_the_spread_of_he_and_the_last_that_of_glorot():
+    (first, second, last), (up_first, up_second, up_last) = dense_layers("kaiming")
+    assert_normal(first.weight, math.sqrt(2 / 256))
+    assert_normal(second.weight, math.sqrt(2 / 300))
+    assert_normal(last.weight, math.sqrt(2 / (200 + 100)))
+    assert_normal(up_first.weight, math.sqrt(2 / 50))
+    assert_normal(up_second.weight, math.sqrt(2 / 200))
+    assert_normal(up_last.weight, math.sqrt(2 / (300 + 256)))
+    (first, second), (up, _) = convolutions("kaiming")
+    assert_normal(first.weight, math.sqrt(2 / (3 * 16)))
+    assert_normal(second.weight, math.sqrt(2 / (64 * 16)))
+    assert_normal(up.weight, math.sqrt(2 / (96 * 4)))  # 4 of 16 taps meet in a pixel
+
+
+def test_torchs_weights_and_biases_are_uniform_within_one_by_the_root_of_what_a_layer_reads():
+    for layer in [*dense_layers("torch")[0], *dense_layers("torch")[1]]:
+        assert_uniform(layer.weight, 1 / math.sqrt(layer.in_features))
+        assert_uniform(layer.bias, 1 / math.sqrt(layer.in_features))
+    down, up = convolutions("torch")
+    for layer in down:
+        assert_uniform(layer.weight, 1 / math.sqrt(layer.in_channels * 16))
+    for layer in up:  # torch counts the channels that a transposed convolution makes
+        assert_uniform(layer.weight, 1 / math.sqrt(layer.out_channels * 16))
+
+
+def test_xavier_weights_are_uniform_within_glorots_bound():
+    for layer in [*dense_layers("xavier")[0], *dense_layers("xavier")[1]]:
+        assert_uniform(layer.weight, math.sqrt(6 / (layer.in_features + layer.out_features)))
+        assert (layer.bias == 0).all()
+    for layer in [*convolutions("xavier")[0], *convolutions("xavier")[1]]:
+        assert_uniform(layer.weight, math.sqrt(6 / (16 * (layer.in_channels + layer.out_channels))))
+        assert (layer.bias == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("factory", "default"), [(linear, "torch"), (mlp, "torch"), (conv, "kaiming"), (resnet, "kaiming")]
+)
+def test_the_default_of_each_network_in_its_file_and_without_one(factory, default):
+    """An older run's config has no init."""
+    file = Path(__file__).parents[2] / "conf/network" / f"{factory.__name__}.yaml"
+    assert f"\ninit: {default} " in file.read_text()
+    made = []
+    for options in ({}, {"init": default}):
+        torch.manual_seed(0)
+        made.append(factory((1, 8, 8), LATENT, OUTPUTS, 1, **options))
+    for one, other in zip(*(pair.decoder.parameters() for pair in made), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("factory", [linear, mlp, conv, resnet])
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [("kaimng", "init 'kaimng' is unknown. Did you mean 'kaiming'"), (None, "init None is unknown.")],
+)
+def test_unknown_first_weights_are_refused(factory, init, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        factory((1, 8, 8), LATENT, OUTPUTS, 1, init=init)
 
 
 @pytest.mark.parametrize("name", ["relu", "silu", "gelu", "tanh"])

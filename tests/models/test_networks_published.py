@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_networks import count, layers
+from test_networks import assert_normal, count, layers
 from torch import nn
 
 from builders import images
@@ -91,6 +91,23 @@ def test_every_layer_but_the_last_is_rectified(factory):
 
 
 @pytest.mark.parametrize("factory", [burgess_conv, locatello_conv])
+def test_first_weights_are_those_of_kaiming(factory):
+    torch.manual_seed(0)
+    encoder, decoder = factory((3, 64, 64), LATENT, OUTPUTS, 3)
+    for layer in layers(nn.Sequential(*encoder, *decoder), nn.Linear, nn.Conv2d, nn.ConvTranspose2d):
+        assert (layer.bias == 0).all()
+        taps = {nn.Linear: 1, nn.Conv2d: 16, nn.ConvTranspose2d: 4}[type(layer)]
+        reads, gives = layer.weight.shape[1::-1] if taps != 4 else layer.weight.shape[:2]
+        if layer is encoder[-1]:
+            variance = 2 / (reads + gives)
+        elif layer is decoder[-1]:
+            variance = 2 / (16 * (reads + gives))
+        else:
+            variance = 2 / (reads * taps)
+        assert_normal(layer.weight, variance**0.5)
+
+
+@pytest.mark.parametrize("factory", [burgess_conv, locatello_conv])
 @pytest.mark.parametrize("size", [(28, 28), (64, 32), (128, 128)])
 def test_other_sizes_are_refused(factory, size):
     message = f"{factory.__name__} is published for 64x64 images, the data are {size[0]}x{size[1]}"
@@ -128,8 +145,9 @@ def test_a_block_adds_what_its_convolutions_make_of_it():
     torch.testing.assert_close(block(x), x + change)
 
 
-def test_blocks_start_as_the_identity_and_do_not_stay_it():
-    encoder, _ = resnet((1, 8, 8), 5, 10, 1, **RESNET)
+@pytest.mark.parametrize("init", ["torch", "kaiming", "xavier"])
+def test_blocks_start_as_the_identity_and_do_not_stay_it(init):
+    encoder, _ = resnet((1, 8, 8), 5, 10, 1, **RESNET, init=init)
     block = layers(encoder, Residual)[0]
     x = torch.randn(2, 4, 4, 4)
     assert torch.equal(block(x), x)

@@ -28,6 +28,7 @@ def conv(
     hidden: Sequence[int] = (32, 64),
     dense: int = 256,
     activation: str = "relu",
+    init: str = "kaiming",
 ) -> Networks:
     """Convolutional: one 4x4 convolution of stride 2 for each width in ``hidden``, then a layer of ``dense``.
 
@@ -52,4 +53,4 @@ def conv(
         nn.Linear(latent_dim, dense), act(), nn.Linear(dense, flat), act(),
         nn.Unflatten(1, (hidden[-1], *sizes[-1])), *up,
     )  # fmt: skip
-    return initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]))
+    return initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]), init=init)

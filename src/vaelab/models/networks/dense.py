@@ -11,10 +11,14 @@ __all__ = ["linear", "mlp"]
 
 
 def linear(
-    image_shape: Sequence[int], latent_dim: int, encoder_outputs: int, decoder_channels: int
+    image_shape: Sequence[int],
+    latent_dim: int,
+    encoder_outputs: int,
+    decoder_channels: int,
+    init: str = "torch",
 ) -> Networks:
     """One affine map each way: with a Gaussian likelihood, the model of probabilistic PCA."""
-    return mlp(image_shape, latent_dim, encoder_outputs, decoder_channels, hidden=())
+    return mlp(image_shape, latent_dim, encoder_outputs, decoder_channels, hidden=(), init=init)
 
 
 def mlp(
@@ -24,6 +28,7 @@ def mlp(
     decoder_channels: int,
     hidden: Sequence[int] = (512,),
     activation: str = "relu",
+    init: str = "torch",
 ) -> Networks:
     """Fully connected: ``hidden`` lists the encoder's layer widths, the decoder mirrors them."""
     _, height, width = image_shape
@@ -39,4 +44,4 @@ def mlp(
     decoder = nn.Sequential(
         *dense(mirrored, act), nn.Linear(mirrored[-1], prod(output_shape)), nn.Unflatten(1, output_shape)
     )
-    return initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-2]))
+    return initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-2]), init=init)

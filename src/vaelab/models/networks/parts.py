@@ -16,6 +16,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
 }
 
+INITS = ("torch", "kaiming", "xavier")
+
 Size = tuple[int, int]
 
 
@@ -29,7 +31,7 @@ class Networks(NamedTuple):
 def activation_class(name: str) -> type[nn.Module]:
     """The activation called ``name``, a ValueError if there is none."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation {name!r} is unknown. {did_you_mean(name, ACTIVATIONS)}")
+        raise ValueError(f"activation {name!r} is unknown. {did_you_mean(str(name), ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
@@ -74,18 +76,29 @@ def doubling(inputs: int, outputs: int, small: Size, large: Size) -> nn.ConvTran
     return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1, output_padding=odd)
 
 
-def initialised(encoder: nn.Module, decoder: nn.Module, output_layers: Sequence[nn.Module]) -> Networks:
-    """The pair with its first weights: Xavier for ``output_layers``, Kaiming for the others, biases zero."""
-    for module in [*encoder.modules(), *decoder.modules()]:
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            if module in output_layers:
-                nn.init.xavier_normal_(module.weight)
-            elif isinstance(module, nn.ConvTranspose2d):
+def initialised(
+    encoder: nn.Module, decoder: nn.Module, output_layers: Sequence[nn.Module], init: str
+) -> Networks:
+    """The pair with first weights by ``init``, a ValueError if it is none of INITS.
+
+    Args:
+        output_layers: the last layers, which no activation follows: ``kaiming`` gives them Xavier's weights.
+        init: see :mod:`vaelab.models.networks`.
+    """
+    if init not in INITS:
+        raise ValueError(f"init {init!r} is unknown. {did_you_mean(str(init), INITS)}")
+    for layer in [*encoder.modules(), *decoder.modules()]:
+        if init != "torch" and isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if init == "xavier":
+                nn.init.xavier_uniform_(layer.weight)
+            elif layer in output_layers:
+                nn.init.xavier_normal_(layer.weight)
+            elif isinstance(layer, nn.ConvTranspose2d):
                 # a pixel sums over k^2 / stride^2 weights of each input channel; torch takes out k^2 for it
-                taps = prod(module.kernel_size) / prod(module.stride)
-                nn.init.normal_(module.weight, std=sqrt(2 / (module.in_channels * taps)))
+                taps = prod(layer.kernel_size) / prod(layer.stride)
+                nn.init.normal_(layer.weight, std=sqrt(2 / (layer.in_channels * taps)))
             else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return Networks(encoder, decoder)

@@ -1,7 +1,7 @@
 """The architectures that the literature on disentanglement uses for 64x64 images such as dSprites.
 
 They are made for 64x64 and nothing else: at another size they would be other networks. The papers' first
-weights are not kept: :func:`~vaelab.models.networks.parts.initialised` is used as everywhere.
+weights are not kept: those of ``kaiming`` are used (:mod:`vaelab.models.networks`), and there is no setting.
 """
 
 from collections.abc import Sequence
@@ -80,4 +80,4 @@ def _pair(encoder: Sequence[nn.Module], decoder: Sequence[nn.Module], up: Sequen
         # no activation on the output
         nn.Sequential(*decoder, nn.Unflatten(1, (up[0], 4, 4)), *_convolutions(doublings)[:-1]),
     )
-    return initialised(*both, output_layers=(both[0][-1], both[1][-1]))
+    return initialised(*both, output_layers=(both[0][-1], both[1][-1]), init="kaiming")

@@ -50,12 +50,13 @@ def resnet(
     blocks: int = 2,
     dense: int = 256,
     activation: str = "relu",
+    init: str = "kaiming",
 ) -> Networks:
     """``conv`` with ``blocks`` residual blocks after each halving of the image, mirrored in the decoder.
 
     Encoder: for each width in ``hidden`` a 4x4 convolution of stride 2 and the blocks; a layer of ``dense``;
-    the posterior's parameters. As blocks start as the identity, the first step sees ``conv``'s signal,
-    whatever the depth.
+    the posterior's parameters. As blocks start as the identity, with every ``init``, the first step sees
+    ``conv``'s signal, whatever the depth.
     """
     check_widths(hidden, least=1)
     check_whole("blocks", blocks, least=0)
@@ -79,8 +80,9 @@ def resnet(
         nn.Linear(latent_dim, dense), act(), nn.Linear(dense, flat),
         nn.Unflatten(1, (hidden[-1], *sizes[-1])), *up,
     )  # fmt: skip
-    pair = initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]))
+    pair = initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]), init=init)
     for block in [*encoder, *decoder]:
         if isinstance(block, Residual):
-            nn.init.zeros_(block.second.weight)
+            for parameter in block.second.parameters():
+                nn.init.zeros_(parameter)
     return pair
