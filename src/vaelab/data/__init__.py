@@ -13,6 +13,7 @@ from vaelab.data.npz import load_npz
 from vaelab.data.shapes3d import load_shapes3d
 from vaelab.data.splits import Splits, split
 from vaelab.data.sprites import load_sprites
+from vaelab.data.subsets import random_subset
 
 __all__ = [
     "DataModule",
@@ -26,5 +27,6 @@ __all__ = [
     "load_npz",
     "load_shapes3d",
     "load_sprites",
+    "random_subset",
     "split",
 ]
