@@ -63,6 +63,18 @@ def test_the_message_names_key_and_value_and_says_what_would_be_right(key, value
     assert refusal(key, value).startswith(f"{key}={'null' if value is None else value}: must be {text}")
 
 
+@pytest.mark.parametrize("name", ["value", "start", "stop", "values"])
+@pytest.mark.parametrize("key", [key for key, rule in CONTRACT.items() if getattr(rule, "schedule", False)])
+def test_a_schedule_has_the_range_of_the_number_in_whose_place_it_stands(key, name):
+    def schedule(level: object) -> dict:
+        return {"_target_": "own.Schedule", name: [0.0, level] if name == "values" else level, "end": -3}
+
+    check_values(config(key, schedule(0.5)))
+    for bad in (-4 if math.isfinite(CONTRACT[key].least) else math.nan, math.inf, "a", None, True):
+        shown = "null" if bad is None else bad
+        assert refusal(key, schedule(bad)).startswith(f"{key}.{name}={shown}: must be a number")
+
+
 def test_a_flag_is_no_number_and_a_number_no_flag():
     assert not integer(0).fits(True)
     assert not flag.fits(1)

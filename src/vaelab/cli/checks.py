@@ -6,7 +6,7 @@ value is checked by the part that receives it; :func:`vaelab.training.assembly.b
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,6 +94,8 @@ def integer(least: int, *also: int | None) -> Number:
     """A whole number >= ``least``, or one of ``also``."""
     return Number(least, whole=True, also=also)
 
+
+LEVELS = ("value", "start", "stop", "values")  # of a schedule; its other numbers are times and counts
 
 flag = OneOf((True, False))
 text = Text()
@@ -185,9 +187,20 @@ def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:
                 break
             value = value[name]
         else:
-            if not rule.fits(value):
-                shown = "null" if value is None else value
-                raise UserError(f"{key}={shown}: must be {rule.meaning(value)}.")
+            for place, part, condition in ((key, value, rule), *_levels(key, value, rule)):
+                if not condition.fits(part):
+                    shown = "null" if part is None else part
+                    raise UserError(f"{place}={shown}: must be {condition.meaning(part)}.")
+
+
+def _levels(key: str, value: Any, rule: Rule) -> Iterator[tuple[str, Any, Rule]]:
+    """The numbers between which a schedule in place of ``value`` moves: they have the range of a number."""
+    if isinstance(rule, Number) and rule.schedule and isinstance(value, Mapping):
+        plain = Number(rule.least, above=rule.above)
+        for name in LEVELS:
+            levels = value.get(name, [])
+            for level in levels if isinstance(levels, list) else [levels]:
+                yield f"{key}.{name}", level, plain
 
 
 def check_needs(config: Mapping[str, Any]) -> None:
