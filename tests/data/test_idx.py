@@ -85,7 +85,7 @@ PACKED = gzip.compress(WHOLE, mtime=0)  # the same in every process, which names
         ("a", idx_bytes(SMALL, kind=13), "begins with 00 00 0d 03"),
         ("a", WHOLE[:10], "is damaged: .* 0 bytes follow"),
         ("a", WHOLE[:-1], r"is damaged: its header says \(2, 3, 4\), and 23 bytes follow"),
-        ("a", WHOLE + b"\0", "25 bytes follow"),
+        ("a", WHOLE + b"\0", "more than 24 bytes follow"),
         ("a", idx_bytes(SMALL[:0]), r"its header says \(0, 3, 4\)"),
         ("a", bytes((0, 0, 8, 3)) + struct.pack(">3i", -2, -3, 4) + bytes(24), "is damaged"),
         ("a.gz", WHOLE, "cannot be read: Not a gzipped file"),
@@ -151,3 +151,10 @@ def test_the_real_fashion_mnist():
     assert source.train.y[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
     # the mean brightness that is widely used to normalise the set
     assert source.train.x.float().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
+def test_a_small_file_that_says_that_it_is_huge_is_refused(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3i", 2**31 - 1, 2**15, 2**15) + b"0"))
+    with pytest.raises(UserError, match=r"images\.gz would take .* TB of memory"):
+        read_idx(path, 3)

@@ -147,7 +147,7 @@ def test_a_damaged_byte_is_noticed(tmp_path, compressed):
     content = bytearray(path.read_bytes())
     content[1000] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"'x' of .* cannot be read"):
+    with pytest.raises(UserError, match=r"'x' of .* cannot be read|images\.npz is damaged"):
         load_npz(str(path))
 
 
@@ -178,3 +178,46 @@ def test_nothing_is_ever_unpickled(save, tmp_path, name):
     assert not trace.exists()
     np.load(path, allow_pickle=True)[name]
     assert trace.exists(), "the bomb itself works"
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 10, 3), (5, 8, 8, 1), (5, 6, 7, 4)])
+def test_channels_last_is_recognised_and_said(save, caplog, shape):
+    x = RNG.integers(0, 255, size=shape, dtype=np.uint8)
+    with caplog.at_level("INFO", "vaelab.data.npz"):
+        images = load_npz(save(x=x, x_test=x)).train.x
+    assert images.shape == (shape[0], shape[3], *shape[1:3])
+    assert np.array_equal(images.numpy(), x.transpose(0, 3, 1, 2))
+    assert "is read as (N, H, W, C); data.layout=NCHW if it is not" in caplog.text
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 12, 10), (5, 1, 8, 8), (5, 3, 3, 3), (5, 28, 28, 5), (5, 1, 30, 3)])
+def test_what_is_not_clearly_channels_last_is_channels_first(save, shape):
+    assert load_npz(save(x=RNG.normal(size=shape))).train.x.shape == shape
+
+
+def test_a_layout_may_be_given(save):
+    x = RNG.normal(size=(5, 9, 9, 3))
+    assert load_npz(save(x=x), layout="NCHW").train.x.shape == (5, 9, 9, 3)
+    assert load_npz(save(x=x), layout="NHWC").train.x.shape == (5, 3, 9, 9)
+    with pytest.raises(UserError, match=r"data\.layout=HWC: must be NCHW, NHWC, or null"):
+        load_npz(save(x=x), layout="HWC")
+
+
+def test_a_file_that_would_unpack_to_more_than_fits_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "bomb.npz"
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 28, 28)}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(2**20))
+    with pytest.raises(
+        UserError, match=r"bomb\.npz would take 9\.41 TB of memory, more than half of the free"
+    ):
+        load_npz(str(path))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("uint8", 640), ("float32", 2560), ("float64", 2 * 2560 + 2560)])
+def test_the_limit_counts_the_array_and_its_copy_in_32_bits(save, dtype, size):
+    path = save(x=np.zeros((10, 8, 8), dtype))
+    load_npz(path, max_bytes=size)
+    with pytest.raises(UserError, match=rf"more than data\.max_bytes .* set data\.max_bytes={size}\."):
+        load_npz(path, max_bytes=size - 1)

@@ -149,3 +149,14 @@ def test_importing_vaelab_and_its_command_is_light():
 def test_an_attribute_that_does_not_exist():
     with pytest.raises(AttributeError, match="'vaelab' has no attribute 'lod'"):
         vaelab.lod  # noqa: B018
+
+
+@pytest.mark.parametrize("pixels", [100, 50])  # from Pillow's limit a warning, from twice the limit an error
+def test_a_picture_that_unpacks_to_too_much_is_refused(copy: Path, monkeypatch, pixels: int):
+    Image.new("L", (10, 11)).save(copy / "samples" / "big.png")
+    for picture in copy.glob("*/*.png"):
+        if picture.stem != "big":
+            picture.unlink()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+    with pytest.raises(UserError, match=r"big\.png is not a readable picture"):
+        vaelab.load(copy).figures()

@@ -11,6 +11,7 @@ The file is an .npz with imgs (737280, 64, 64) uint8 of 0 and 1, latents_classes
 latents_values, and metadata, which is pickled and never read here.
 """
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from torch import Tensor
 from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.mapped import MappedImages, written_out
+from vaelab.data.memory import array_header, check_size, npz_headers
 from vaelab.data.sprites import FACTOR_NAMES
 from vaelab.errors import UserError
 
@@ -91,9 +93,7 @@ def _packed(file: Path) -> Iterator[np.ndarray]:
 def _imgs(file: Path) -> Iterator[tuple[IO[bytes], tuple[int, int, int]]]:
     """The stream of the array ``imgs``, positioned at its first pixel, and its shape (N, H, W)."""
     with _reading(file), zipfile.ZipFile(file) as archive, archive.open("imgs.npy") as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("its array 'imgs' has a header of an unknown version")
-        shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, by_column, dtype = array_header(stream)
         if len(shape) != 3 or 0 in shape or dtype not in (np.uint8, np.bool_) or by_column:
             raise UserError(f"Array 'imgs' of {file} is {shape} {dtype}; it must be (N, H, W) uint8.")
         yield stream, shape
@@ -102,6 +102,8 @@ def _imgs(file: Path) -> Iterator[tuple[IO[bytes], tuple[int, int, int]]]:
 def _classes(file: Path, images: int) -> Tensor:
     """The classes of all factors, the file's color included, (N, 6) int64."""
     with _reading(file), np.load(file, allow_pickle=False) as arrays:
+        shape, dtype = npz_headers(file)["latents_classes"]
+        check_size(2 * math.prod(shape) * dtype.itemsize, f"latents_classes of {file}")
         classes = arrays["latents_classes"]
     if classes.shape != (images, len(FILE_FACTORS)) or classes.dtype.kind not in "iu":
         raise UserError(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
+from vaelab.data.memory import check_size
 from vaelab.errors import UserError
 
 __all__ = ["FASHION_MNIST", "MNIST", "load_fashion_mnist", "load_idx", "load_mnist", "read_idx"]
@@ -82,24 +83,23 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """
     again = "Delete it and get it again."
     try:
-        content = bytearray(path.read_bytes())
-        if path.suffix == ".gz":
-            content = bytearray(gzip.decompress(content))
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            magic = stream.read(4)
+            if magic != bytes((0, 0, 8, dimensions)):
+                raise UserError(
+                    f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions: it begins "
+                    f"with {magic.hex(' ') or 'nothing'}, not with 00 00 08 0{dimensions}."
+                )
+            shape = struct.unpack(f">{dimensions}i", stream.read(4 * dimensions).ljust(4 * dimensions, b"\0"))
+            size = math.prod(shape) if min(shape) > 0 else 0
+            check_size(size, str(path))
+            entries = bytearray(stream.read(size + 1))  # one more, to see whether the file goes on
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise UserError(f"{path} cannot be read: {error}. {again}") from None
-    header = 4 + 4 * dimensions
-    if content[:4] != bytes((0, 0, 8, dimensions)):
-        raise UserError(
-            f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions: it begins with "
-            f"{content[:4].hex(' ') or 'nothing'}, not with 00 00 08 0{dimensions}."
-        )
-    shape = struct.unpack_from(f">{dimensions}i", content.ljust(header, b"\0"), 4)
-    if min(shape) < 1 or len(content) - header != math.prod(shape):
-        raise UserError(
-            f"{path} is damaged: its header says {shape}, and {max(0, len(content) - header)} bytes follow. "
-            f"{again}"
-        )
-    return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)
+    if not size or len(entries) != size:
+        found = f"{len(entries)} bytes" if len(entries) <= size else f"more than {size} bytes"
+        raise UserError(f"{path} is damaged: its header says {shape}, and {found} follow. {again}")
+    return torch.frombuffer(entries, dtype=torch.uint8).view(shape)
 
 
 def _image_set(image_path: Path, label_path: Path) -> ImageSet:

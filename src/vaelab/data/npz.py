@@ -1,7 +1,7 @@
 """Your own images, from a NumPy .npz file.
 
 =============  ============================================================================
-x              (N, H, W), (N, C, H, W) or (N, F) numbers; (N, F) is taken as N images (1, 1, F)
+x              (N, H, W), (N, C, H, W), (N, H, W, C) or (N, F) numbers; (N, F): N images (1, 1, F)
 y              optional, (N,) whole numbers: class labels
 factors        optional, (N, F) numbers: ground-truth factors of variation
 x_test         optional, images of the same shape and type, with y_test and factors_test
@@ -11,6 +11,8 @@ uint8 images are grey levels, scaled to [0, 1]; bool ones are 0 and 1; other num
 as float32. Nothing in the file is ever unpickled.
 """
 
+import logging
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,18 +23,30 @@ import torch
 from torch import Tensor
 
 from vaelab.data.images import ImageSet, Source, check_finite
+from vaelab.data.memory import check_size, npz_headers
 from vaelab.errors import UserError
 
 __all__ = ["load_npz"]
 
+log = logging.getLogger(__name__)
 
-def load_npz(path: str | None) -> Source:
+LAYOUTS = ("NCHW", "NHWC")
+
+
+def load_npz(path: str | None, layout: str | None = None, max_bytes: int | None = None) -> Source:
     """The images of an .npz file; without ``x_test`` the test images are taken from ``x`` by the split.
+
+    Args:
+        layout: of 4-dimensional images: NCHW or NHWC. None: NHWC where only the last axis can be that of
+            channels (1, 3 or 4 of them, and the two before it are larger), else NCHW.
+        max_bytes: the most memory that the images may take; None: half of the free memory.
 
     Raises:
         UserError: naming the file and the array, if the file is not such a file, an array is not numeric, has
             the wrong number of dimensions, is empty, holds NaN or infinity, or lengths do not match.
     """
+    if layout not in (None, *LAYOUTS):
+        raise UserError(f"data.layout={layout}: must be {', '.join(LAYOUTS)}, or null.")
     if path is None:
         raise UserError("data.path is not set: give your file with data.path=/path/to/images.npz.")
     file = Path(path).expanduser()
@@ -45,7 +59,10 @@ def load_npz(path: str | None) -> Source:
     try:
         # allow_pickle=False is NumPy's default; it is written here because everything depends on it
         with np.load(file, allow_pickle=False) as arrays:
-            return _source(file, {name: _array(file, arrays, name) for name in _names(file, arrays.files)})
+            names = _names(file, arrays.files)
+            _check_sizes(file, names, max_bytes)
+            read = {name: _array(file, arrays, name) for name in names}
+        return _source(file, {name: _channels_first(file, name, x, layout) for name, x in read.items()})
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{file} is damaged: {error}.") from None
 
@@ -58,6 +75,30 @@ def _names(file: Path, names: list[str]) -> list[str]:
     if "x_test" not in names and (orphans := {"y_test", "factors_test"} & set(names)):
         raise UserError(f"{file} has {' and '.join(sorted(orphans))}, but no 'x_test'.")
     return [name for part in ("", "_test") for key in ("x", "y", "factors") if (name := key + part) in names]
+
+
+def _check_sizes(file: Path, names: list[str], max_bytes: int | None) -> None:
+    """Refuse arrays that would not fit into memory, their copy in 32 bits with them."""
+    try:
+        headers = npz_headers(file)
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"{file} is damaged: {error}.") from None
+    size = 0
+    for shape, dtype in (headers[name] for name in names if name in headers):
+        converted = 0 if dtype in (np.uint8, np.bool_, np.float32) else 4
+        size += math.prod(shape) * (dtype.itemsize + converted)
+    check_size(size, str(file), max_bytes)
+
+
+def _channels_first(file: Path, name: str, array: np.ndarray, layout: str | None) -> np.ndarray:
+    """Images (N, H, W, C) as (N, C, H, W); every other array as it is."""
+    if name not in ("x", "x_test") or array.ndim != 4:
+        return array
+    *size, channels = array.shape[1:]
+    if layout is None and channels in (1, 3, 4) and min(size) > channels:
+        layout = "NHWC"
+        log.info("%s: %s %s is read as (N, H, W, C); data.layout=NCHW if it is not.", file, name, array.shape)
+    return array.transpose(0, 3, 1, 2) if layout == "NHWC" else array
 
 
 def _array(file: Path, arrays: Any, name: str) -> np.ndarray:

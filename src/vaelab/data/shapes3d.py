@@ -15,6 +15,7 @@ The file is HDF5 with images (480000, 64, 64, 3) uint8 and labels (480000, 6) fl
 factors, in this order, the last one changing fastest. A factor is the rank of its value.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from torch import Tensor
 from vaelab.data.download import Published, find_or_fetch
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.mapped import MappedImages, written_out
+from vaelab.data.memory import check_size
 from vaelab.errors import UserError
 
 __all__ = ["SHAPES3D", "load_shapes3d"]
@@ -117,6 +119,8 @@ def _check_layout(file: Path, arrays: Any) -> None:
             f"Array 'labels' of {file} is {labels.shape} {labels.dtype}; with these images it must be "
             f"({len(images)}, {len(FACTOR_NAMES)}) numbers: {', '.join(FACTOR_NAMES)}."
         )
+    block = max(BLOCK, images.chunks[0] if images.chunks else 1) * math.prod(images.shape[1:])
+    check_size(3 * max(labels.size * labels.dtype.itemsize, block), str(file))
 
 
 def _require_h5py() -> None:

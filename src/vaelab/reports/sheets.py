@@ -52,7 +52,8 @@ def contact_sheets(table: Table) -> list[Sheet]:
 def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
     """The rows' labels and pictures; a picture that is missing or broken is left out."""
     for row in rows:
-        with suppress(OSError, ValueError), Image.open(row.first.folder / file) as picture:
+        broken = OSError, ValueError, Image.DecompressionBombError
+        with suppress(*broken), Image.open(row.first.folder / file) as picture:
             yield row.label, picture.convert("RGB")
 
 

@@ -1,5 +1,6 @@
 """Load a finished run from its folder: the model with its weights, the record and the pictures."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 from vaelab.figures.pictures import sample_grids
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
@@ -132,7 +133,16 @@ def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Au
 
 
 def read_picture(file: Path) -> Image.Image:
-    """Read a picture and close its file."""
-    with Image.open(file) as picture:
-        picture.load()
-        return picture.copy()
+    """Read a picture and close its file.
+
+    Raises:
+        UserError: it is damaged, or larger than Pillow's limit (``Image.MAX_IMAGE_PIXELS``).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                picture.load()
+                return picture.copy()
+    except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{file} is not a readable picture: {first_line(error)}") from error
