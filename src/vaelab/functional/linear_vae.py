@@ -20,8 +20,10 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class ExactSplit(NamedTuple):
-    """The split of the rate for the aggregate posterior q(z) of all images (see
-    :class:`~vaelab.functional.estimators.RateSplit`)."""
+    """The split of the rate by the aggregate posterior q(z) of all images.
+
+    The names are those of :class:`~vaelab.functional.estimators.RateSplit`.
+    """
 
     mutual_information: float
     total_correlation: float
@@ -34,8 +36,8 @@ class ExactSplit(NamedTuple):
 class LinearVAE:
     """A VAE whose encoder and decoder are affine, on images x ~ N(0, C) of P pixels.
 
-    q(z|x) = N(A x + a, diag(exp(B x + b))), p(x|z) = N(W z + w, sigma^2 I), p(z) = N(0, I) of D dimensions. In
-    nats per image.
+    q(z|x) = N(A x + a, diag(exp(B x + b))), p(x|z) = N(W z + w, sigma^2 I), p(z) = N(0, I) of D dimensions.
+    In nats per image.
 
     Attributes:
         mean: (A, a), of shapes (D, P) and (D,).
