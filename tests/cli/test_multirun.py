@@ -97,7 +97,10 @@ def test_a_bug_in_one_job_is_shown_and_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(LitAutoencoder, "training_step", broken)
     result = small(tmp_path, "-m", "model.latent_dim=3,4", QUICK)
     assert result.code == 1
-    assert "Traceback" in result.out
+    assert "Traceback" not in result.out + result.err
+    assert "RuntimeError: wires crossed (its traceback is in" in result.out
+    [log, _] = sorted(result.sweep.glob("*/run.log"))
+    assert "Traceback" in log.read_text()
     assert [record["error"] for record in result.records.values()] == ["RuntimeError: wires crossed", None]
 
 

@@ -1,8 +1,14 @@
-"""The end of a command: a user's mistake prints one or two lines and exits with code 2."""
+"""The end of a command: a user's mistake prints one or two lines and exits with code 2.
 
+An error that nobody foresaw prints three lines and exits with code 1; its traceback is in a file.
+"""
+
+import copy
+import logging
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +18,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.hints import error_text
-from vaelab.errors import INTERRUPTED, MISTAKE, UserError
+from vaelab.errors import INTERRUPTED, MISTAKE, UserError, reason
 
-__all__ = ["present_errors"]
+__all__ = ["OneLine", "present_errors", "unforeseen"]
 
 
 def present_errors(program: str, run: Callable[[], None], root: str = "train") -> None:
@@ -38,6 +44,7 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         sys.exit(code)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # otherwise a closed pipe gives a traceback for every line that is logged
     try:
         with pipe_may_close():
             run()
@@ -51,11 +58,32 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         exit_with(f"{error.filename or ''}: {error.strerror or error}.", MISTAKE)
     except KeyboardInterrupt:
         exit_with("interrupted", INTERRUPTED)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=f"{program}-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exc(file=file)
+        exit_with(unforeseen(error, file.name), 1)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def unforeseen(error: BaseException, file: str) -> str:
+    """Three lines about an error that nobody foresaw; ``file`` contains its traceback."""
+    return (
+        f"{type(error).__name__}: {reason(error)}\n"
+        f"This error was not foreseen. Its traceback is in {file}\n"
+        "Please report it with that file. HYDRA_FULL_ERROR=1 prints the traceback here."
+    )
+
+
+class OneLine(logging.Formatter):
+    """Formats a log record without its traceback, for the terminal; the log file has it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        short = copy.copy(record)  # the other handlers get the record as it is
+        short.exc_info = short.exc_text = short.stack_info = None
+        return super().format(short)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import check_values, resolved
+from vaelab.cli.errors import unforeseen
 from vaelab.cli.sweep import single_summary
+from vaelab.cli.unread import check_choices, check_keys
 from vaelab.errors import UserError
 from vaelab.runs.launchers import reserved_cores
 from vaelab.runs.naming import run_name, swept_overrides
@@ -37,6 +39,7 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
         UserError: a value is wrong, or the folder contains a run with another config.
     """
     with RunSession(request) as session:
+        check_keys(cfg, request.overrides)
         config = resolved(cfg)
         session.describe(config)
         check_values(config)
@@ -65,8 +68,8 @@ def run(cfg: DictConfig) -> None:
         return
     except UserError:
         raise
-    except Exception:
-        log.exception("The run failed; its folder is %s", request.folder)
+    except Exception as error:
+        log.exception("%s", unforeseen(error, str(request.folder / "run.log")))
         raise SystemExit(1) from None
     if request.alone and is_main_process():
         print(single_summary(request.folder, record), flush=True)
@@ -74,6 +77,7 @@ def run(cfg: DictConfig) -> None:
 
 def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
     """The request of this job according to the config node ``hydra``."""
+    check_choices(cfg, hydra.runtime.choices)
     alone = hydra.mode != RunMode.MULTIRUN
     return RunRequest(
         folder=Path(hydra.runtime.output_dir),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,8 +18,8 @@ from vaelab.errors import INTERRUPTED, STOPS, UserError, reason
 from vaelab.runs.files import remove_temporary
 from vaelab.runs.launchers import is_out_of_time
 from vaelab.runs.lock import FILE_NAME as BEAT
-from vaelab.runs.lock import beat, claim, read_beat
-from vaelab.runs.record import HISTORY_FILES, SCHEMA, write_record
+from vaelab.runs.lock import LOCK_NAME, beat, claim, read_beat
+from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, write_record
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.runs.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # The checkpoint from which the run resumes, empty for a fresh start. The further processes of a distributed
 # strategy, which start from the same command line, read it.
 CHECKPOINT_VARIABLE = "VAELAB_RESUME"
+
+LOG = "run.log"  # conf/hydra/job_logging/vaelab.yaml
 
 PACKAGES = (
     "vaelab", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "wandb", "numpy",
@@ -54,6 +56,9 @@ class RunSession(Observer):
     The session writes an error inside the block into the record, and the error propagates. In a multirun it
     logs and suppresses the error, so that the other jobs run, except for Ctrl-C, SIGTERM and a refusal to
     overwrite an earlier run, which leaves the folder unchanged.
+
+    A single run that is refused by a UserError before it has data leaves no folder behind, unless the folder
+    contains anything else.
 
     In the further processes of a distributed strategy, the session writes nothing.
 
@@ -140,6 +145,9 @@ class RunSession(Observer):
                 if error is not None and not self.request.alone:
                     log.error("%s: %s", self.folder.name, reason(error))
                 return False
+            if self._is_refused(error):
+                discard(self.folder)
+                return False
             suppressed = error is not None and self._record_error(error)
             self.record["timing"]["total_seconds"] = round(self._seconds(), 3)
             self.record["finished"] = _now()
@@ -148,6 +156,11 @@ class RunSession(Observer):
             if self._writes and self.record["status"] == FINISHED:
                 (self.folder / BEAT).unlink(missing_ok=True)
         return suppressed
+
+    def _is_refused(self, error: BaseException | None) -> bool:
+        """Whether the settings of a new single run were refused; their message says all that there is."""
+        new = self._earlier is None and self.record["data"] is None
+        return self._writes and self.request.alone and new and isinstance(error, UserError)
 
     def _record_error(self, error: BaseException) -> bool:
         """Write into the record what ended the run; return whether to suppress the error."""
@@ -162,7 +175,9 @@ class RunSession(Observer):
         self.record |= {"status": "interrupted" if late else "failed", "error": text}
         if self.request.alone:
             return False
-        log.error("%s: %s", self.folder.name, text, exc_info=None if expected else error)
+        file = self.folder / LOG
+        where = f" (its traceback is in {file})" if not expected and file.is_file() else ""
+        log.error("%s: %s%s", self.folder.name, text, where, exc_info=None if expected else error)
         return True
 
     def _take_over(self, step: str) -> None:
@@ -196,6 +211,17 @@ class RunSession(Observer):
         """Seconds of all sessions of the run so far."""
         before = float(self.start.progress.get("total_seconds", 0))
         return before + time.perf_counter() - self._clock
+
+
+def discard(folder: Path) -> None:
+    """Remove what a run leaves in its folder before it begins, and the folder if nothing else is in it."""
+    for name in (FILE_NAME, BEAT, LOCK_NAME, LOG):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("config", "hydra", "overrides"):  # of Hydra
+        (folder / ".hydra" / f"{name}.yaml").unlink(missing_ok=True)
+    for empty in (folder / ".hydra", folder):
+        with suppress(OSError):
+            empty.rmdir()
 
 
 def new_record(request: RunRequest) -> dict[str, Any]:
