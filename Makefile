@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lecture test test-slow test-all check docs benchmark clean
+.PHONY: help setup demo lecture test test-slow test-all check checks docs benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: $(READY) ## ruff, mypy, the contract of imports, the docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory docs
+
+checks: $(READY) ## what runs report against exact values, and a sweep over beta against itself (about five minutes)
+	$(BIN)/python scripts/checks.py
 
 docs: $(READY) ## build docs/ into build/docs, warnings as errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs build/docs
