@@ -1,14 +1,19 @@
 """Sweeps made of records alone: what a comparison reads, without any training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from vaelab.reports.findings import findings
 from vaelab.reports.records import as_run
 from vaelab.reports.table import Table, build_table
 from vaelab.runs.record import SCHEMA, write_record
+
+KL = {"_target_": "vaelab.models.KL"}
+OBJECTIVE = {"distortion": {"_target_": "vaelab.models.Distortion"}}
 
 
 def make_record(
@@ -39,7 +44,7 @@ def make_record(
         | {f"test/{name}": value for name, value in (more or {}).items()},
         "config": {
             "seed": seed,
-            "model": {"beta": beta, "objective": {"kl": {"weight": beta}}},
+            "model": {"beta": beta, "objective": OBJECTIVE | {"kl": KL | {"weight": beta}}},
             "likelihood": {"_target_": "vaelab.models.Bernoulli"},
             "optimizer": {"lr": 0.001},
             "paths": {"outputs": f"outputs/{seed}"},
@@ -63,6 +68,17 @@ def table_of(*records: dict[str, Any], **options: Any) -> Table:
     return build_table(
         [as_run(record, Path(f"sweep/{i:02d}")) for i, record in enumerate(records)], **options
     )
+
+
+def sentence(records: Sequence[dict[str, Any]], start: str, **options: Any) -> str:
+    """The one finding that begins like this."""
+    (found,) = [text for text in findings(table_of(*records, **options)) if text.startswith(start)]
+    return found
+
+
+def begins(records: Sequence[dict[str, Any]], start: str) -> bool:
+    """Whether any finding begins like this."""
+    return any(text.startswith(start) for text in findings(table_of(*records)))
 
 
 def write_sweep(folder: Path, *records: dict[str, Any], pictures: bool = False) -> Path:

@@ -62,7 +62,7 @@ def contents(folder):
 
 
 def test_a_sweep_gets_every_file(report, printed):
-    assert "The best ELBO is" in printed
+    assert "The best by validation ELBO is" in printed
     assert printed.endswith(f"Report: {report / 'report.html'}")
     names = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     names |= {f"{name}.png" for name in SHEETS}

@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError, first_line
+from vaelab.reports.per_image import PER_IMAGE, PerImage, read_per_image
 from vaelab.runs.find import record_folders
 from vaelab.runs.health import Verdict, verdict
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
@@ -35,6 +36,7 @@ class RecordedRun:
     config: dict[str, Any]  # flat: {"model.beta": 4, ...}
     setup: dict[str, Any]  # flat: git revision, package versions
     metrics: dict[str, Any] = field(default_factory=dict)
+    images: PerImage | None = field(default=None, compare=False, repr=False)  # of the test; None if not kept
 
     @property
     def finished(self) -> bool:
@@ -47,6 +49,26 @@ class RecordedRun:
     def verdict(self, split: str) -> Verdict | None:
         """Whether the posterior has collapsed, on the images of ``split``; None if no number tells."""
         return verdict(self.metrics, split) if self.finished else None
+
+    @property
+    def rate_weight(self) -> float | None:
+        """beta, where the objective is distortion + beta * rate of the image itself and nothing else.
+
+        Only there do the rate and the distortion of a split give the value of the objective on it.
+        """
+        prefix = "model.objective."
+        parts = {
+            key.removeprefix(prefix): value for key, value in self.config.items() if key.startswith(prefix)
+        }
+        terms = {key.partition(".")[0] for key, value in parts.items() if value is not None}
+        classes = {str(parts.get(f"{term}._target_")).rpartition(".")[2]: term for term in terms}
+        corrupted = any(v is not None for k, v in self.config.items() if k.startswith("model.corruption"))
+        if corrupted or len(terms) != 2 or set(classes) != {"Distortion", "KL"}:
+            return None
+        of_distortion, of_rate = (
+            finite(parts.get(f"{classes[name]}.weight", 1.0)) for name in ("Distortion", "KL")
+        )
+        return of_rate if of_distortion == 1 else None
 
     def vector(self, metric: str) -> list[float] | None:
         """A metric with one number per dimension; None where it or any of its numbers is missing."""
@@ -86,10 +108,16 @@ def read_runs(paths: Sequence[Path]) -> Reading:
         for folder in folders:
             try:
                 record = read_record(folder)
-                runs[folder.resolve()] = as_run(record, folder)
+                run = as_run(record, folder)
             except (ValueError, TypeError, AttributeError, OSError) as error:
                 problems.append(f"{folder}: skipped, its record can't be read: {first_line(error)}")
                 continue
+            try:
+                images = read_per_image(folder) if run.finished else None
+            except ValueError as error:
+                images = None
+                problems.append(f"{folder}: {PER_IMAGE} is left out: {error}")
+            runs[folder.resolve()] = replace(run, images=images)
             if isinstance(record["schema"], int) and record["schema"] > SCHEMA:
                 problems.append(
                     f"{folder}: its record has schema {record['schema']}, newer than {SCHEMA}, "

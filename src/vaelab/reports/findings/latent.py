@@ -1,0 +1,59 @@
+"""Collapse, what limits the mutual information, and codes without a density."""
+
+import math
+
+from vaelab.reports.findings.sentences import count, listed, rows_with_verdict
+from vaelab.reports.table import Table
+from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PARTIAL
+
+__all__ = ["collapsed", "information_limit", "without_rate"]
+
+
+def collapsed(table: Table) -> list[str]:
+    """Which configurations have collapsed, and which in part, with the criterion."""
+    labels = {verdict.label for run in table.runs if (verdict := run.verdict(table.split))}
+    if not labels - {DETERMINISTIC}:
+        return []
+    whole = rows_with_verdict(table, COLLAPSED, "rate", "rate {:.2f}")
+    sentences = [f"Collapsed ({CRITERION}): {whole}." if whole else f"No run has collapsed ({CRITERION})."]
+    part = rows_with_verdict(table, PARTIAL, "active_units", "{:g} active units")
+    if part:
+        sentences.append(f"Partly collapsed (some dimensions are the same for every image): {part}.")
+    return sentences
+
+
+def information_limit(table: Table) -> list[str]:
+    """Where the number of posteriors, and not the model, limits what is known of the mutual information.
+
+    Its lower end is E[log q(z|x) - log mixture], where the mixture of M + 1 posteriors holds the image's own:
+    it cannot exceed log(M + 1). Within NEARLY = log 2 of that, the own posterior makes up more than half of
+    the mixture (its geometric mean over images), and the number tells how many posteriors there were.
+    """
+    limited: dict[int, list[str]] = {}
+    for row in table.rows:
+        low, others = (table.number(row, name) for name in ("mutual_information_low", "aggregate_posteriors"))
+        if low is not None and others is not None and low > math.log(others + 1) - NEARLY:
+            limited.setdefault(round(others), []).append(f"{row.label} (at least {low:.2f})")
+    return [
+        f"Of the mutual information of {listed(rows)} no more is known because of the number of posteriors: "
+        f"{count(others, 'posterior')} cannot show more than log(M + 1) = {math.log(others + 1):.2f} nats. "
+        "The brackets of aggregate KL and total correlation are wide for the same reason; more images would "
+        "narrow them."
+        for others, rows in limited.items()
+    ]
+
+
+NEARLY = math.log(2)
+
+
+def without_rate(table: Table) -> list[str]:
+    """Configurations that have a distortion but no rate: autoencoders."""
+    rows = [row for row in table.rows if row.n and table.number(row, "rate") is None]
+    distortions = [(row.label, table.number(row, "distortion")) for row in rows]
+    texts = [f"{label} (distortion {value:.2f})" for label, value in distortions if value is not None]
+    if not texts:
+        return []
+    return [
+        "A deterministic code has no density, so these have no rate and no ELBO and are not on the "
+        f"rate-distortion curve: {listed(texts)}."
+    ]

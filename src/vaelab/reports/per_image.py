@@ -1,0 +1,55 @@
+"""Rate and distortion of every test image, which a run keeps beside its record."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PER_IMAGE", "PerImage", "read_per_image"]
+
+PER_IMAGE = "per_image.npz"
+TYPES = {"rate": np.float32, "distortion": np.float32, "position": np.int64}
+MOST_BYTES = 2**28  # unpacked; 16 bytes an image
+
+
+class PerImage(NamedTuple):
+    """The test images, by ascending position in the data set's test images."""
+
+    position: NDArray[np.int64]  # (N,), all different
+    rate: NDArray[np.float64]  # (N,), nats, averaged over draws of z
+    distortion: NDArray[np.float64]  # (N,)
+
+
+def read_per_image(folder: Path) -> PerImage | None:
+    """The file in a run's folder; None if the run kept none, as runs without a rate and older ones.
+
+    Raises:
+        ValueError: the file is broken, is not what a run writes, or lies outside the folder.
+    """
+    path = folder / PER_IMAGE
+    if not path.is_symlink() and not path.exists():
+        return None
+    if path.is_symlink() or not path.is_file():
+        raise ValueError("it is no file of this folder")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise ValueError(f"it holds more than {MOST_BYTES} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in TYPES}
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, SyntaxError, MemoryError) as error:
+        raise ValueError(f"it can't be read ({type(error).__name__})") from error
+    if any(found[name].dtype != dtype or found[name].ndim != 1 for name, dtype in TYPES.items()):
+        raise ValueError("its arrays have other types or shapes than a run writes")
+    if len({len(array) for array in found.values()}) > 1:
+        raise ValueError("its arrays differ in length")
+    position, first = np.unique(found["position"], return_index=True)
+    if len(position) < len(found["position"]):
+        raise ValueError("an image stands in it twice")
+    rate, distortion = (found[name][first].astype(np.float64) for name in ("rate", "distortion"))
+    if not np.isfinite(rate + distortion).all():
+        raise ValueError("a number in it is not finite")
+    return PerImage(position, rate, distortion)
