@@ -9,7 +9,7 @@ from typing import Any
 
 from lecture_page.questions import QUESTIONS, Question
 from vaelab.evaluation.trained_run import TrainedRun
-from vaelab.functional.holes import matched_hole_rate
+from vaelab.functional.estimators import mutual_information
 from vaelab.runs.find import sweep_records
 from vaelab.runs.record import finite
 
@@ -55,15 +55,10 @@ def number(run: TrainedRun, metric: str) -> Any:
     raise SystemExit(f"{run.record['folder']} has no {metric}: was it evaluated?")
 
 
-def hole_rate_fitted(run: TrainedRun) -> float:
-    """The hole rate of draws from a Gaussian with the codes' mean and covariance, not from the prior."""
-    return matched_hole_rate(run.codes("test").z).item()
-
-
 def images_per_code(run: TrainedRun) -> float:
-    """exp H(n|z) with H(n|z) = log N - I_q: how many images a code may belong to, from 1 to N."""
-    metrics = run.record["metrics"]
-    return float(metrics["test/aggregate_images"] * math.exp(-metrics["test/mutual_information"]))
+    """exp H(n|z) with H(n|z) = log N - I_q(n; z): how many of N test images a code may belong to, 1 to N."""
+    codes = run.codes("test")
+    return len(codes.z) * math.exp(-mutual_information(codes.z, codes.loc, codes.scale).item())
 
 
 def objective(run: TrainedRun) -> float:
@@ -74,7 +69,6 @@ def objective(run: TrainedRun) -> float:
 
 DERIVED = {
     "objective": objective,
-    "hole_rate_fitted": hole_rate_fitted,
     "images_per_code": images_per_code,
     "verdict": lambda run: run.record["verdict"]["label"],
 }

@@ -44,11 +44,11 @@ QUESTIONS = (
     Question(
         "sampling",
         ("ae", "vae"),
-        ("hole_rate*", "hole_rate_fitted", "mse"),
+        ("hole_rate*", "hole_rate_matched", "mse"),
         ("prior_gap", "distortion"),
         (
             ("ae/hole_rate", "10 * vae/hole_rate"),
-            ("ae/hole_rate_fitted", "3 * vae/hole_rate"),
+            ("ae/hole_rate_matched", "3 * vae/hole_rate"),
             ("ae/prior_gap", "1.5 * vae/prior_gap"),
             ("vae/mse", "ae/mse"),
         ),
@@ -57,7 +57,7 @@ QUESTIONS = (
         "holes",
         ("ae", "vae"),
         ("hole_rate*",),
-        ("hole_rate_fitted", "aggregate_images"),
+        ("hole_rate_matched", "aggregate_images"),
         (("ae/hole_rate", "3 * vae/hole_rate"), ("0.1", "vae/hole_rate")),
     ),
     Question(
@@ -92,7 +92,7 @@ QUESTIONS = (
         "raising_beta",
         BETAS,
         ("rate", "distortion", "elbo", "active_units", "hole_rate"),
-        ("total_correlation",),
+        ("total_correlation_low", "total_correlation_high"),
         (
             falling(BETAS, "rate"),
             falling(BETAS[::-1], "distortion"),
@@ -117,11 +117,11 @@ QUESTIONS = (
     Question(
         "smooth_paths",
         SMOOTH,
-        ("images_per_code", "aggregate_kl", "path_length_linear*", "hole_rate"),
+        ("images_per_code", "aggregate_kl_low", "aggregate_kl_high", "path_length_linear*", "hole_rate"),
         ("noise_gap",),
         (
             falling(SMOOTH, "hole_rate"),
-            falling(SMOOTH, "aggregate_kl"),
+            falling(SMOOTH, "aggregate_kl_high"),
             falling(SMOOTH, "path_length_linear"),
             falling(SMOOTH, "noise_gap"),
             ("1/images_per_code", "0.5/images_per_code", "1.5 * 0.0001/images_per_code"),

@@ -10,10 +10,10 @@ from scipy.stats import multivariate_normal, norm
 from torch import Tensor
 
 from support.chance import SIGMAS
+from vaelab.functional.aggregate import log_aggregate_posterior
 from vaelab.functional.estimators import (
     importance_bound,
     inverse_multiquadric,
-    log_aggregate_posterior,
     mmd,
     mutual_information,
     rbf,
@@ -51,7 +51,7 @@ def test_the_aggregate_posterior_is_the_mixture(monkeypatch):
     z, loc, scale = rng.normal(size=(2, 5, 3)), rng.normal(size=(6, 3)), rng.uniform(0.2, 1, size=(6, 3))
     density = sum(multivariate_normal.pdf(z, loc[n], np.diag(scale[n] ** 2)) for n in range(6)) / 6
     np.testing.assert_allclose(log_aggregate_posterior(z, loc, scale), np.log(density))
-    monkeypatch.setattr("vaelab.functional.estimators.CHUNK", 2 * len(loc))  # two z at a time
+    monkeypatch.setattr("vaelab.functional.aggregate.CHUNK", 2 * len(loc))  # two z at a time
     np.testing.assert_allclose(log_aggregate_posterior(z, loc, scale), np.log(density))
 
 

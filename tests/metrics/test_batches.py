@@ -15,8 +15,10 @@ from vaelab.metrics import AggregatePosterior
 
 N = 301
 AGGREGATE = {
-    *("mutual_information", "total_correlation", "dimension_wise_kl", "aggregate_kl"),
-    *("hole_rate", "hole_rate_matched", "aggregate_images"),
+    *(f"{part}_{end}" for part in ("mutual_information", "total_correlation") for end in ("low", "high")),
+    *(f"{part}_{end}" for part in ("dimension_wise_kl", "aggregate_kl") for end in ("low", "high")),
+    *("hole_rate", "hole_rate_se", "hole_rate_null", "hole_rate_matched", "hole_rate_matched_se"),
+    *("aggregate_images", "aggregate_posteriors"),
 }
 
 

@@ -104,7 +104,13 @@ def test_the_validation_split_has_its_own_numbers():
     assert cells(table_of(record, split="val"), "rate") == ["7.50"]
 
 
-HEALTH = {"mutual_information": 2.5, "total_correlation": 0.25, "hole_rate": 0.0125, "shuffle_gap": 11.0}
+HEALTH = {
+    "mutual_information_low": 2.5,
+    "mutual_information_high": 2.9,
+    "total_correlation_high": 0.25,
+    "hole_rate": 0.0125,
+    "shuffle_gap": 11.0,
+}
 
 
 def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_in_the_first():
@@ -113,12 +119,15 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
         record["metrics"] |= {"eval/fid_prior": 13.4, "eval/fid_prior_se": 0.2}
     table = table_of(healthy, gone)
     headers = [column.header for column in columns(table)]
-    assert headers[-5:] == ["active units", "MI", "hole rate", "mse", "verdict"]
+    assert headers[-6:] == ["active units", "MI, low", "MI, high", "hole rate", "mse", "verdict"]
     assert cells(table, "verdict") == ["healthy", "collapsed"]
     assert cells(table, "hole rate")[0] == "0.013"
     health, evaluation = details(table)
     names = [[column.header for column in part.columns] for part in (health, evaluation)]
-    assert names == [["beta", "n", "MI", "TC", "hole rate", "shuffle gap"], ["beta", "n", "fid_prior"]]
+    assert names == [
+        ["beta", "n", "MI, low", "MI, high", "TC, high", "hole rate", "shuffle gap"],
+        ["beta", "n", "fid_prior"],
+    ]
     assert [evaluation.columns[-1].cell(row) for row in table.rows] == ["13.40", "13.40"]
     assert details(table_of(make_record(1))) == []
 

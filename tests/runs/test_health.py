@@ -6,7 +6,7 @@ from vaelab.runs.health import verdict
 
 HEALTHY = {
     "test/rate": 12.0,
-    "test/mutual_information": 5.1,
+    "test/mutual_information_low": 5.1,
     "test/active_units": 4.0,
     "test/kl_per_dim": [3.0, 3.0, 3.0, 3.0],
     "test/shuffle_gap": 30.0,
@@ -23,7 +23,7 @@ HEALTHY = {
         ({"rate": 0.49}, "collapsed", "the rate is 0.49 nats per image"),
         ({"active_units": 0.0}, "collapsed", "no unit is active"),
         ({"shuffle_gap": 0.1}, "collapsed", "another image's code costs the decoder 0.10 nats"),
-        ({"rate": None, "mutual_information": None}, "deterministic", "the decoder uses it"),
+        ({"rate": None, "mutual_information_low": None}, "deterministic", "the decoder uses it"),
         ({"rate": float("nan"), "shuffle_gap": 0.2}, "deterministic", "the decoder ignores it"),
         ({"shuffle_gap": None}, "healthy", "all 4 dimensions are active"),  # not measured
         ({"active_units": None}, "healthy", "the rate is 12.00"),
@@ -40,7 +40,7 @@ def test_it_names_its_evidence():
     found = verdict(HEALTHY)
     assert found.evidence == {
         "rate": 12.0,
-        "mutual_information": 5.1,
+        "mutual_information_low": 5.1,
         "active_units": 4.0,
         "shuffle_gap": 30.0,
         "prior_gap": 28.0,

@@ -144,6 +144,7 @@ CONTRACT: dict[str, Rule] = {
     "callbacks.samples.mixture_components": integer(1),
     "callbacks.latent_map.every_n_epochs": integer(0, None),
     "metrics.aggregate_posterior.images": integer(2),
+    "metrics.aggregate_posterior.posteriors": integer(1),
     "metrics.decoder_test.images": integer(2),
     "sweep.name": text,
     "sweep.resume": flag,

@@ -1,16 +1,20 @@
 """Loaders and scaling for the splits of any source."""
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from vaelab.data.binarize import bernoulli
 from vaelab.data.images import ImageSet
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 from vaelab.data.splits import Splits
+from vaelab.data.subsets import random_subset
 from vaelab.errors import UserError
 from vaelab.functional.images import to_float
+from vaelab.functional.randomness import generator
 from vaelab.types import Batch
 
 __all__ = ["DataModule"]
@@ -81,6 +85,17 @@ class DataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> InMemoryLoader:
         return self._in_order(self.test)
+
+    def training_sample(self, count: int, batch_size: int = 512) -> Iterator[Batch]:
+        """A fixed random subset of ``count`` training images in batches, with the images in floats.
+
+        Images that are binarised anew for every training batch are binarised by one fixed draw.
+        """
+        for number, index in enumerate(random_subset(len(self.train), count).split(batch_size)):
+            batch = self.train.batch(index)
+            if self.splits.redraw:
+                batch = batch._replace(x=bernoulli(batch.x, generator(0, "data/sample/binarize", number)))
+            yield batch._replace(x=to_float(batch.x))
 
     def state_dict(self) -> dict[str, int]:
         """For the checkpoint: the seed of the training order, which may have been drawn."""

@@ -17,9 +17,9 @@ __all__ = ["LatentSpace"]
 class LatentSpace:
     """The parts of the rate, holes and the cycle error on the first ``images`` test images.
 
-    ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl``, ``hole_rate`` and
-    ``hole_rate_matched`` are those of every run (:class:`~vaelab.metrics.AggregatePosterior`), from more
-    images. Further metrics:
+    The brackets of ``mutual_information``, ``total_correlation``, ``dimension_wise_kl`` and ``aggregate_kl``,
+    ``hole_rate`` and ``hole_rate_matched`` are those of every run's test
+    (:class:`~vaelab.metrics.AggregatePosterior`), from more images. Further metrics:
 
     - ``low_density_rate``: the share of prior draws with log q(z) below the 1% quantile of fresh z ~ q(z);
     - ``cycle_error_prior``, ``cycle_error_posterior``: E |mu(E[x|z]) - z|^2 / D for z ~ p(z) and for
@@ -52,9 +52,12 @@ class LatentSpace:
             log_p=prior.log_prob(z[None]).cpu(),
             kl=model.kl_per_dimension(q).cpu(),
             q=codes.q,
+            split="test",
+            sample_prior=lambda noise: prior.sample(noise.to(run.device, model.dtype)).cpu(),
+            training_posteriors=lambda count: run.codes("train", count).q,
         )
         values = {name: value.item() for name, value in metric.compute().items()}
-        number = int(values.pop("aggregate_images"))
+        number, posteriors = values.pop("aggregate_images"), values.pop("aggregate_posteriors")
         tril = getattr(codes.q, "tril", None)
         values |= {
             "low_density_rate": low_density_rate(codes.z, z_prior, codes.loc, codes.scale, tril).item(),
@@ -64,10 +67,11 @@ class LatentSpace:
         return {
             "metrics": values,
             "protocol": {
-                "images": number,
+                "images": int(number),
+                "posteriors": None if math.isnan(posteriors) else int(posteriors),
                 "split": "test",
-                "aggregate_posterior": "the exact mixture of these images' posteriors, one sample each",
-                "largest_mutual_information": math.log(number),
+                "aggregate_posterior": "mixtures of the posteriors of random training images, "
+                "without and with that of the image itself; one sample each",
                 "source": "Chen et al. 2018; Hoffman & Johnson 2016",
             },
         }

@@ -6,10 +6,12 @@ Everything that trains or is reported goes through these: one formula, one place
 import math
 
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, expm1
 
 __all__ = [
     "LOG_2PI",
+    "Values",
     "bernoulli_cross_entropy",
     "gaussian_kl",
     "normal_log_prob",
@@ -17,6 +19,8 @@ __all__ = [
 ]
 
 LOG_2PI = math.log(2 * math.pi)
+
+Values = Tensor | ArrayLike  # what functions take that convert with torch.as_tensor
 
 
 def normal_log_prob(x: Tensor, loc: Tensor, log_var: Tensor) -> Tensor:

@@ -1,27 +1,22 @@
-"""Estimates from samples: importance bound, aggregate posterior, total correlation, information, MMD.
+"""Estimates from samples: importance bound, total correlation, information, MMD.
 
-Functions of numpy arrays or tensors; they return tensors, in nats. q(z) = 1/N sum_n q(z|x_n) is the
-aggregate posterior of N images with diagonal Gaussian posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)). Where
-a scale is 0 there is no density: NaN.
+Functions of numpy arrays or tensors; they return tensors, in nats. q(z) = 1/N sum_n q(z|x_n) is the mixture
+of the posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)) of N images. Where a scale is 0 there is no density:
+NaN. (Brackets of the same quantities for the q(z) of all images: :mod:`vaelab.functional.aggregate`.)
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from vaelab.functional.distributions import normal_log_prob, standard_normal_log_prob
+from vaelab.functional.aggregate import aggregate_log_densities, log_aggregate_posterior
+from vaelab.functional.distributions import Values, normal_log_prob
 
 __all__ = [
-    "RateSplit",
-    "aggregate_log_densities",
-    "aggregate_posterior",
     "importance_bound",
     "inverse_multiquadric",
-    "log_aggregate_posterior",
     "mmd",
     "mmd_of_tables",
     "mutual_information",
@@ -31,19 +26,6 @@ __all__ = [
     "stratified_log_weights",
     "total_correlation",
 ]
-
-CHUNK = 2**22  # numbers in the largest intermediate table of the chunked functions: 16 MB of float32
-
-Values = Tensor | ArrayLike
-
-
-class RateSplit(NamedTuple):
-    """The mean rate and its parts, each (); the first three sum to mean log q(z|x) - log p(z)."""
-
-    mutual_information: Tensor  # I_q(n; z) = E[log q(z|x) - log q(z)]
-    total_correlation: Tensor  # KL(q(z) || prod_d q(z_d))
-    dimension_wise_kl: Tensor  # sum_d KL(q(z_d) || p(z_d)); holds where p(z) is a product of dimensions
-    aggregate_kl: Tensor  # KL(q(z) || p(z)), the sum of the last two
 
 
 def _tensors(*values: Values) -> list[Tensor]:
@@ -64,7 +46,7 @@ def importance_bound(log_w: Values) -> Tensor:
     return log_w.logsumexp(0) - math.log(len(log_w))
 
 
-# the aggregate posterior
+# information and total correlation
 
 
 def pairwise_log_densities(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -72,93 +54,18 @@ def pairwise_log_densities(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return normal_log_prob(z.unsqueeze(-2), loc, 2 * scale.log())
 
 
-def log_aggregate_posterior(z: Values, loc: Values, scale: Values) -> Tensor:
-    """log q(z) = log 1/N sum_n q(z|x_n), exact: z (..., D), loc and scale (N, D) -> (...).
-
-    In chunks of z, so that memory stays small; M N D operations. The model's q(z) takes loc and
-    scale of the whole data set.
-    """
-    return aggregate_log_densities(z, loc, scale)[0]
-
-
-def aggregate_log_densities(
-    z: Values, loc: Values, scale: Values, tril: Tensor | None = None, leave_out_own: bool = False
-) -> tuple[Tensor, Tensor]:
-    """(log q(z), sum_d log q(z_d)) under the mixture of the N posteriors given: z (..., D) -> (...) each.
-
-    Args:
-        tril: (N, D, D), the posteriors' Cholesky factors where their dimensions are correlated; ``scale``
-            are their marginal standard deviations then.
-        leave_out_own: z is (N, D), and the mixture at z_n is that of the other N - 1 posteriors.
-    """
-    z, loc, scale = _tensors(z, loc, scale)
-    flat = z.reshape(-1, z.shape[-1])
-    number = len(loc) - leave_out_own
-    rows = max(1, CHUNK // max(1, len(loc)))
-    joint, marginals = [], []
-    for start in range(0, len(flat), rows):
-        part = flat[start : start + rows]
-        row = torch.arange(len(part), device=part.device)
-        total, separate = part.new_zeros(len(part), len(loc)), part.new_zeros(len(part))
-        # one (M, N) table at a time is several times faster than (M, N, D) at once
-        for d in range(z.shape[-1]):
-            table = normal_log_prob(part[:, d, None], loc[:, d], 2 * scale[:, d].log())
-            total += table
-            if leave_out_own:
-                table[row, start + row] = -torch.inf
-            separate += table.logsumexp(1) - math.log(number)
-        if tril is not None:
-            total = _correlated_log_densities(part, loc, tril)
-        if leave_out_own:
-            total[row, start + row] = -torch.inf
-        joint.append(total.logsumexp(1) - math.log(number))
-        marginals.append(separate)
-    return torch.cat(joint).reshape(z.shape[:-1]), torch.cat(marginals).reshape(z.shape[:-1])
-
-
-def _correlated_log_densities(z: Tensor, loc: Tensor, tril: Tensor) -> Tensor:
-    """log N(z_m; loc_n, L_n L_n^T): (M, D), (N, D), (N, D, D) -> (M, N)."""
-    white = torch.linalg.solve_triangular(tril, (z - loc[:, None]).transpose(1, 2), upper=False)  # (N, D, M)
-    log_volume = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return standard_normal_log_prob(white.permute(2, 0, 1)) - log_volume
-
-
-def aggregate_posterior(
-    z: Values,
-    loc: Values,
-    scale: Values,
-    log_q: Values = torch.nan,
-    log_p: Values = torch.nan,
-    tril: Tensor | None = None,
-) -> RateSplit:
-    """The split of the rate at samples z (..., D), under the exact mixture of the N posteriors given.
-
-    "Isolating Sources of Disentanglement in Variational Autoencoders" (Chen et al., 2018, section 3),
-    https://arxiv.org/abs/1802.04942
-
-    Args:
-        loc, scale: (N, D), the posteriors.
-        log_q, log_p: (...), log q(z|x) and log p(z) of the samples; what needs them is NaN without them.
-        tril: (N, D, D), see :func:`aggregate_log_densities`.
-    """
-    joint, marginals = aggregate_log_densities(z, loc, scale, tril)
-    log_q, log_p = (torch.as_tensor(value, device=joint.device) for value in (log_q, log_p))
-    return RateSplit(
-        (log_q - joint).mean(), (joint - marginals).mean(), (marginals - log_p).mean(), (joint - log_p).mean()
-    )
-
-
 def mutual_information(z: Values, loc: Values, scale: Values) -> Tensor:
     """I_q(n; z) = mean_i [log q(z_i|x_i) - log q(z_i)], z_i ~ q(z|x_i): z, loc, scale (N, D) -> ().
 
-    It lies in [0, log N] but for the noise of the samples. Of a batch instead of the whole data set it is at
-    most log B. "ELBO surgery: yet another way to carve up the variational evidence lower bound" (Hoffman &
-    Johnson, 2016); "Lagging Inference Networks and Posterior Collapse in Variational Autoencoders" (He et
-    al., 2019), https://arxiv.org/abs/1901.05534
+    That of the N images given, which lies in [0, log N] but for the noise of the samples: in expectation a
+    lower bound of the I(x; z) of all images. Of a batch instead of the whole data set it is at most log B.
+    "ELBO surgery: yet another way to carve up the variational evidence lower bound" (Hoffman & Johnson,
+    2016); "Lagging Inference Networks and Posterior Collapse in Variational Autoencoders" (He et al., 2019),
+    https://arxiv.org/abs/1901.05534
     """
     z, loc, scale = _tensors(z, loc, scale)
     log_q = normal_log_prob(z, loc, 2 * scale.log()).sum(-1)
-    return aggregate_posterior(z, loc, scale, log_q).mutual_information
+    return (log_q - log_aggregate_posterior(z, loc, scale)).mean()
 
 
 def stratified_log_weights(batch: int, dataset_size: int) -> Tensor:
@@ -204,7 +111,8 @@ def total_correlation(
     """
     z, loc, scale = _tensors(z, loc, scale)
     if estimator == "full":
-        return aggregate_posterior(z, loc, scale).total_correlation
+        joint, marginals = aggregate_log_densities(z, loc, scale)
+        return (joint - marginals).mean()
     if dataset_size is None:
         raise ValueError(f"the estimator {estimator!r} needs dataset_size")
     batch = len(loc)

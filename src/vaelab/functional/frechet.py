@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.functional.estimators import Values, mmd_of_tables
+from vaelab.functional.distributions import Values
+from vaelab.functional.estimators import mmd_of_tables
 
 __all__ = ["SUBSET", "Estimate", "features", "frechet_distance", "kernel_distance", "polynomial"]
 

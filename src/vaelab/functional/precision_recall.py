@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.functional.estimators import Values, squared_distances
+from vaelab.functional.distributions import Values
+from vaelab.functional.estimators import squared_distances
 from vaelab.functional.frechet import features
 
 __all__ = ["Support", "expected_coverage", "squared_radii", "support"]

@@ -1,5 +1,6 @@
-"""The aggregate posterior q(z) in relation to the images and the prior: the split of the rate, and holes."""
+"""The aggregate posterior q(z) in relation to the images and the prior: the parts of the rate, and holes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,42 +8,69 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vaelab.functional.estimators import aggregate_posterior
-from vaelab.functional.holes import hole_rate, matched_hole_rate
+from vaelab.functional.aggregate import Gaussians, aggregate_brackets
+from vaelab.functional.holes import HoleRates, hole_rates, null_hole_rate
+from vaelab.functional.randomness import normal_rows
 
 __all__ = ["AggregatePosterior"]
 
+OPERATIONS = 10**9  # N M D, times D for correlated posteriors: at most about 5 s on one core
+QUICK_DRAWS = 4  # of the hole rate, in the validations of a training
+
+ROWS = ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril")
+
 
 class AggregatePosterior(Metric):
-    """The split of the rate and the hole rate, of a split's first ``images``.
+    """Brackets of the parts of the rate and the hole rate, of a split's first ``images``.
 
-    With the exact mixture over these N images and one z_n ~ q(z|x_n) for each:
+    With one z_n ~ q(z|x_n) for each of these N images:
 
-    - ``mutual_information``, ``total_correlation``, ``dimension_wise_kl``, ``aggregate_kl``: see
-      :class:`~vaelab.functional.estimators.RateSplit`. The first is at most log N; near that it says that
-      codes do not overlap, and no more. The third is NaN where the prior is no product of dimensions.
-    - ``hole_rate``, ``hole_rate_matched``: of draws from the prior
-      (:func:`~vaelab.functional.holes.hole_rate`), and from a Gaussian of the codes' mean and covariance
-      (:func:`~vaelab.functional.holes.matched_hole_rate`).
+    - ``mutual_information_low``, ``_high``; ``total_correlation_low``, ``_high``; ``dimension_wise_kl_low``,
+      ``_high``; ``aggregate_kl_low``, ``_high``: see
+      :func:`~vaelab.functional.aggregate.aggregate_brackets`. The mixtures have the posteriors of the other
+      N - 1 images, or, where ``training_posteriors`` is given (at the test), those of M random training
+      images. The third is NaN where the prior is no product of dimensions.
+    - ``aggregate_posteriors``: M, without z_n's own; as many as :data:`OPERATIONS` allows and at most
+      ``posteriors``.
+    - ``hole_rate``, ``hole_rate_matched`` and their standard errors ``_se``: see
+      :func:`~vaelab.functional.holes.hole_rates`. The standard errors are those of the draws of z, of the
+      prior and of the noise: they say nothing of other images or of another training.
+    - ``hole_rate_null``: that of a model without holes (:func:`~vaelab.functional.holes.null_hole_rate`).
     - ``aggregate_images``: N.
 
-    All in nats but the last three. NaN where q has no density of z (a deterministic posterior, codes), but
-    for the hole rates.
+    The brackets are in nats. They are NaN where q has no density of z (a deterministic posterior, codes).
     """
 
     full_state_update = False
 
-    def __init__(self, images: int = 2000) -> None:
+    def __init__(self, images: int = 2000, posteriors: int = 10_000) -> None:
         super().__init__()
         self.images = images
-        for state in ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril"):
+        self.posteriors = posteriors
+        for state in ROWS:
             self.add_state(state, [], dist_reduce_fx="cat")
+        self._split, self._quick = "val", False
+        self._sample_prior: Callable[[Tensor], Tensor] | None = None
+        self._training_posteriors: Callable[[int], Any] | None = None
 
     def update(
         self, position: Tensor, z: Tensor, z_prior: Tensor, loc: Tensor, scale: Tensor, log_q: Tensor,
-        log_p: Tensor, kl: Tensor, q: Any = None,
+        log_p: Tensor, kl: Tensor, q: Any = None, split: str = "val",
+        sample_prior: Callable[[Tensor], Tensor] | None = None,
+        training_posteriors: Callable[[int], Any] | None = None, quick: bool = False,
     ) -> None:  # fmt: skip
-        """position (B,); z (S, B, D), the first sample is used; the others (B, D); log_q, log_p (S, B)."""
+        """Add a batch of images.
+
+        Args:
+            position: (B,). z: (S, B, D), the first sample is used. log_q, log_p: (S, B). The others: (B, D).
+            q: all parameters of q(z|x); its ``tril`` (B, D, D) if it has one.
+            split: the name of the split, which selects the noise of further draws.
+            sample_prior: standard normal noise (N, D) -> draws of the prior; without it one draw is all.
+            training_posteriors: M -> q(z|x) of at most M random training images.
+            quick: few draws of the hole rate, for validations during training.
+        """
+        self._split, self._quick = split, quick
+        self._sample_prior, self._training_posteriors = sample_prior, training_posteriors
         chosen = position < self.images
         rows = {
             "position": position, "z": z[0], "z_prior": z_prior, "loc": loc, "scale": scale,
@@ -51,21 +79,66 @@ class AggregatePosterior(Metric):
         if hasattr(q, "tril"):
             rows["tril"] = q.tril
         for name, values in rows.items():
-            half = values.dtype in (torch.bfloat16, torch.float16)  # too coarse for sums
-            getattr(self, name).append((values.float() if half else values)[chosen])
+            getattr(self, name).append(_at_least_float32(values)[chosen])
 
     def compute(self) -> dict[str, Tensor]:
-        states = {name: getattr(self, name) for name in self._defaults}
+        states = {name: getattr(self, name) for name in ROWS}
         # by image: the same numbers whatever the batches and processes
-        order = dim_zero_cat(states.pop("position")).argsort()
+        order = dim_zero_cat(states["position"]).argsort()
         rows = {name: dim_zero_cat(value)[order] for name, value in states.items() if len(value)}
-        z, z_prior, factorised = rows.pop("z"), rows.pop("z_prior"), rows.pop("factorised")
-        split = aggregate_posterior(z, **rows)
-        if not factorised.all():
-            split = split._replace(dimension_wise_kl=z.new_tensor(torch.nan))
+        own = Gaussians(rows["loc"], rows["scale"], rows.get("tril"))
+        others = self._others(own)
+        found = aggregate_brackets(rows["z"], own, rows["log_q"], rows["log_p"], others)._asdict()
+        number = rows["z"].new_tensor(float(len(own.loc)))
+        if not rows["factorised"].all():
+            found |= {f"dimension_wise_kl_{end}": torch.nan * number for end in ("low", "high")}
+        defined = not found["mutual_information_low"].isnan()
+        count = len(own.loc) - 1 if others is None else len(others.loc)
+        holes = self._holes(rows, own)._asdict()
+        holes.pop("draws")
         return {
-            **split._asdict(),
-            "hole_rate": hole_rate(z, z_prior),
-            "hole_rate_matched": matched_hole_rate(z),
-            "aggregate_images": z.new_tensor(float(len(z))),
+            **found,
+            **holes,
+            "hole_rate_null": torch.full_like(number, null_hole_rate(len(own.loc))),
+            "aggregate_images": number,
+            "aggregate_posteriors": torch.full_like(number, count if defined else torch.nan),
         }
+
+    def reset(self) -> None:
+        super().reset()
+        self._sample_prior = self._training_posteriors = None
+
+    def _others(self, own: Gaussians) -> Gaussians | None:
+        """M training posteriors, as many as the budget of operations allows; None for the scored images'."""
+        if self._training_posteriors is None or not (own.scale > 0).all():
+            return None
+        images, dimensions = own.loc.shape
+        each = images * dimensions * (dimensions if own.tril is not None else 1)
+        q = self._training_posteriors(max(1, min(self.posteriors, OPERATIONS // each)))
+        parts = (getattr(q, name, None) for name in Gaussians._fields)
+        return Gaussians._make(
+            None if part is None else _at_least_float32(part).to(own.loc) for part in parts
+        )
+
+    def _holes(self, rows: dict[str, Tensor], own: Gaussians) -> HoleRates:
+        position, sample_prior = rows["position"], self._sample_prior
+
+        def noise(kind: str, draw: int) -> Tensor:
+            last = int(position.max()) + 1
+            table = normal_rows(0, last, own.loc.shape[1], 0, f"holes/{self._split}/{kind}", draw)
+            return table[position.cpu()].to(own.loc)
+
+        def draws(k: int) -> tuple[Tensor, Tensor, Tensor]:
+            if k == 0 or sample_prior is None:
+                return rows["z"], rows["z_prior"], noise("matched", 0)
+            z = own.sample(noise("posterior", k))
+            return z, _at_least_float32(sample_prior(noise("prior", k))).to(z), noise("matched", k)
+
+        if sample_prior is None:
+            return hole_rates(draws, least=1, most=1)
+        return hole_rates(draws, least=QUICK_DRAWS, most=QUICK_DRAWS) if self._quick else hole_rates(draws)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Half precision, which is too coarse for sums, as float32; everything else as it is."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

@@ -12,17 +12,29 @@ from vaelab.runs.tables import text_table
 
 __all__ = ["Column", "Detail", "as_csv", "as_dicts", "as_text", "columns", "details"]
 
-HEADLINES = ("mutual_information", "hole_rate")  # of latent health: the main table has these too
+HEADLINES = (
+    "mutual_information_low",
+    "mutual_information_high",
+    "hole_rate",
+)  # of latent health: the main table has these too
 HEALTH = {
-    "mutual_information": "MI",
-    "total_correlation": "TC",
-    "dimension_wise_kl": "dim-wise KL",
-    "aggregate_kl": "aggregate KL",
+    "mutual_information_low": "MI, low",
+    "mutual_information_high": "MI, high",
+    "total_correlation_low": "TC, low",
+    "total_correlation_high": "TC, high",
+    "dimension_wise_kl_low": "dim-wise KL, low",
+    "dimension_wise_kl_high": "dim-wise KL, high",
+    "aggregate_kl_low": "aggregate KL, low",
+    "aggregate_kl_high": "aggregate KL, high",
     "hole_rate": "hole rate",
+    "hole_rate_se": "hole rate, se",
+    "hole_rate_null": "hole rate, null",
     "hole_rate_matched": "matched",
+    "hole_rate_matched_se": "matched, se",
     "shuffle_gap": "shuffle gap",
     "prior_gap": "prior gap",
     "aggregate_images": "images",
+    "aggregate_posteriors": "posteriors",
 }
 EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 HEALTH_NOTE = (

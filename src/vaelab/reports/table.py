@@ -234,8 +234,14 @@ def show(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-DIGITS = {"active_units": 1, "mse": 4, "hole_rate": 3, "hole_rate_matched": 3}  # others have 2
-WHOLE = ("active_units", "aggregate_images")
+DIGITS = {
+    "active_units": 1,
+    "mse": 4,
+    "hole_rate": 3,
+    "hole_rate_null": 3,
+    "hole_rate_matched": 3,
+}  # others have 2
+WHOLE = ("active_units", "aggregate_images", "aggregate_posteriors")
 
 
 def show_stat(stat: Stat | None, metric: str, runs: int | None = None) -> str:

@@ -10,7 +10,7 @@ __all__ = ["COLLAPSED", "CRITERION", "DETERMINISTIC", "HEALTHY", "PARTIAL", "Ver
 HEALTHY, PARTIAL, COLLAPSED, DETERMINISTIC = "healthy", "partial", "collapsed", "deterministic"
 
 LEAST = 0.5  # nats per image; one bit is log 2 = 0.69 nats
-EVIDENCE = ("rate", "mutual_information", "active_units", "shuffle_gap", "prior_gap")
+EVIDENCE = ("rate", "mutual_information_low", "active_units", "shuffle_gap", "prior_gap")
 CRITERION = f"a rate or a shuffle gap below {LEAST:g} nats per image, or no active unit"
 
 

@@ -197,12 +197,34 @@ class LitAutoencoder(pl.LightningModule):
             factors=batch.factors,
             position=batch.position,
             distortion_of=partial(self._distortion_of, batch),
+            split=split,
+            sample_prior=self._sample_prior,
+            training_posteriors=self._training_posteriors if self._measures_test(split) else None,
+            quick=self.trainer.state.fn == TrainerFn.FITTING,
         )
 
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""
         y = None if batch.y is None else batch.y[rows]
         return -self.model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
+
+    def _measures_test(self, split: str) -> bool:
+        """Whether posteriors of training images are to be used: at the test, where the trainer has them."""
+        return split == "test" and hasattr(getattr(self.trainer, "datamodule", None), "training_sample")
+
+    @torch.no_grad()
+    def _training_posteriors(self, count: int) -> Any:
+        """q(z|x) of a fixed random subset of ``count`` training images, on the model's device."""
+        parts = [
+            self.model.encode(batch.x.to(self.device), None if batch.y is None else batch.y.to(self.device))
+            for batch in self.trainer.datamodule.training_sample(count)  # type: ignore[attr-defined]
+        ]
+        return type(parts[0])._make(map(torch.cat, zip(*parts, strict=True)))
+
+    @torch.no_grad()
+    def _sample_prior(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (N, D) -> samples of the prior (N, D)."""
+        return self.model.prior_density().sample(noise.to(self.device, self.model.dtype))
 
     def _images(self, batch: Batch) -> Tensor:
         """Images in the higher of their precision and the model's: half precision would round grey levels."""

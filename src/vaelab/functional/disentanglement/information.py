@@ -19,10 +19,12 @@ from vaelab.functional.disentanglement.inputs import (
     paired,
     top_two_gap,
 )
-from vaelab.functional.estimators import CHUNK, pairwise_log_densities
+from vaelab.functional.estimators import pairwise_log_densities
 from vaelab.functional.randomness import generator
 
 __all__ = ["MIG", "Modularity", "histogram_mutual_information", "mig", "mig_chen", "modularity"]
+
+CHUNK = 2**22  # numbers in the largest intermediate table: 16 MB of float32
 
 LOCATELLO = "Locatello et al. 2019: posterior means, bins of equal width"
 CHEN = "Chen et al. 2018: posterior samples, q(z_d|v) by the posteriors of the images with that value"

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab.functional.estimators import Values
+from vaelab.functional.distributions import Values
 
 __all__ = ["Floats", "Ints", "Values", "binned"]
 
