@@ -1,6 +1,7 @@
 """Sweeps made of records alone: what a comparison reads, without any training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vaelab.reports.findings import findings
+from vaelab.reports.per_image import PerImage
 from vaelab.reports.records import as_run
 from vaelab.reports.table import Table, build_table
 from vaelab.runs.record import SCHEMA, write_record
@@ -65,9 +67,19 @@ def beta_sweep(seeds: int = 2) -> list[dict[str, Any]]:
 
 def table_of(*records: dict[str, Any], **options: Any) -> Table:
     """The table of records that no file holds."""
-    return build_table(
-        [as_run(record, Path(f"sweep/{i:02d}")) for i, record in enumerate(records)], **options
-    )
+    return table_with_images(records, {}, **options)
+
+
+def table_with_images(
+    records: Sequence[dict[str, Any]], images: Mapping[int, tuple[Any, Any, Any]], **options: Any
+) -> Table:
+    """The table of records, some of which have positions, rates and distortions of their test images."""
+    runs = [as_run(record, Path(f"sweep/{i:02d}")) for i, record in enumerate(records)]
+    for i, arrays in images.items():
+        position, rate, distortion = map(np.asarray, arrays)
+        order = np.argsort(position)
+        runs[i] = replace(runs[i], images=PerImage(position[order], rate[order], distortion[order]))
+    return build_table(runs, **options)
 
 
 def sentence(records: Sequence[dict[str, Any]], start: str, **options: Any) -> str:
