@@ -68,12 +68,12 @@ def test_the_verdicts_of_trained_models(tmp_path):
     )
     assert result.code == 0, result.err
     found = {record["beta"]: record["verdict"]["label"] for record in result.records.values()}
-    assert found == {0.5: "healthy", 2: "partial", 20: "collapsed"}
-    assert "Partly collapsed (some dimensions are the same for every image): beta 2 (" in result.out
+    assert found == {0.5: "healthy", 2: "pruned", 20: "collapsed"}
+    assert "Pruned (the other dimensions are the same for every image): beta 2 (" in result.out
 
 
 def test_conditional_and_coded_models_are_tested_too(tmp_path):
     for model in ("conditional_vae", "vq_vae"):
         record = trained(tmp_path / model, f"model={model}").record
         assert record["metrics"]["test/shuffle_gap"] is not None
-        assert record["verdict"]["label"] in ("healthy", "partial", "collapsed")
+        assert record["verdict"]["label"] in ("healthy", "pruned", "collapsed")

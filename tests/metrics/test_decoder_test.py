@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from builders import random
+from support.chance import SIGMAS
 from vaelab.metrics import DecoderTest
 
 W = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, 1.0]])
@@ -49,9 +50,43 @@ def test_the_gaps_of_a_linear_decoder():
     assert found["prior_gap"] == pytest.approx(5 * each, rel=0.06)
 
 
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_the_standard_errors_are_the_spread_over_test_sets(weight):
+    """300 test sets of 150 images: the relative error of an SD is 1 / sqrt(2 * 299) = 4%.
+
+    A code serves several images. Taken for independent, the differences of the shuffled codes would have an
+    error a quarter too small at a weight of 1, the data's own.
+    """
+    sets = 300
+    found = []
+    for seed in range(sets):
+        z = torch.randn(150, 2, generator=random(seed))
+        noise = VARIANCE**0.5 * torch.randn(150, 3, generator=random(sets + seed))
+        prior = 2 * torch.randn(150, 2, generator=random(2 * sets + seed))
+        metric = DecoderTest()
+        metric.choice = torch.rand(2000, generator=random(3 * sets + seed))
+        x = z @ W.T + noise
+        metric.update(
+            torch.arange(150),
+            z[None],
+            prior,
+            distortion(x, weight * z)[None],
+            lambda other, rows, x=x: distortion(x[rows], weight * other),
+        )
+        found.append({name: value.item() for name, value in metric.compute().items()})
+    for name in ("shuffle_gap", "prior_gap"):
+        gaps = torch.tensor([each[name] for each in found])
+        errors = torch.tensor([each[f"{name}_se"] for each in found])
+        ratio = (errors.square().mean().sqrt() / gaps.std()).item()
+        assert ratio == pytest.approx(1, abs=SIGMAS / math.sqrt(2 * (sets - 1)) + 0.02), name
+
+
 def test_a_decoder_that_ignores_z_has_no_gap_and_a_lone_image_an_undefined_one():
-    assert measured(*data(300), [100] * 3, weight=0.0) == {"shuffle_gap": 0.0, "prior_gap": 0.0}
+    assert set(measured(*data(300), [100] * 3, weight=0.0).values()) == {0.0}
     assert all(math.isnan(value) for value in measured(*data(1), [1]).values())
+    two = measured(*data(2), [2])
+    assert math.isfinite(two["shuffle_gap"])
+    assert math.isnan(two["shuffle_gap_se"])
 
 
 @pytest.mark.parametrize("sizes", [[1] * 301, [7] * 43, [300, 1]])

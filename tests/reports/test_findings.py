@@ -106,15 +106,14 @@ def test_sentences_of_several_series_begin_with_its_name_and_most_are_left_to_th
     sentence(records, "2 further series are in the table and the figures.")
 
 
-CRITERION = "a rate or a shuffle gap below 0.5 nats per image, or no active unit"
+CRITERION = "no active unit, or a shuffle gap below two of its standard errors"
 
 
 def test_collapse_names_its_criterion_and_the_numbers():
     records = [*beta_sweep(seeds=2), make_record(8, 2, rate=0.6, more={"active_units": 4})]
     assert sentence(records, "Collapsed") == f"Collapsed ({CRITERION}): beta 8 (rate 0.21, 2 of 3 seeds)."
-    assert sentence(records, "Partly") == (
-        "Partly collapsed (some dimensions are the same for every image): beta 2 (2 active units, 2 of 2 "
-        "seeds)."
+    assert sentence(records, "Pruned") == (
+        "Pruned (the other dimensions are the same for every image): beta 2 (2 active units, 2 of 2 seeds)."
     )
     assert sentence([make_record(1)], "No run") == f"No run has collapsed ({CRITERION})."
 

@@ -114,7 +114,7 @@ HEALTH = {
 
 
 def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_in_the_first():
-    healthy, gone = make_record(1, more=HEALTH), make_record(2, rate=0.3, more=HEALTH)
+    healthy, gone = make_record(1, more=HEALTH), make_record(2, more=HEALTH | {"active_units": 0.0})
     for record in (healthy, gone):
         record["metrics"] |= {"eval/fid_prior": 13.4, "eval/fid_prior_se": 0.2}
     table = table_of(healthy, gone)
@@ -133,5 +133,5 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
 
 
 def test_seeds_that_differ_in_their_verdict_are_counted():
-    records = [make_record(1, seed, rate=rate) for seed, rate in enumerate((3.0, 3.0, 0.1))]
+    records = [make_record(1, seed, more={"active_units": units}) for seed, units in enumerate((4, 4, 0))]
     assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed"]

@@ -12,8 +12,10 @@ __all__ = [
     "bits_per_dimension",
     "merge",
     "moments",
+    "pair_standard_error",
     "perplexity",
     "reconstruction_error",
+    "standard_error",
 ]
 
 
@@ -60,6 +62,12 @@ class RunningMoments(NamedTuple):
         """(D,), divided by n."""
         return self.squares / self.n
 
+    @property
+    def standard_error(self) -> Tensor:
+        """Of the mean of independent vectors: sqrt(squares / (n - 1) / n), (D,); NaN if n < 2."""
+        error = (self.squares / (self.n - 1).clamp(min=1) / self.n.clamp(min=1)).sqrt()
+        return torch.where(self.n > 1, error, torch.nan)
+
 
 def moments(values: Tensor) -> RunningMoments:
     """The moments of (B, D) values over B."""
@@ -76,3 +84,33 @@ def merge(a: RunningMoments, b: RunningMoments) -> RunningMoments:
     share = b.n / n.clamp(min=1)
     delta = b.mean - a.mean
     return RunningMoments(n, a.mean + share * delta, a.squares + b.squares + a.n * share * delta.square())
+
+
+def standard_error(values: Tensor) -> Tensor:
+    """Of the mean of independent values (N,): sd / sqrt(N), (); NaN of fewer than two values.
+
+    >>> standard_error(torch.tensor([1.0, 3.0]))
+    tensor(1.)
+    """
+    return moments(values[:, None]).standard_error[0]
+
+
+def pair_standard_error(values: Tensor, pairs: Tensor) -> Tensor:
+    """Of the mean of values (N,), each of a pair (N, 2) of items, where two values may share an item: ().
+
+    The variance is a sum of products of two deviations d_n d_m over all values that share an item, n = m
+    included: sum_i S_i^2 - sum_n d_n^2, where S_i is the sum of the deviations of the values with item i. No
+    two values may share both items. It is at the least that of independent values; NaN of fewer than two.
+
+    "Cluster-Robust Variance Estimation for Dyadic Data" (Aronow, Samii & Assenova, 2015),
+    https://arxiv.org/abs/1312.3398
+    """
+    independent = standard_error(values)
+    deviations = values - values.mean()
+    items, place = pairs.unique(return_inverse=True)
+    sums = deviations.new_zeros(len(items))
+    for side in place.unbind(1):
+        sums = sums.index_add(0, side, deviations)
+    count = len(values)
+    variance = (sums.square().sum() - deviations.square().sum()) / (count * max(count - 1, 1))
+    return torch.maximum(independent, variance.clamp(min=0).sqrt())  # NaN where the first is

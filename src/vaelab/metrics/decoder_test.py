@@ -5,10 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
+from vaelab.functional.measures import pair_standard_error, standard_error
 from vaelab.functional.randomness import generator
 
 __all__ = ["DecoderTest"]
+
+NAMES = ("shuffle_gap", "shuffle_gap_se", "prior_gap", "prior_gap_se")
 
 
 class DecoderTest(Metric):
@@ -21,20 +25,24 @@ class DecoderTest(Metric):
     is drawn among the images before n: their codes are kept, no image is, and the batch size does not
     matter. The first image has none before it and is left out. (Each of several processes draws among its own
     images: the same expectation, another draw.)
+
+    ``shuffle_gap_se``, ``prior_gap_se``: standard errors of these means over images. That of the shuffle gap
+    knows that a code serves several images: :func:`~vaelab.functional.measures.pair_standard_error`.
     """
 
     full_state_update = False
-    shuffled: Tensor
-    prior: Tensor
-    count: Tensor
+    shuffled: list[Tensor]
+    prior: list[Tensor]
+    pairs: list[Tensor]
     codes: list[Tensor]
+    positions: list[Tensor]
 
     def __init__(self, images: int = 2000) -> None:
         super().__init__()
         self.images = images
-        for state in ("shuffled", "prior", "count"):
-            self.add_state(state, torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("codes", [], dist_reduce_fx="cat")  # (., D), z of the images so far
+        # (., ) gaps, (., 2) positions of n and m, (., D) z and (., ) positions of the images so far
+        for state in ("shuffled", "prior", "pairs", "codes", "positions"):
+            self.add_state(state, [], dist_reduce_fx="cat")
         # which of the images before it each image takes z from, as a share of their number
         self.choice = torch.rand(images, generator=generator(0, "decoder test"))
 
@@ -54,16 +62,26 @@ class DecoderTest(Metric):
         first = sum(map(len, self.codes))
         before = torch.arange(first, first + len(rows))  # how many images come before each
         self.codes.append(z[0, rows])
+        self.positions.append(position[rows])
         if not first:
             rows, before = rows[1:], before[1:]
         if not len(rows):
             return
-        other = (self.choice[before] * before).long()
+        other = (self.choice[before] * before).long().to(z.device)
         matched = distortion[0, rows].float()
-        shuffled = distortion_of(torch.cat(self.codes)[other.to(z.device)], rows)
-        self.shuffled += (shuffled.float() - matched).sum()
-        self.prior += (distortion_of(z_prior[rows], rows).float() - matched).sum()
-        self.count += len(rows)
+        shuffled = distortion_of(torch.cat(self.codes)[other], rows)
+        self.shuffled.append(shuffled.float() - matched)
+        self.prior.append(distortion_of(z_prior[rows], rows).float() - matched)
+        self.pairs.append(torch.stack([position[rows], torch.cat(self.positions)[other]], dim=1))
 
     def compute(self) -> dict[str, Tensor]:
-        return {"shuffle_gap": self.shuffled / self.count, "prior_gap": self.prior / self.count}
+        if not len(self.pairs):
+            return {name: torch.tensor(torch.nan) for name in NAMES}
+        shuffled, prior, pairs = (
+            dim_zero_cat(part).cpu() for part in (self.shuffled, self.prior, self.pairs)
+        )
+        values = (
+            *(shuffled.mean(), pair_standard_error(shuffled, pairs)),
+            *(prior.mean(), standard_error(prior)),
+        )
+        return dict(zip(NAMES, values, strict=True))

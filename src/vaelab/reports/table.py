@@ -55,7 +55,7 @@ class Row:
         return self.stats[metric].mean if metric in self.stats else None
 
     def verdict(self, split: str) -> str:
-        """``healthy``; of seeds that differ ``2 healthy, 1 partial``; empty where no run has a verdict."""
+        """``healthy``; of seeds that differ ``2 healthy, 1 pruned``; empty where no run has a verdict."""
         counts = Counter(verdict.label for run in self.runs if (verdict := run.verdict(split)) is not None)
         if len(counts) < 2:
             return next(iter(counts), "")

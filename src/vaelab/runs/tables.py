@@ -14,11 +14,11 @@ __all__ = ["as_text", "cell", "table", "text_table"]
 STYLES = {
     **dict.fromkeys(("finished", "healthy"), "green"),
     "running": "cyan",
-    **dict.fromkeys(("interrupted", "partial"), "yellow"),
+    **dict.fromkeys(("interrupted", "pruned", "partial"), "yellow"),
     **dict.fromkeys(("failed", "unreadable", "collapsed"), "bold red"),
     **dict.fromkeys(("waiting", "deterministic"), "dim"),
 }
-"""The style of each state of a run and of each verdict."""
+"""The style of each state of a run and of each verdict; ``partial`` stands in older records."""
 
 COLOURED = ("state", "status", "verdict")  # the columns in which STYLES applies
 

@@ -42,7 +42,7 @@ def test_it_has_to_hold_for_a_while(tmp_path, caplog):
     assert fitted(tmp_path, callback).current_epoch == 6  # collapsed in epochs 3, 4 and 5
     assert [r.message for r in caplog.records if "has collapsed" in r.message] == [
         "The posterior has collapsed for 3 validations in a row: "
-        "the rate is 0.10 nats per image and no unit is active."
+        "no unit is active; the rate is 0.10 nats per image."
     ]
 
 

@@ -4,7 +4,7 @@ import math
 
 from vaelab.reports.findings.sentences import count, listed, rows_with_verdict
 from vaelab.reports.table import Table
-from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PARTIAL
+from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED
 
 __all__ = ["collapsed", "information_limit", "without_rate"]
 
@@ -16,9 +16,9 @@ def collapsed(table: Table) -> list[str]:
         return []
     whole = rows_with_verdict(table, COLLAPSED, "rate", "rate {:.2f}")
     sentences = [f"Collapsed ({CRITERION}): {whole}." if whole else f"No run has collapsed ({CRITERION})."]
-    part = rows_with_verdict(table, PARTIAL, "active_units", "{:g} active units")
+    part = rows_with_verdict(table, PRUNED, "active_units", "{:g} active units")
     if part:
-        sentences.append(f"Partly collapsed (some dimensions are the same for every image): {part}.")
+        sentences.append(f"Pruned (the other dimensions are the same for every image): {part}.")
     return sentences
 
 
