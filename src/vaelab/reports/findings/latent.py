@@ -10,7 +10,7 @@ __all__ = ["collapsed", "information_limit", "without_rate"]
 
 
 def collapsed(table: Table) -> list[str]:
-    """Which configurations have collapsed, and which in part, with the criterion."""
+    """Which configurations have collapsed, with the criterion, and which use only some dimensions."""
     labels = {verdict.label for run in table.runs if (verdict := run.verdict(table.split))}
     if not labels - {DETERMINISTIC}:
         return []
