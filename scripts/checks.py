@@ -36,9 +36,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 from scipy.spatial import KDTree
-from scipy.stats import binom
+from scipy.stats import binom, norm
+from scipy.stats import t as student
 from torch import nn
 
 from vaelab import load
@@ -46,6 +49,7 @@ from vaelab.functional.closed_forms import linear_beta_vae
 from vaelab.functional.linear_vae import LinearVAE
 from vaelab.runs.record import read_record
 from vaelab.runs.tables import text_table
+from vaelab.training.assembly import build_data
 
 SCRIPTS = Path(__file__).resolve().parent
 
@@ -57,6 +61,7 @@ TRAIN, VAL, TEST = 2000, 500, 1000
 EPOCHS = {"converged": 150, "early": 3}
 SLACK = 0.2  # nats of ELBO: 2,000 training images cost 0.03, and 1,500 steps do not converge completely
 TAIL = 0.01  # of the hole rate
+HOLE_DRAWS = 8  # at least
 
 EXCEEDED = 3.0  # standard errors
 SIGNIFICANT = 0.01  # a number of exceedances that is less probable fails
@@ -70,17 +75,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A reported number, its standard error and the truth, which may have an error of its own."""
+    """A reported number, its standard error and the truth.
+
+    Attributes:
+        draws: the number of draws from which the standard error was estimated.
+    """
 
     quantity: str
     truth: float
     reported: float
     error: float
+    draws: int = 1000
 
     @property
     def z(self) -> float:
-        """How many standard errors it is above the truth."""
-        return (self.reported - self.truth) / self.error
+        """Standard errors above the truth; of few draws, the normal value that is as improbable."""
+        z = (self.reported - self.truth) / self.error
+        return float(math.copysign(norm.isf(student.sf(abs(z), self.draws - 1)), z))
 
 
 @dataclass(frozen=True)
@@ -137,20 +148,26 @@ def exact_model(folder: Path, seed: int) -> LinearVAE:
     )
 
 
-def expected_hole_rates(model: LinearVAE, images: int, repeats: int = 100) -> dict[str, tuple[float, float]]:
-    """The expected hole rates of this many images, each with its standard error, by repeated sampling."""
+def expected_hole_rates(
+    model: LinearVAE, images: Array, repeats: int = 200
+) -> dict[str, tuple[float, float]]:
+    """The expected hole rates of these images over draws, each with its standard error, by repeated draws."""
     random = np.random.default_rng(0)
+    means, scales = model.posteriors(images)
+    rank = (1 - TAIL) * (len(images) - 1)
     rates: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
-        z = model.sample(images, random)
+        z = means + scales * random.standard_normal(means.shape)
         tree = KDTree(z)
-        threshold = np.quantile(tree.query(z, k=2)[0][:, 1], 1 - TAIL)
+        own = np.sort(tree.query(z, k=2)[0][:, 1])
         draws = {
             "hole_rate": random.standard_normal(z.shape),
-            "hole_rate_matched": random.multivariate_normal(z.mean(0), np.cov(z.T), images),
+            "hole_rate_matched": random.multivariate_normal(z.mean(0), np.cov(z.T), len(z)),
         }
         for name, drawn in draws.items():
-            rates[name].append(float((tree.query(drawn)[0] > threshold).mean()))
+            nearest = tree.query(drawn)[0]
+            beyond = [float((nearest > own[side]).mean()) for side in (math.floor(rank), math.ceil(rank))]
+            rates[name].append(beyond[0] + (rank - math.floor(rank)) * (beyond[1] - beyond[0]))
     error = math.sqrt(repeats)
     return {name: (float(np.mean(each)), float(np.std(each)) / error) for name, each in rates.items()}
 
@@ -175,19 +192,25 @@ def compared(folder: Path, record: dict[str, Any]) -> Iterator[Estimate | Bracke
         "shuffle_gap": model.shuffle_gap,
         "prior_gap": model.prior_gap,
     }
-    for part, images in (("val", VAL), ("test", TEST)):
+    data = build_data(OmegaConf.create(record["config"]))
+    for part, images in (("val", data.val), ("test", data.test)):
         for name, truth in exact.items():
             key = f"{part}/{name}"
             yield Estimate(key, truth, reported(key), reported(f"{key}_se"))
-        for name, (truth, error) in expected_hole_rates(model, images).items():
+        assert images is not None
+        x = images.x[torch.arange(len(images))].flatten(1).double().numpy()
+        for name, (truth, error) in expected_hole_rates(model, x).items():
             key = f"{part}/{name}"
-            yield Estimate(key, truth, reported(key), math.hypot(reported(f"{key}_se"), error))
+            # a share of so few: its standard error is that of a count, whatever the draws show
+            count = math.sqrt(truth / (len(x) * HOLE_DRAWS))
+            errors = max(reported(f"{key}_se"), count), error
+            yield Estimate(key, truth, reported(key), math.hypot(*errors), HOLE_DRAWS)
         for name, truth in split._asdict().items():
             if name != "error":
                 key = f"{part}/{name}"
                 yield Bracket(key, truth, reported(f"{key}_low"), reported(f"{key}_high"), split.error)
         key = f"{part}/hole_rate_null"
-        null = (images - (1 - TAIL) * (images - 1)) / (images + 1)
+        null = (len(x) - (1 - TAIL) * (len(x) - 1)) / (len(x) + 1)
         yield Bracket(key, null, reported(key), reported(key), 1e-6)
     for entry in (record.get("evaluation") or {}).values():
         nll = entry["metrics"]["nll_importance"], entry["metrics"]["nll_importance_se"]

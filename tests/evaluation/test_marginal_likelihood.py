@@ -217,7 +217,7 @@ def model_of(
     if "density" in posterior.provides:
         widen(encoder[-1])
     with torch.no_grad():
-        decoder[0].weight[:, LATENT:] *= 2  # the label matters
+        decoder[0].weight[:, LATENT:] *= 4  # the label matters
     objective = Objective({"distortion": elbo_terms()["distortion"]})
     model = Autoencoder(
         encoder, decoder, posterior, prior or StandardNormal(), likelihood, objective, condition

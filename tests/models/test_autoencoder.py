@@ -104,7 +104,7 @@ def sign_noise(images: int, dimensions: int) -> Noise:
 
 
 def linear_vae(pixels: int, latent_dim: int, sigma: float, beta: float = 1.0) -> Autoencoder:
-    encoder, decoder = linear((1, 1, pixels), latent_dim, 2 * latent_dim, 1)
+    encoder, decoder = linear((1, 1, pixels), latent_dim, 2 * latent_dim, 1, init="xavier")  # without biases
     posterior, likelihood = DiagonalGaussian(latent_dim), Gaussian(sigma)
     objective = Objective(elbo_terms(beta))
     return Autoencoder(encoder, decoder, posterior, StandardNormal(), likelihood, objective).double()

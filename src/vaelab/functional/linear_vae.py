@@ -125,12 +125,16 @@ class LinearVAE:
         constant = 0.5 * len(self.covariance) * np.log(2 * np.pi * variance)
         return float(constant + error / (2 * variance))
 
+    def posteriors(self, images: Array) -> tuple[Array, Array]:
+        """Means and standard deviations of q(z|x): images (N, P) -> (N, D) each."""
+        (slope, start), (log_slope, log_start) = self.mean, self.log_var
+        return images @ slope.T + start, np.exp(0.5 * (images @ log_slope.T + log_start))
+
     def sample(self, number: int, random: np.random.Generator) -> Array:
         """Samples of q(z), each of an image of its own: (number, D)."""
         images = random.multivariate_normal(np.zeros(len(self.covariance)), self.covariance, number)
-        (slope, start), (log_slope, log_start) = self.mean, self.log_var
-        noise = random.standard_normal((number, len(start)))
-        return images @ slope.T + start + np.exp(0.5 * (images @ log_slope.T + log_start)) * noise
+        means, scales = self.posteriors(images)
+        return means + scales * random.standard_normal(means.shape)
 
     def log_aggregate_posterior(self, z: Array, nodes: int = 5) -> Array:
         """log q(z) by Gauss-Hermite quadrature with ``nodes`` per dimension: (N, D) -> (N,).
