@@ -61,7 +61,10 @@ def without_distortion():
         (lambda: packed(rate=np.array([1, np.nan, 1], np.float32)), "not finite"),
         (large, "more than"),
     ],
-    ids="empty torn cut flipped lacks pickle float64 2-D lengths twice NaN bomb".split(),
+    ids=[
+        *("empty", "torn", "cut", "flipped", "lacks", "pickle"),
+        *("float64", "2-D", "lengths", "twice", "NaN", "bomb"),
+    ],
 )
 def test_a_damaged_file_is_left_out_with_one_line(tmp_path, content, reason):
     write_sweep(tmp_path, make_record(1), make_record(2))
