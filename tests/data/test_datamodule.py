@@ -2,7 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from vaelab.data import DataModule, ImageSet, Source, load_sprites, split, splits
+from vaelab.data import DataModule, ImageSet, Source, load_sprites, random_subset, split, splits
 from vaelab.data.images import Selection
 from vaelab.errors import UserError
 
@@ -210,3 +210,19 @@ def test_lightning_takes_it_and_sets_the_epoch(tmp_path, val_size):
     assert second == [label for batch in loader for label in batch.y.tolist()]
     assert probe.seen["val"] == ([labels(data.val)] * 2 if val_size else [])
     assert flat(probe.seen["test"]) == labels(data.test)
+
+
+def test_the_sample_of_training_images_is_fixed_and_what_the_model_sees():
+    data = module()
+    batches = list(data.training_sample(30, batch_size=20))
+    assert [len(batch.x) for batch in batches] == [20, 10]
+    positions = torch.cat([batch.position for batch in batches])
+    assert torch.equal(positions, random_subset(70, 30))
+    for batch in batches:
+        assert torch.equal(batch.y, data.train.y[batch.position])
+        assert torch.equal(batch.x, torch.full((len(batch.y), 1, 4, 4), 128 / 255))
+    assert sum(len(batch.x) for batch in data.training_sample(1000)) == 70
+    drawn = [next(module(binarize="dynamic", seed=seed).training_sample(70)).x for seed in (0, 1)]
+    assert torch.equal(*drawn)  # one draw for every run
+    assert set(drawn[0].unique().tolist()) == {0.0, 1.0}
+    assert len({tuple(image.flatten().tolist()) for image in drawn[0]}) > 60

@@ -6,7 +6,14 @@ from torch import Tensor
 
 from builders import images, latent_stats, random
 from support.no_float64 import NoFloat64
-from vaelab.functional import annealed_importance, estimators, gradient_estimators, holes, interpolation
+from vaelab.functional import (
+    aggregate,
+    annealed_importance,
+    estimators,
+    gradient_estimators,
+    holes,
+    interpolation,
+)
 from vaelab.metrics import (
     ActiveUnits,
     AggregatePosterior,
@@ -62,6 +69,10 @@ def noise(transition: int) -> Tensor:
 PATH = annealed_importance.Path(log_density, log_density)
 FUNCTIONS = {
     "hole rate": lambda: holes.hole_rate(Z, STATS.z_prior),
+    "hole rates": lambda: holes.hole_rates(lambda k: (Z, STATS.z_prior, STATS.loc)),
+    "brackets": lambda: aggregate.aggregate_brackets(
+        Z, aggregate.Gaussians(STATS.loc, STATS.scale), STATS.log_q[0], STATS.log_p[0]
+    ),
     "low density rate": lambda: holes.low_density_rate(Z, STATS.z_prior, STATS.loc, STATS.scale),
     "total correlation": lambda: estimators.total_correlation(Z, STATS.loc, STATS.scale, 100),
     "mmd": lambda: estimators.mmd(Z, STATS.z_prior, estimators.inverse_multiquadric(1.0)),
@@ -77,6 +88,15 @@ FUNCTIONS = {
 def test_functions(function):
     with NoFloat64():
         FUNCTIONS[function]()
+
+
+def test_without_float64_the_codes_may_still_be_anywhere():
+    """Codes on a grid of 2^-8, so that the shift loses no digit of them."""
+    z, drawn = ((part * 256).round() / 256 for part in (Z, STATS.z_prior))
+    expected = holes.nearest_distance(drawn.double(), z.double())
+    with NoFloat64():
+        found = holes.nearest_distance(drawn + 1e4, z + 1e4)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_mode_sees_a_float64_tensor():
