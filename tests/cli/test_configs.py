@@ -155,14 +155,15 @@ def test_every_set_of_metrics_and_of_evaluations_is_made():
                 assert callable(build(f"eval.{key}", node)), key
 
 
-@pytest.mark.parametrize(("model", "monitor"), [("ae", "val/distortion"), ("vae", "val/elbo")])
-def test_every_set_of_callbacks_is_made(tmp_path, model, monitor):
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_every_set_of_callbacks_is_made(tmp_path, weights):
     for callbacks in options("callbacks"):
-        cfg = composed(f"callbacks={callbacks}", f"model={model}")
+        cfg = composed(f"callbacks={callbacks}", "model=vae", f"model.weights={weights}")
         made = build_callbacks(cfg, tmp_path, validated=True)
-        assert len(made) == sum(node is not None for node in cfg.callbacks.values()) + 1  # a progress display
-        monitors = [callback.monitor for callback in made if getattr(callback, "monitor", None)]
-        assert monitors == [monitor] * (callbacks != "none")
+        monitors = [(made.monitor, made.mode) for made in made if getattr(made, "monitor", None)]
+        assert monitors == [("val/objective", "min")] * (callbacks != "none" and weights == "best")
+        others = {name for name, node in cfg.callbacks.items() if node is not None} - {"best"}
+        assert len(made) == len(others) + len(monitors) + 1  # a progress display
 
 
 def test_every_trainer_is_made(tmp_path):

@@ -137,7 +137,7 @@ def test_parts_shapes_and_parameters_by_hand(tmp_path):
     assert cells(text, "kl") == ["kl", "KL(weight=1.0)", "1", "0"]
     assert "1,237 train, 200 val, 360 test images of 1x8x8 in [0, 1]" in text
     assert "600 steps, 20 batches of 64 an epoch; Adam(lr=0.001," in text  # ceil(1237 / 64) = 20, 30 epochs
-    assert "by val/elbo (max)" in text
+    assert line(text, "weights").endswith("measured at the best, of the least val/objective")
     assert "corruption" not in text  # a part that this model has not
 
 

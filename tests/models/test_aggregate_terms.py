@@ -6,6 +6,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
+from scipy.stats import norm
 from torch import nn
 
 from builders import ae, elbo_terms, images, latent_stats, random, vae
@@ -60,15 +62,35 @@ def test_beta_tc_adds_beta_minus_one_times_the_total_correlation(estimator):
     rho, number = 0.8, 1500
     stats = correlated(number, rho)
     term = TotalCorrelation(beta=6.0, dataset_size=number, estimator=estimator)
-    offset = {"mss": 0.0, "mws": math.log(number)}[estimator]  # (D - 1) log N
-    assert term(stats, 0).item() == pytest.approx(-0.5 * math.log(1 - rho**2) + offset, abs=0.06)
+    # 0.51 nats; the constant of mws, (D - 1) log N = 7.3, is left out
+    assert term(stats, 0).item() == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.06)
     assert term.weight(0).item() == 5.0
+
+
+@pytest.mark.parametrize(("number", "seed"), [(1, 0), (7, 1), (40, 2)])
+def test_mws_is_the_total_correlation_of_the_mixture_of_the_batch(number, seed):
+    """Whatever N: for the mixture of B posteriors it is from 0 to (D - 1) log B in expectation."""
+    stats = latent_stats(number, 3, samples=2, seed=seed)
+    z, loc, scale = (part.double().numpy() for part in (stats.z, stats.loc, stats.scale))
+    log_density = norm.logpdf(z[:, :, None], loc, scale)  # (S, B, B, D)
+    joint = logsumexp(log_density.sum(-1), axis=-1) - math.log(number)
+    marginals = (logsumexp(log_density, axis=-2) - math.log(number)).sum(-1)
+    for dataset_size in (1000, 10):  # fewer than the batch: the N of a held-out batch is at least B
+        found = TotalCorrelation(2.0, dataset_size)(stats, 0).item()
+        assert found == pytest.approx((joint - marginals).mean(), abs=1e-4)
+
+
+def test_mws_of_apart_posteriors_is_the_log_of_the_batch_and_not_of_the_training_set():
+    loc = torch.arange(20.0)[:, None] * torch.tensor([100.0, 100.0, 100.0])
+    stats = latent_stats(20, 3)._replace(loc=loc, scale=torch.ones(20, 3), z=loc[None])
+    found = TotalCorrelation(2.0, dataset_size=1237)(stats, 0).item()
+    assert found == pytest.approx(2 * math.log(20), abs=1e-3)  # (D - 1) log B; that of q(z) is (D - 1) log N
 
 
 def test_a_batch_larger_than_the_training_set_can_be_measured():
     stats = correlated(60, 0.5)
-    expected = TotalCorrelation(2.0, dataset_size=60)(stats, 0)
-    torch.testing.assert_close(TotalCorrelation(2.0, dataset_size=10)(stats, 0), expected)
+    expected = TotalCorrelation(2.0, 60, "mss")(stats, 0)
+    torch.testing.assert_close(TotalCorrelation(2.0, 10, "mss")(stats, 0), expected)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +223,7 @@ def test_the_mmd_term_is_the_double_sum(kernel):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TotalCorrelation(2.0, 10, estimator="full"), "estimator must be mss or mws, got full"),
+        (lambda: TotalCorrelation(2.0, 10, estimator="full"), "estimator must be mws or mss, got full"),
         (lambda: CovariancePenalty(1.0, "3", "diagonal"), "kind must be i or ii, got 3"),
         (lambda: CovariancePenalty(1.0, "i", "all"), "entries must be diagonal or off_diagonal, got all"),
         (lambda: MMD(1.0, kernel="gauss"), "kernel must be rbf or imq, got gauss"),
@@ -240,7 +262,7 @@ def every_term(model_decoder: nn.Module, weight: float) -> dict[str, nn.Module]:
     return {
         **elbo_terms(),
         "tc": TotalCorrelation(weight, 50),
-        "mws": TotalCorrelation(weight, 50, "mws"),
+        "mss": TotalCorrelation(weight, 50, "mss"),
         "factor": FactorTotalCorrelation(weight, 3, SMALL),
         "off": CovariancePenalty(weight, "ii", "off_diagonal"),
         "on": CovariancePenalty(weight, "i", "diagonal"),

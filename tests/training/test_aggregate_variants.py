@@ -24,7 +24,7 @@ def codes(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["model=beta_tc_vae", "model.estimator=full"], ".estimator must be mss or mws, got full"),
+        (["model=beta_tc_vae", "model.estimator=full"], ".estimator must be mws or mss, got full"),
         (["model=iwae", "model.samples=0"], "model.samples=0: must be"),
         (["model=iwae", "model.gradient=drag"], ".gradient must be standard or dreg, got drag"),
         (["model=iwae", "model.beta=4"], "model.beta"),

@@ -117,7 +117,7 @@ def test_a_multiplier_comes_back_with_its_model(tmp_path):
 def ended(tmp_path, *settings: str):
     result = run(tmp_path, *DIGITS, *settings)
     assert result.code == 0, result.err
-    # the ELBO does not know of a target: the last weights are measured
+    # a quantity that is driven to a target does not say which weights are best
     weights = "best" if "model=vae" in settings else "last"
     assert result.record["weights"] == f"checkpoints/{weights}.ckpt"
     return result, result.record["metrics"]

@@ -17,6 +17,7 @@ from vaelab.errors import UserError, first_line, nearest
 
 __all__ = [
     "CONTRACT",
+    "NO_MONITOR",
     "Number",
     "OneOf",
     "Rule",
@@ -76,7 +77,8 @@ class OneOf:
     def meaning(self, value: Any) -> str:
         *names, last = (str(option).lower() for option in self.options)
         guess = nearest(str(value), [*names, last])
-        return f"{', '.join(names)} or {last}" + (f" (did you mean {guess}?)" if guess else "")
+        listed = f"{', '.join(names)} or {last}" if names else last
+        return listed + (f" (did you mean {guess}?)" if guess else "")
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,14 @@ flag = OneOf((True, False))
 text = Text()
 weight = Number(0, schedule=True)
 
+NO_MONITOR = (
+    "There is no key 'model.monitor': model.weights=best takes the weights of the least val/objective, "
+    "model.weights=last the last."
+)
+
 CONTRACT: dict[str, Rule] = {
     "model.latent_dim": integer(1),
+    "model.weights": OneOf(("best", "last")),
     "model.beta": weight,
     "model.lr_factor": weight,
     "model.capacity": Number(0),  # the value at which a schedule ends
@@ -135,6 +143,8 @@ CONTRACT: dict[str, Rule] = {
     "logger.mode": OneOf(("offline", "online", "disabled")),
     "logger.init_timeout": Number(0, above=True),
     "logger.finish_timeout": Number(0),
+    "callbacks.best.monitor": OneOf(("val/objective",)),
+    "callbacks.best.mode": OneOf(("min",)),
     "callbacks.last.every_n_epochs": integer(0),
     "callbacks.last.every_minutes": Number(0, also=(None,)),
     "callbacks.collapse.stop": flag,
@@ -177,6 +187,8 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
     check_needs(config)
+    if "monitor" in (config.get("model") or {}):  # a user's own variant, as those of earlier versions
+        raise UserError(NO_MONITOR)
 
 
 def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:

@@ -48,7 +48,7 @@ def explanation(options: Namespace) -> str:
 
 def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
     """A summary as text, with the parts and arguments of the config."""
-    data, monitor = made.data, config["model"].get("monitor") or {}
+    data = made.data
     low, high = data["value_range"]
     binarize = config["data"].get("binarize") or "none"
     length = f"{made.steps:,.0f} steps" if math.isfinite(made.steps) else "no last step"
@@ -63,9 +63,7 @@ def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
         + (f", binarised ({binarize})" if binarize != "none" else ""),
         "training": f"{length}, {made.batches:,} batches of {made.batch_size} an epoch; "
         f"{as_call(config['optimizer'])}{step_details(config['trainer'], made)}",
-        "weights": "the last"
-        if config["model"].get("weights") == "last"
-        else f"the best by {monitor.get('metric')} ({monitor.get('mode')})",
+        "weights": f"measured at the {measured_weights(config, made)}",
         "measured": ", ".join(made.metrics),
         "objective": f"the sum of weight times term, a mean over images; {made.samples} "
         f"{'sample' if made.samples == 1 else 'samples'} of z an image",
@@ -87,6 +85,17 @@ def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
             ),
         ]
     )
+
+
+def measured_weights(config: Mapping[str, Any], made: "Summary") -> str:
+    """Which weights the run would measure, and why."""
+    if config["model"].get("weights") == "last":
+        return "last"
+    if not made.data["val"] or config["trainer"].get("limit_val_batches") == 0:
+        return "last, as there are no validation images"
+    if not (config.get("callbacks") or {}).get("best"):
+        return "last, as callbacks.best is left out"
+    return "best, of the least val/objective"
 
 
 def part_row(name: str, node: Any, part: "PartSummary") -> list[str]:

@@ -12,6 +12,7 @@ from hydra.errors import (
 )
 from omegaconf import OmegaConf
 
+from vaelab.cli.checks import NO_MONITOR
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, reason
@@ -54,6 +55,8 @@ def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> 
     """The message for a key that does not exist: the most similar key, or the keys beside it."""
     if key == "wandb":
         return "conf/wandb/ holds files for 'wandb sweep', not settings."
+    if f"{key}.".startswith("model.monitor."):
+        return NO_MONITOR
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
         return f"This model has no {key} to replace. To give it one: +{key}=..."
     keys = known_keys(settings, without=key, root=root)

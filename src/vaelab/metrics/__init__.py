@@ -1,8 +1,9 @@
 """What is reported: torchmetrics metrics, one file each, as thin shells over :mod:`vaelab.functional`.
 
 The arguments of a metric's ``update`` are among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
-``reconstruction``, ``discrete``, ``y``, ``factors``, ``position`` (each image's index in its split) and
-``distortion_of`` (the distortion of the same images under other z); it gets the arguments that it names.
+``reconstruction``, ``discrete``, ``y``, ``factors``, ``position`` (each image's index in its split),
+``distortion_of`` (the distortion of the same images under other z) and ``objective`` (what the variant
+minimises, for each image); it gets the arguments that it names.
 """
 
 from vaelab.metrics.active_units import ActiveUnits
@@ -12,6 +13,7 @@ from vaelab.metrics.decoder_test import DecoderTest
 from vaelab.metrics.disentanglement import Disentanglement
 from vaelab.metrics.importance_bound import ImportanceBound
 from vaelab.metrics.kl_per_dimension import KLPerDimension
+from vaelab.metrics.objective import Objective
 from vaelab.metrics.perplexity import Perplexity
 from vaelab.metrics.rate_distortion import RateDistortion
 from vaelab.metrics.reconstruction import ReconstructionError
@@ -24,6 +26,7 @@ __all__ = [
     "Disentanglement",
     "ImportanceBound",
     "KLPerDimension",
+    "Objective",
     "Perplexity",
     "RateDistortion",
     "ReconstructionError",

@@ -35,7 +35,7 @@ class ConstantSchedule(nn.Module):
 
 
 class Schedule(nn.Module):
-    """A value that changes in time. A new one implements :meth:`at`.
+    """A value that changes in time. A new one implements :meth:`at`, which has a limit at an infinite time.
 
     ``reading`` is logged as ``train/<where it stands>``: ``train/kl_weight`` for the weight of ``kl``.
 
@@ -208,8 +208,8 @@ class PiecewiseSchedule(Schedule):
         jumps = length == 0
         passed = (time - self.times[:-1]) / torch.where(jumps, torch.ones_like(length), length)
         passed = torch.where(jumps, (passed >= 0).to(passed), passed.clamp(0, 1))
-        # NaN, the value before the length of the training is known, is kept by the sum
-        return self.values[0] + (passed * (self.values[1:] - self.values[:-1])).sum() + 0 * time
+        value = self.values[0] + (passed * (self.values[1:] - self.values[:-1])).sum()
+        return torch.where(time.isnan(), time, value)  # NaN while the length of the training is not known
 
 
 def last_time(end: float | None, unit: str) -> float:

@@ -54,6 +54,7 @@ class RunResult:
     data: dict[str, Any]  # image_shape, value_range, and the number of train, val and test images
     parameters: int
     weights: str  # the measured checkpoint, relative to the run's folder
+    weights_choice: str  # best, of the least val/objective, or last
     timing: dict[str, float | None]  # fit_seconds, train_seconds, images_per_second
     metrics: dict[str, Any]  # <split>/<name>: a number, or a list of one number per latent dimension
     verdict: dict[str, Any] | None  # label, reason and evidence (vaelab.runs.health)

@@ -141,6 +141,10 @@ def _refuse_differences(what: str, before: Mapping[str, Any], now: Mapping[str, 
     old = outdated_names(before)
     if old and old != outdated_names(now):
         raise UserError(f"{what} by an older vaelab, which had other names: {old[0]}. Use {others}.")
+    if (monitor := "model.monitor.metric") in before.keys() - now.keys():
+        raise UserError(
+            f"{what} by an older vaelab, which chose the weights by {before[monitor]}. Use {others}."
+        )
     different = list(differences(before, now))
     if different:
         shown = "; ".join(different[:SHOWN])

@@ -247,6 +247,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "wandb": None,
         "weights": None,
+        "weights_choice": None,
         "data": None,
         "parameters": None,
         "timing": {},

@@ -68,7 +68,7 @@ def fit(
         with running(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
         train = module.training_metrics()
-        weights = load_chosen_weights(cfg.model.get("weights", "best"), trainer, module)
+        weights, weights_choice = load_chosen_weights(cfg.model.get("weights", "best"), trainer, module)
         if validated:
             with running(trainer):
                 trainer.validate(module, datamodule=data, verbose=False)
@@ -81,6 +81,7 @@ def fit(
             data=images,
             parameters=parameters,
             weights=weights,
+            weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
             verdict=None if health is None else health.as_dict(),

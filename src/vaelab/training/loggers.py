@@ -54,6 +54,7 @@ def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
         **named_scalars(result.metrics),
         "verdict": (result.verdict or {}).get("label"),
         "weights": result.weights,
+        "weights_choice": result.weights_choice,
         "status": "finished",
         **result.timing,
     }

@@ -13,7 +13,9 @@ from vaelab.runs.request import RunRequest
 from vaelab.runs.resume import LAST
 from vaelab.training.module import LitAutoencoder
 
-__all__ = ["describe", "headline", "held_out_metrics", "load_chosen_weights"]
+__all__ = ["OBJECTIVE", "describe", "headline", "held_out_metrics", "load_chosen_weights"]
+
+OBJECTIVE = "val/objective"  # the best weights are those of its least value
 
 
 def describe(data: DataModule) -> dict[str, Any]:
@@ -36,12 +38,15 @@ def headline(request: RunRequest, data: Mapping[str, Any], parameters: int) -> s
     )
 
 
-def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder) -> str:
-    """Load the weights to be measured into the module; return their checkpoint, relative to the folder.
+def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder) -> tuple[str, str]:
+    """Load the weights to be measured into the module.
 
     Args:
-        choice: ``model.weights``. "best": those of the checkpoint callback that monitors a metric, or the
-            last weights if there is none. "last": those at the end of training.
+        choice: ``model.weights``. "best": those of the least ``val/objective``, or the last weights if no
+            callback kept them. "last": those at the end of training.
+
+    Returns:
+        their checkpoint, relative to the run's folder; "best" or "last", which they are.
 
     Afterwards ``checkpoints/last.ckpt`` exists in any case.
     """
@@ -53,11 +58,14 @@ def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder
     best = [
         Path(callback.best_model_path)
         for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path
+        if isinstance(callback, ModelCheckpoint)
+        and callback.monitor == OBJECTIVE
+        and callback.best_model_path
     ]
-    chosen = best[0] if best and choice == "best" else last
+    found = "best" if best and choice == "best" else "last"
+    chosen = best[0] if found == "best" else last
     module.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
-    return str(chosen.relative_to(folder) if chosen.is_relative_to(folder) else chosen)
+    return str(chosen.relative_to(folder) if chosen.is_relative_to(folder) else chosen), found
 
 
 def held_out_metrics(module: LitAutoencoder) -> dict[str, Any]:

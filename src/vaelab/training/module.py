@@ -197,6 +197,7 @@ class LitAutoencoder(pl.LightningModule):
             factors=batch.factors,
             position=batch.position,
             distortion_of=partial(self._distortion_of, batch),
+            objective=self.model.objective.per_image(output.stats),
             split=split,
             sample_prior=self._sample_prior,
             training_posteriors=self._training_posteriors if self._measures_test(split) else None,

@@ -14,6 +14,7 @@ from vaelab.errors import UserError
 from vaelab.models import Autoencoder, Codebook
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
+from vaelab.training.measure import OBJECTIVE
 from vaelab.training.module import LitAutoencoder
 
 __all__ = ["build_callbacks", "build_module", "build_optimizer"]
@@ -32,6 +33,7 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     context = run_context(cfg, data)
     model = build_autoencoder(cfg, context)
     check_precision(str(cfg.trainer.get("precision")), model)
+    check_weights(cfg, model)
     factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
         model,
@@ -59,6 +61,17 @@ def check_precision(precision: str, model: Autoencoder) -> None:
         )
 
 
+def check_weights(cfg: DictConfig, model: Autoencoder) -> None:
+    """Refuse to choose the best weights by an objective that no validation image has by itself."""
+    names = model.objective.batch_terms
+    if names and cfg.model.get("weights", "best") == "best":
+        terms = " and ".join(f"model.objective.{name}" for name in names)
+        raise UserError(
+            f"model.weights=best: no validation value of {terms}, a statistic of the batch or driven to a "
+            "target, says which weights are best. Use model.weights=last."
+        )
+
+
 def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     """The optimizer's factory, called once on a dummy parameter so that a wrong argument raises now."""
     build("optimizer", cfg.optimizer, params=[torch.nn.Parameter(torch.zeros(1))])
@@ -69,9 +82,11 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
     """The callbacks of ``cfg.callbacks`` and a progress display.
 
     Checkpoints are written to ``<run folder>/checkpoints``. Callbacks that monitor a validation metric are
-    left out if the run has no validation.
+    left out if the run has no validation, and the one that keeps the best weights with
+    ``model.weights=last``.
     """
     callbacks: list[pl.Callback] = []
+    best = cfg.model.get("weights", "best") == "best"
     for name, node in cfg.callbacks.items():
         if node is None:
             continue
@@ -79,6 +94,8 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
         monitor = getattr(callback, "monitor", None)
         if not validated and monitor is not None and monitor.startswith("val/"):
             log.info("No validation images: callbacks.%s, which monitors %s, is left out.", name, monitor)
+            continue
+        if isinstance(callback, ModelCheckpoint) and monitor == OBJECTIVE and not best:
             continue
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str((folder / "checkpoints").absolute())

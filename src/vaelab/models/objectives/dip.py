@@ -29,6 +29,8 @@ class CovariancePenalty(Term):
         ValueError: another ``kind`` or other ``entries``.
     """
 
+    per_image = False
+
     def __init__(self, weight: float | nn.Module, kind: str, entries: str) -> None:
         super().__init__(weight)
         if kind not in ("i", "ii"):

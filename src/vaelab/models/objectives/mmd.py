@@ -40,6 +40,7 @@ class MMD(Term):
         ValueError: an unknown kernel, or scales that are not > 0.
     """
 
+    per_image = False
     scales: Tensor
 
     def __init__(

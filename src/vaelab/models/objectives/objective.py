@@ -1,7 +1,9 @@
 """The objective: a weighted sum of named terms."""
 
+import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from vaelab.models.requirements import Property
@@ -17,8 +19,14 @@ class Term(nn.Module):
     A new term implements :meth:`forward`, and names in ``needs`` what it reads that not every model has: a
     posterior's density, a KL of each dimension, codes. Two more methods are there for terms whose loss is
     not their value: :meth:`loss_value` and :meth:`auxiliary_loss`.
+
+    ``per_image`` says that the loss gets the mean over images of a value that each image has by itself,
+    whatever the others in its batch, so that the mean over validation images tells which weights are best. A
+    statistic of the batch and a quantity that is driven to a target set it to False; their variants are
+    measured at the last weights (``model.weights: last``).
     """
 
+    per_image = True
     provides: frozenset[Property] = frozenset()
     needs: frozenset[Property] = frozenset()
     needs_log_weights = False  # it reads LatentStats.log_weights, which cost a second pass of the decoder
@@ -61,6 +69,26 @@ class Objective(nn.Module):
         except KeyError as error:  # torch keeps a few names for itself, such as "train"
             raise ValueError(f"a term can't have that name: {error.args[0]}") from error
         self.needs_log_weights = any(term.needs_log_weights for term in chosen.values())
+
+    @property
+    def batch_terms(self) -> list[str]:
+        """The names of the terms that are not ``per_image``."""
+        return [name for name, term in self.terms.items() if not term.per_image]
+
+    def per_image(self, stats: LatentStats) -> Tensor:
+        """What is minimised, for each image: sum_i weight_i * term_i with every schedule at its end, (B,).
+
+        Samples of z are averaged, and a term () is added to each image. The end of a schedule is its value
+        at an infinite step. NaN with :attr:`batch_terms`, which no image has by itself.
+        """
+        end = stats.distortion.new_tensor(math.inf)
+        total = torch.zeros_like(stats.rate)
+        if self.batch_terms:
+            return total + math.nan
+        for term in self.terms.values():
+            value = term(stats, end)
+            total = total + term.weight(end) * (value.mean(0) if value.ndim == 2 else value)  # type: ignore[operator]
+        return total
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and every term unweighted."""

@@ -28,6 +28,7 @@ class FreeBits(Term):
         floor: lambda, nats per dimension: a number or a schedule.
     """
 
+    per_image = False
     needs = frozenset({"density", "kl per dimension"})
 
     def __init__(self, floor: float | nn.Module, weight: float | nn.Module = 1.0) -> None:
@@ -53,6 +54,7 @@ class Capacity(Term):
         capacity: C in nats: a number, or a schedule that rises to it.
     """
 
+    per_image = False
     needs = frozenset({"density"})
 
     def __init__(self, capacity: float | nn.Module, weight: float | nn.Module = 1.0) -> None:
@@ -120,6 +122,8 @@ class Constrained(Term):
     Raises:
         ValueError: another ``of``.
     """
+
+    per_image = False
 
     def __init__(
         self,

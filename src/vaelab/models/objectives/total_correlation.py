@@ -1,5 +1,6 @@
 """Terms on the total correlation of the aggregate posterior: beta-TC-VAE and FactorVAE."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,34 +20,44 @@ class TotalCorrelation(Term):
     """(beta - 1) TC, beside the ELBO: the beta-TC-VAE with alpha = gamma = 1.
 
     "Isolating Sources of Disentanglement in VAEs" (Chen et al., 2018, arXiv:1802.04942).
-    TC = KL(q(z) || prod_d q(z_d)) is estimated from the batch by
-    :func:`~vaelab.functional.estimators.total_correlation`. The term itself, which is reported, is that
-    estimate in nats: to be read with "mss" alone, and biased low even then where posteriors are narrow; "mws"
-    is offset by up to (D - 1) log N. The weight is beta - 1. A batch of a single image adds nothing. In
-    distributed training the batch is that of each rank.
+    TC = KL(q(z) || prod_d q(z_d)) is estimated from the batch of B images by
+    :func:`~vaelab.functional.estimators.total_correlation`; the term is that estimate, in nats:
+
+    - "mws", the published default, minus its constant (D - 1) log N, which has no gradient. What remains is
+      the TC of the mixture of the batch's B posteriors, from 0 to (D - 1) log B, in expectation. That of q(z)
+      differs: it is smaller by up to log(N / B) where the posteriors of the training images overlap in each
+      dimension and not in all together, and larger where they overlap in none.
+    - "mss" is right in expectation for q(z), not for its log. Minimising it rewards an estimate below 0, to
+      which narrow posteriors lead: the rate then rises with beta.
+
+    The weight is beta - 1. A batch of a single image adds nothing. In distributed training the batch is that
+    of each rank.
 
     Args:
         beta: weight of the TC within the decomposed KL; a number or a schedule.
         dataset_size: N, the number of training images.
-        estimator: "mss" or "mws".
+        estimator: "mws" or "mss".
 
     Raises:
         ValueError: another estimator.
     """
 
+    per_image = False
     needs = frozenset({"density", "independent dimensions"})
 
-    def __init__(self, beta: float | nn.Module, dataset_size: int, estimator: str = "mss") -> None:
+    def __init__(self, beta: float | nn.Module, dataset_size: int, estimator: str = "mws") -> None:
         super().__init__(WeightCombination(-1.0, plus=[beta]))
         if estimator not in ("mss", "mws"):
-            raise ValueError(f"estimator must be mss or mws, got {estimator}")
+            raise ValueError(f"estimator must be mws or mss, got {estimator}")
         self.dataset_size = dataset_size
         self.estimator = estimator
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
         # held-out batches may be larger than a small training set
         size = max(self.dataset_size, stats.z.shape[-2])
-        return total_correlation(stats.z, stats.loc, stats.scale, size, self.estimator)
+        estimate = total_correlation(stats.z, stats.loc, stats.scale, size, self.estimator)
+        offset = (stats.z.shape[-1] - 1) * math.log(size) if self.estimator == "mws" else 0.0
+        return estimate - offset
 
 
 class Discriminator(nn.Sequential):
@@ -93,6 +104,8 @@ class FactorTotalCorrelation(Term):
         latent_dim: D.
         discriminator: arguments of :class:`Discriminator`.
     """
+
+    per_image = False  # what the discriminator says of an image changes as it learns
 
     def __init__(
         self,
