@@ -195,8 +195,10 @@ def test_csv_keeps_the_rows_from_before_the_stop(tmp_path):
     assert [row["epoch"] for row in after if row["val/elbo"]] == ["0", "1", "2", "3"]
 
 
-# the "best" weights are those of the first epoch, so that a forgotten best score would be seen
-EARLY = ("callbacks.best.monitor=val/distortion", "callbacks.best.mode=max", "model=vae")
+# the best weights are those of the first epoch, so that a forgotten best score would be seen: the rate rises
+# while it costs nothing yet
+LATE = "{_target_: vaelab.models.RampSchedule, stop: 1000, begin: 1000, end: 2000, unit: steps}"
+EARLY = ("model=vae", f"model.beta={LATE}")
 
 
 @pytest.mark.parametrize("moved", ["copy", "rename", "link", "relative"])

@@ -14,8 +14,8 @@ from cli_runner import Result, read_record, run, small, trained
 from vaelab.data.digits import load_digits
 
 QUICK = ("callbacks=no_pictures",)
-# it overfits: the last epoch is not the best
-OVERFIT = ("data.train_size=8", "data.val_size=200", "optimizer.lr=0.1", "trainer.max_epochs=20", *QUICK)
+# with beta = 0.01 the rate rises in every epoch, for a distortion that soon falls no more
+LOW_BETA = ("data.train_size=8", "data.val_size=200", "optimizer.lr=0.1", "trainer.max_epochs=24", *QUICK)
 
 
 def history(result: Result, name: str) -> list[float]:
@@ -85,7 +85,7 @@ def test_the_objective_of_a_regularized_autoencoder(tmp_path):
 
 
 def test_the_objective_chooses_where_the_elbo_prefers_another_epoch(tmp_path):
-    result = trained(tmp_path, "model=beta_vae", "model.beta=0.01", *OVERFIT)
+    result = trained(tmp_path, "model=beta_vae", "model.beta=0.01", *LOW_BETA)
     objective, by_elbo = history(result, "val/objective"), history(result, "val/elbo")
     chosen = int(np.argmin(objective))
     assert chosen not in (int(np.argmax(by_elbo)), len(objective) - 1)
@@ -115,7 +115,7 @@ def test_without_such_a_value_the_last_weights_are_measured_and_best_is_refused(
 
 
 def test_the_last_weights(tmp_path):
-    result = trained(tmp_path, "model=info_vae", *OVERFIT)
+    result = trained(tmp_path, "model=info_vae", *LOW_BETA)
     record = result.record
     assert (record["weights"], record["weights_choice"]) == ("checkpoints/last.ckpt", "last")
     assert not (result.folder / "checkpoints" / "best.ckpt").exists()
@@ -123,11 +123,11 @@ def test_the_last_weights(tmp_path):
     # the metrics of the last epoch, and not of the one with the best ELBO
     by_elbo = history(result, "val/elbo")
     assert record["metrics"]["val/elbo"] == pytest.approx(by_elbo[-1], rel=1e-5)
-    assert max(by_elbo) > by_elbo[-1] + 0.1
+    assert max(by_elbo) > by_elbo[-1] + 0.01
 
 
 def test_the_last_weights_of_any_variant(tmp_path):
-    result = trained(tmp_path, "model=vae", "model.weights=last", *OVERFIT)
+    result = trained(tmp_path, "model=beta_vae", "model.beta=0.01", "model.weights=last", *LOW_BETA)
     assert (result.record["weights"], result.record["weights_choice"]) == ("checkpoints/last.ckpt", "last")
     assert not (result.folder / "checkpoints" / "best.ckpt").exists()
     objective = history(result, "val/objective")

@@ -17,7 +17,6 @@ from vaelab.errors import UserError, first_line, nearest
 
 __all__ = [
     "CONTRACT",
-    "NO_MONITOR",
     "Number",
     "OneOf",
     "Rule",
@@ -103,11 +102,6 @@ flag = OneOf((True, False))
 text = Text()
 weight = Number(0, schedule=True)
 
-NO_MONITOR = (
-    "There is no key 'model.monitor': model.weights=best takes the weights of the least val/objective, "
-    "model.weights=last the last."
-)
-
 CONTRACT: dict[str, Rule] = {
     "model.latent_dim": integer(1),
     "model.weights": OneOf(("best", "last")),
@@ -187,8 +181,6 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
     check_needs(config)
-    if "monitor" in (config.get("model") or {}):  # a user's own variant, as those of earlier versions
-        raise UserError(NO_MONITOR)
 
 
 def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:

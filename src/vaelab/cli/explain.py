@@ -11,6 +11,7 @@ from omegaconf import open_dict
 
 from vaelab.cli.checks import check_values, resolved
 from vaelab.cli.compose import composed
+from vaelab.cli.unread import check_keys
 from vaelab.errors import UserError
 from vaelab.runs.tables import text_table
 
@@ -35,6 +36,7 @@ def explanation(options: Namespace) -> str:
         swept = dict(cfg.hydra.sweeper.params or {})
     with open_dict(cfg):
         del cfg["hydra"]
+    check_keys(cfg, options.settings)
     config = resolved(cfg)
     check_values(config)
     from vaelab.training.summary import summary  # imports torch and Lightning

@@ -12,9 +12,9 @@ from hydra.errors import (
 )
 from omegaconf import OmegaConf
 
-from vaelab.cli.checks import NO_MONITOR
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import conf_dir
+from vaelab.cli.unread import NO_MONITOR
 from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, reason
 
 __all__ = ["error_text", "known_keys", "unknown_key"]

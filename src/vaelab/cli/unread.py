@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError, did_you_mean
 
-__all__ = ["READ", "check_choices", "check_keys"]
+__all__ = ["NO_MONITOR", "READ", "check_choices", "check_keys"]
 
 # what the program reads itself, by node; conf/ names the rest in interpolations
 READ: dict[str, frozenset[str]] = {
@@ -26,11 +26,15 @@ READ: dict[str, frozenset[str]] = {
     "data": frozenset({"batch_size", "binarize", "source", "test_size", "train_size", "val_size"}),
     "model": frozenset(
         {"condition", "corruption", "latent_dim", "lr_factor", "needs", "objective", "posterior"}
-        | {"monitor", "samples", "weights"}
+        | {"samples", "weights"}
     ),
     "paths": frozenset({"data", "outputs"}),
     "sweep": frozenset({"name", "resume"}),
 }
+NO_MONITOR = (  # a key of earlier versions
+    "There is no key 'model.monitor': model.weights=best takes the weights of the least val/objective, "
+    "model.weights=last the last."
+)
 REFERENCE = re.compile(r"\$\{(\.*)([\w.\[\]]+)(?=[}\s])")  # ${a.b}, ${..b}; not a resolver's ${a:b}
 
 
@@ -58,6 +62,8 @@ def check_keys(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
                 continue
             if key not in given and name in _keys_of_files(node):
                 continue
+            if key == "model.monitor":
+                raise UserError(NO_MONITOR)
             others = known | {other for other in settings if other != name}
             elsewhere = sorted(other for other in _keys(plain) if other.rpartition(".")[2] == name != other)
             hint = f"Did you mean {elsewhere[0]!r}?" if elsewhere and not node else did_you_mean(name, others)
