@@ -60,7 +60,7 @@ def test_its_summary_is_what_was_found(logged):
     counts = {name: summary[f"comparison/{name}"] for name in ("runs", "finished", "failed")}
     assert counts == {"runs": 4, "finished": 2, "failed": 2}
     finished = [record for record in sweep_records(sweep) if record["status"] == "finished"]
-    best = max(finished, key=lambda record: record["metrics"]["test/elbo"])
+    best = max(finished, key=lambda record: record["metrics"]["val/elbo"])
     assert summary["comparison/best_beta"] == best["beta"]
     assert summary["comparison/best_elbo"] == pytest.approx(best["metrics"]["test/elbo"])
     sentences = findings(build_table(records.read_runs([sweep]).runs))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.reports.columns import as_dicts
-from vaelab.reports.findings import comparable_groups, findings
+from vaelab.reports.findings import comparable_groups, findings, ranked
 from vaelab.reports.records import read_runs
 from vaelab.reports.report import FOLDER
 from vaelab.reports.table import Row, Table, build_table
@@ -92,7 +92,7 @@ def settings_of(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[str,
 
 
 def numbers(table: Table, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many runs there are, and the configuration with the highest ELBO if there is one to name."""
+    """How many runs there are, and the best configuration with its ELBO if there is one to name."""
     states = [record["status"] for record in records]
     values: dict[str, Any] = {
         "runs": len(states),
@@ -108,8 +108,6 @@ def numbers(table: Table, records: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 
 def best(table: Table) -> Row | None:
-    """The row with the highest mean ELBO; None if no row has one, or if the rows' nats can't be compared."""
-    measured = [(elbo, row) for row in table.rows if (elbo := table.number(row, "elbo")) is not None]
-    if not measured or len(comparable_groups(table)) > 1:
-        return None
-    return max(measured, key=lambda pair: pair[0])[1]
+    """The row that the findings call the best; None if no row has an ELBO, or if nats can't be compared."""
+    order, _ = ranked(table, table.rows)
+    return order[0] if order and len(comparable_groups(table)) == 1 else None

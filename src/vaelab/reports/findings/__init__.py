@@ -5,12 +5,12 @@ from collections import Counter
 from vaelab.reports.findings.curve import active_units_along_beta, constant_image, dominance, rate_along_beta
 from vaelab.reports.findings.groups import comparable_groups, condition_of
 from vaelab.reports.findings.latent import collapsed, information_limit, without_rate
-from vaelab.reports.findings.ranking import best
+from vaelab.reports.findings.ranking import best, ranked
 from vaelab.reports.findings.sentences import IMAGES, count, lower_first
 from vaelab.reports.findings.settings import Difference, differing_settings, unfinished
 from vaelab.reports.table import Table
 
-__all__ = ["Difference", "comparable_groups", "differing_settings", "findings", "unfinished"]
+__all__ = ["Difference", "comparable_groups", "differing_settings", "findings", "ranked", "unfinished"]
 
 MOST_SERIES = 6  # sentences about more than these are no help
 
