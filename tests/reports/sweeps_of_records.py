@@ -71,14 +71,16 @@ def table_of(*records: dict[str, Any], **options: Any) -> Table:
 
 
 def table_with_images(
-    records: Sequence[dict[str, Any]], images: Mapping[int, tuple[Any, Any, Any]], **options: Any
+    records: Sequence[dict[str, Any]], images: Mapping[int, Sequence[Any]], **options: Any
 ) -> Table:
-    """The table of records, some of which have positions, rates and distortions of their test images."""
+    """The table of records, some of which have numbers of their test images.
+
+    These are positions, rates, distortions and, if given, distortions of the constant image.
+    """
     runs = [as_run(record, Path(f"sweep/{i:02d}")) for i, record in enumerate(records)]
     for i, arrays in images.items():
-        position, rate, distortion = map(np.asarray, arrays)
-        order = np.argsort(position)
-        runs[i] = replace(runs[i], images=PerImage(position[order], rate[order], distortion[order]))
+        order = np.argsort(arrays[0])
+        runs[i] = replace(runs[i], images=PerImage(*(np.asarray(array)[order] for array in arrays)))
     return build_table(runs, **options)
 
 

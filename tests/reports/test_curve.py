@@ -129,3 +129,12 @@ def test_of_seeds_the_means_are_compared_and_old_records_are_not():
     records = [make_record(4, seed, 0.05, value, CONSTANT) for seed, value in enumerate((27.4, 27.6))]
     assert "than beta 4 (by 0.53 ± 0.27 nats)." in constants(*records)[0]
     assert constants(make_record(4, rate=0.05, distortion=270.0)) == []
+
+
+def test_a_constant_image_is_compared_on_the_same_images():
+    """D + 2 R - 27 = 1, 2, 3 on three images that differ by far more: ± 1.96 / sqrt(3) = 1.13."""
+    record = make_record(2, rate=1.0, distortion=28.0, more=CONSTANT)
+    constant = np.array([7.0, 27.0, 47.0])
+    images = {0: (range(3), np.ones(3), constant + np.array([-1.0, 0.0, 1.0]), constant)}
+    table = table_with_images([record], images)
+    assert "than beta 2 (by 2.00 ± 1.13 nats)." in constant_image(table, table.rows, "")[0]

@@ -27,7 +27,10 @@ def packed(**arrays):
 def test_images_are_sorted_by_position(tmp_path):
     (tmp_path / PER_IMAGE).write_bytes(packed())
     images = read_per_image(tmp_path)
-    assert [array.tolist() for array in images] == [[0, 1, 2], [1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]
+    assert [array.tolist() for array in images[:3]] == [[0, 1, 2], [1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]
+    assert images.constant is None
+    (tmp_path / PER_IMAGE).write_bytes(packed(constant_distortion=np.array([6, 4, 5], np.float32)))
+    assert read_per_image(tmp_path).constant.tolist() == [4.0, 5.0, 6.0]
 
 
 def large():

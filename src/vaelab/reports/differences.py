@@ -17,7 +17,9 @@ from vaelab.reports.records import RecordedRun
 from vaelab.reports.statistics import MeanDifference, Source, from_errors, paired, welch
 from vaelab.reports.table import Row
 
-__all__ = ["cost", "cost_difference", "mean_cost_error"]
+__all__ = ["CONSTANT", "above_constant", "cost_difference"]
+
+CONSTANT = "constant_distortion"  # of the best constant output of the decoder: rate 0
 
 
 def cost_difference(
@@ -48,6 +50,29 @@ def cost_difference(
     return over_seeds if over_seeds and over_images.error is None else over_images
 
 
+def above_constant(row: Row, split: str, beta: float) -> MeanDifference | None:
+    """D + beta R minus the distortion of the best constant image, which is the same for all runs of the data.
+
+    The mean over seeds, with its error over images: in pairs, or else from the standard errors of the runs.
+    Where the distortion of the constant image is known, but not of every image, its own error is left out.
+    """
+    runs, gaps = [], []
+    for run in row.runs:
+        value, constant = cost(run, split, beta), run.number(f"{split}/{CONSTANT}")
+        if value is not None and constant is not None:
+            runs.append(run)
+            gaps.append(value - constant)
+    if not runs:
+        return None
+    images = [run.images for run in runs if run.images is not None and run.images.constant is not None]
+    if split == "test" and len(images) == len(runs):
+        positions = reduce(np.intersect1d, (each.position for each in images))
+        if len(positions) > 1:
+            above = [cost_at(positions, each, beta) - constant_at(positions, each) for each in images]
+            return over_pairs(np.mean(above, axis=0), f"paired over {len(positions)} {split} images")
+    return MeanDifference(math.fsum(gaps) / len(gaps), mean_cost_error(runs, split, beta))
+
+
 def by_images(
     first: Sequence[RecordedRun], second: Sequence[RecordedRun], split: str, beta: float
 ) -> MeanDifference:
@@ -76,6 +101,12 @@ def cost_at(positions: NDArray[np.int64], images: PerImage, beta: float) -> NDAr
     """D + beta R of the images at these positions."""
     chosen = np.searchsorted(images.position, positions)
     return images.distortion[chosen] + beta * images.rate[chosen]
+
+
+def constant_at(positions: NDArray[np.int64], images: PerImage) -> NDArray[np.float64]:
+    """The distortion of the constant image at these positions."""
+    assert images.constant is not None
+    return images.constant[np.searchsorted(images.position, positions)]
 
 
 def costs(runs: Sequence[RecordedRun], split: str, beta: float) -> list[float]:

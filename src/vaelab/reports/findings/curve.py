@@ -1,10 +1,9 @@
 """What changes along beta, and whether each run is the best at its own objective."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from vaelab.reports.differences import cost, cost_difference, mean_cost_error
+from vaelab.reports.differences import CONSTANT, above_constant, cost_difference
 from vaelab.reports.findings.sentences import listed, measured, with_error
 from vaelab.reports.statistics import ALPHA, MeanDifference
 from vaelab.reports.table import Row, Table, show
@@ -59,7 +58,7 @@ def constant_image(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
     at_distortion: list[str] = []
     for row in rows:
         beta = own_weight(row)
-        gap = above_constant(table, row, beta or 0.0)
+        gap = above_constant(row, table.split, beta or 0.0)
         if gap is not None and exceeds_zero(gap, ALPHA):
             names = at_distortion if beta is None else at_objective
             names.append(f"{row.label} (by {with_error(gap)} nats)")
@@ -74,27 +73,6 @@ def constant_image(table: Table, rows: Sequence[Row], prefix: str) -> list[str]:
     if at_distortion:
         sentences.append(f"{point} has a lower distortion than {listed(at_distortion)}.")
     return sentences
-
-
-CONSTANT = "constant_distortion"
-
-
-def above_constant(table: Table, row: Row, beta: float) -> MeanDifference | None:
-    """D + beta R minus the distortion of the constant image, the mean over seeds, with its error over images.
-
-    Of the constant image there is one, so what other seeds would give has no part in its error.
-    """
-    split = table.split
-    runs = [run for run in row.runs if run.finished and run.number(f"{split}/{CONSTANT}") is not None]
-    gaps = [
-        value - constant
-        for run in runs
-        if (value := cost(run, split, beta)) is not None
-        if (constant := run.number(f"{split}/{CONSTANT}")) is not None
-    ]
-    if not gaps:
-        return None
-    return MeanDifference(math.fsum(gaps) / len(gaps), mean_cost_error(runs, split, beta))
 
 
 def own_weight(row: Row) -> float | None:
