@@ -2,7 +2,7 @@
 
 import math
 
-from vaelab.reports.findings.sentences import count, listed, rows_with_verdict
+from vaelab.reports.findings.sentences import listed, rows_with_verdict
 from vaelab.reports.table import Table
 from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED
 
@@ -35,10 +35,9 @@ def information_limit(table: Table) -> list[str]:
         if low is not None and others is not None and low > math.log(others + 1) - NEARLY:
             limited.setdefault(round(others), []).append(f"{row.label} (at least {low:.2f})")
     return [
-        f"Of the mutual information of {listed(rows)} no more is known because of the number of posteriors: "
-        f"{count(others, 'posterior')} cannot show more than log(M + 1) = {math.log(others + 1):.2f} nats. "
-        "The brackets of aggregate KL and total correlation are wide for the same reason; more images would "
-        "narrow them."
+        f"The number of posteriors limits what is known of the mutual information of {listed(rows)}: with "
+        f"{others} of them no more than log({others + 1}) = {math.log(others + 1):.2f} nats can show. More of "
+        "them would narrow its bracket and those of the aggregate KL and the total correlation."
         for others, rows in limited.items()
     ]
 
