@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from cli_runner import SMALL, Result, read_record, run, without_report
@@ -80,9 +81,18 @@ def finished(config=None, **more):
 def test_what_becomes_of_a_run(tmp_path, status, checkpoint, step):
     if checkpoint:
         (tmp_path / LAST).parent.mkdir()
-        (tmp_path / LAST).touch()
+        torch.save({}, tmp_path / LAST)
     earlier = {**finished(), "status": status}
     assert next_step(tmp_path, finished(), earlier) == step
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_damaged_checkpoint_is_kept_aside_and_the_run_starts_again(tmp_path, caplog, content):
+    (tmp_path / LAST).parent.mkdir()
+    (tmp_path / LAST).write_bytes(content)
+    assert next_step(tmp_path, finished(), {**finished(), "status": "interrupted"}) == "start"
+    assert (tmp_path / "last.ckpt.damaged").read_bytes() == content
+    assert "last.ckpt is damaged" in caplog.text
 
 
 def test_a_new_run_starts(tmp_path):

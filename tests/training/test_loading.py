@@ -160,3 +160,22 @@ def test_a_picture_that_unpacks_to_too_much_is_refused(copy: Path, monkeypatch, 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
     with pytest.raises(UserError, match=r"big\.png is not a readable picture"):
         vaelab.load(copy).figures()
+
+
+def test_flipped_bytes_in_the_weights_are_noticed(copy: Path):
+    """``torch.load`` reads such a file without a word."""
+    file = copy / "checkpoints" / "best.ckpt"
+    content = bytearray(file.read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 40, 8):
+        content[place] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"the checksum of .* is wrong"):
+        vaelab.load(copy)
+    with pytest.raises(UserError, match=r"the checksum of .* is wrong"):
+        vaelab.load(copy, weights="checkpoints/best.ckpt")
+
+
+def test_weights_of_another_run_are_noticed(copy: Path):
+    shutil.copy(copy / "checkpoints" / "last.ckpt", copy / "checkpoints" / "best.ckpt")
+    with pytest.raises(UserError, match="damaged or replaced"):
+        vaelab.load(copy)

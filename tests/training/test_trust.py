@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 import vaelab
 from cli_runner import Result
 from vaelab.errors import UserError
+from vaelab.runs.files import digest
 from vaelab.training.trust import stored_config
 
 FILE = Path("best.ckpt")
@@ -121,6 +122,8 @@ def test_loading_a_strangers_checkpoint_calls_nothing(copy: Path, tmp_path: Path
     checkpoint = torch.load(file, weights_only=True)
     checkpoint["vaelab"]["config"]["prior"] = {"_target_": "os.mkdir", "path": str(made)}
     torch.save(checkpoint, file)
+    record = json.loads((copy / "results.json").read_text())
+    (copy / "results.json").write_text(json.dumps(record | {"weights_sha256": digest(file)}))
     with pytest.raises(UserError, match=r"wants to call 'os\.mkdir' \(prior\)"):
         vaelab.load(copy)
     assert not made.exists()

@@ -16,7 +16,7 @@ from vaelab.evaluation.entries import add, describe, is_measured, measure, send_
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.runs.comparable import comparable
 from vaelab.runs.lock import claim
-from vaelab.runs.record import plain, read_record, write_record
+from vaelab.runs.record import check_finished, plain, read_record, write_record
 from vaelab.runs.resume import FINISHED
 from vaelab.training.assembly import build
 from vaelab.training.threads import set_threads
@@ -110,8 +110,12 @@ def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
             record = read_record(folder)
         except (OSError, ValueError) as error:
             raise UserError(f"its record can't be read: {error}") from error
-        if record["status"] != FINISHED:
-            raise UserError(f"not evaluated: its status is {record['status']}.")
+        if record.get("status") != FINISHED:
+            raise UserError(f"not evaluated: its status is {record.get('status')}.")
+        try:
+            check_finished(record)
+        except ValueError as error:
+            raise UserError(f"not evaluated: its record is damaged: {error}.") from error
         yield record
 
 
@@ -151,7 +155,8 @@ def replicates(
     for folder in folders:
         with suppress(OSError, ValueError):
             record = read_record(folder)
-            if record["status"] == FINISHED:
+            if record.get("status") == FINISHED:
+                check_finished(record)
                 config = {key: value for key, value in comparable(record["config"]).items() if key != "seed"}
                 key = json.dumps(config, sort_keys=True)
                 groups.setdefault(key, []).append(TrainedRun(folder, record, cache, device, trust=trust))

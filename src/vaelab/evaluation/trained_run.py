@@ -12,7 +12,9 @@ from torch import Tensor
 
 from vaelab.data.binarize import bernoulli
 from vaelab.data.datamodule import DataModule
+from vaelab.data.digest import data_digest
 from vaelab.data.images import ImageSet
+from vaelab.errors import UserError
 from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
@@ -77,7 +79,17 @@ class TrainedRun:
 
     @cached_property
     def data(self) -> DataModule:
-        return build_data(self.config)
+        """The run's images.
+
+        Raises:
+            UserError: they are not those with which the run was trained and measured.
+        """
+        data = build_data(self.config)
+        known = (self.record.get("data") or {}).get("sha256")
+        if known is not None and data_digest(data.train, data.val, data.test) != known:
+            path = self.config.data.get("path") or self.config.data.get("root") or "the data"
+            raise UserError(f"{path} has other images than those with which {self.folder.name} was trained.")
+        return data
 
     @property
     def dataset(self) -> str:

@@ -1,11 +1,14 @@
-"""Atomic writing: a file is complete or absent, whenever the process is killed."""
+"""Atomic writing: a file is complete or absent, whenever the process is killed. And what damages a file."""
 
+import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["remove_temporary", "replacing"]
+__all__ = ["archive_damage", "digest", "remove_temporary", "replacing"]
 
 
 @contextmanager
@@ -36,6 +39,29 @@ def remove_temporary(folder: Path) -> None:
     """Remove the temporary files of killed processes below ``folder``; no other process may write there."""
     for file in Path(folder).glob("**/.tmp-*"):
         file.unlink(missing_ok=True)
+
+
+def archive_damage(file: Path) -> str | None:
+    """What is wrong with a zip archive such as a checkpoint of torch; None if all of it is whole.
+
+    Its checksums are compared. ``torch.load`` does not do so, and would give wrong numbers.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        return str(error) or type(error).__name__
+    return None if part is None else f"the checksum of {part} is wrong"
+
+
+def digest(file: Path, most: int | None = None) -> str:
+    """The SHA-256 of a file, in hexadecimal; with ``most``, of its size and its first ``most`` bytes."""
+    with file.open("rb") as stream:
+        if most is None:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        content = hashlib.sha256(str(file.stat().st_size).encode())
+        content.update(stream.read(most))
+        return content.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "FILE_NAME",
     "HISTORY_FILES",
     "SCHEMA",
+    "check_finished",
     "finite",
     "flatten",
     "kl_weight",
@@ -122,3 +123,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or "schema" not in record:
         raise ValueError(f"{Path(folder) / FILE_NAME} is not a record of a vaelab run")
     return record
+
+
+def check_finished(record: Mapping[str, Any]) -> None:
+    """Raise ValueError if the record of a finished run lacks what loading and evaluating it need."""
+    for key, kind in {"config": dict, "metrics": dict, "weights": str, "name": str}.items():
+        if not isinstance(record.get(key), kind):
+            found = "is missing" if key not in record else f"is {type(record[key]).__name__}"
+            raise ValueError(f"its key {key!r} {found.replace('NoneType', 'null')}, not {NAMES[kind]}")
+
+
+NAMES = {dict: "a dictionary", str: "a text"}

@@ -35,6 +35,7 @@ class StartingPoint:
     checkpoint: Path | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)  # the last heartbeat: seconds, images ...
     wandb_id: str | None = None  # of the previous session's W&B run
+    data_sha256: str | None = None  # the digest of the images with which the run began
 
 
 class Observer:
@@ -51,7 +52,7 @@ class Observer:
 class RunResult:
     """The result of training and measuring a model. Each field has the same name in the record."""
 
-    data: dict[str, Any]  # image_shape, value_range, and the number of train, val and test images
+    data: dict[str, Any]  # image_shape, value_range, the number of train, val and test images, sha256
     parameters: int
     weights: str  # the measured checkpoint, relative to the run's folder
     weights_choice: str  # best, of the least val/objective, or last

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 from vaelab.runs.comparable import comparable, differences
-from vaelab.runs.files import replacing
+from vaelab.runs.files import archive_damage, replacing
 from vaelab.runs.naming import sweep_settings, varying
 from vaelab.runs.record import FILE_NAME, read_record
 
@@ -66,7 +66,8 @@ def next_step(
 ) -> Literal["start", "resume", "skip"]:
     """Whether to start a run, to resume it from its last checkpoint, or to skip a finished run.
 
-    A failed run, and one that stopped before its first checkpoint, starts again.
+    A failed run, and one that stopped before its first checkpoint, starts again. So does one whose checkpoint
+    is damaged; the file is kept as ``last.ckpt.damaged``.
 
     Args:
         folder: the run's folder.
@@ -80,7 +81,21 @@ def next_step(
         return "start"
     before, now = comparable(earlier.get("config") or {}), comparable(record["config"])
     _refuse_differences(f"{folder} holds a run", before, now)
-    return "skip" if earlier["status"] == FINISHED else "resume"
+    if earlier.get("data_file") and record.get("data_file") not in (None, earlier["data_file"]):
+        raise UserError(
+            f"{folder} holds a run on another file: data.path={record['config']['data']['path']} has changed "
+            "since. Restore it, or use another sweep.name, or sweep.resume=false for a fresh folder."
+        )
+    if earlier["status"] == FINISHED:
+        return "skip"
+    damage = archive_damage(folder / LAST)
+    if damage is not None:
+        aside = (folder / LAST).rename(folder / f"{Path(LAST).name}.damaged")
+        log.warning(
+            "%s is damaged (%s) and is kept as %s; the run starts again.", folder / LAST, damage, aside
+        )
+        return "start"
+    return "resume"
 
 
 def outdated_names(settings: Mapping[str, Any]) -> list[str]:
@@ -106,8 +121,14 @@ def check_sweep(folder: Path, config: Any) -> None:
     kept = any(record is not None and is_worth_keeping(job, record) for job, record in records)
     if not kept or not (folder / SWEEP).is_file():
         return
-    before = OmegaConf.load(folder / SWEEP)
-    swept_before, swept = swept_keys(before), swept_keys(config)
+    try:
+        before = OmegaConf.load(folder / SWEEP)
+        swept_before = swept_keys(before)
+    except Exception as error:  # whatever the YAML parser and OmegaConf raise for a damaged file
+        aside = (folder / SWEEP).rename(folder / f"{SWEEP}.damaged")
+        log.warning("%s is damaged (%s) and is kept as %s.", folder / SWEEP, first_line(error), aside.name)
+        return
+    swept = swept_keys(config)
     if swept_before != swept:
         raise UserError(
             f"The sweep in {folder} varies {_listed(swept_before)}; this one varies {_listed(swept)}. "

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from vaelab.errors import INTERRUPTED, STOPS, UserError, reason
-from vaelab.runs.files import remove_temporary
+from vaelab.runs.files import digest, remove_temporary
 from vaelab.runs.launchers import is_out_of_time
 from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import LOCK_NAME, beat, claim, read_beat
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # strategy, which start from the same command line, read it.
 CHECKPOINT_VARIABLE = "VAELAB_RESUME"
 
+MOST_BYTES = 2**28  # of the user's data file, to tell whether it is another one
 LOG = "run.log"  # conf/hydra/job_logging/vaelab.yaml
 
 PACKAGES = (
@@ -96,6 +97,10 @@ class RunSession(Observer):
         """Add the resolved config to the record."""
         latent_dim = config["model"].get("latent_dim") if isinstance(config.get("model"), Mapping) else None
         self.record |= {"config": dict(config), "seed": config.get("seed"), "latent_dim": latent_dim}
+        data = config.get("data")
+        path = data.get("path") if isinstance(data, Mapping) else None
+        if isinstance(path, str) and (file := Path(path).expanduser()).is_file():
+            self.record["data_file"] = digest(file, MOST_BYTES)
 
     def decide(self) -> str:
         """Decide to ``start``, to ``resume`` from the last checkpoint, or to ``skip`` a finished run.
@@ -135,7 +140,12 @@ class RunSession(Observer):
 
     def finish(self, result: RunResult) -> None:
         """Add the result to the record, which is written when the block ends."""
-        self.record |= {**vars(result), "timing": dict(result.timing), "status": FINISHED}
+        self.record |= {
+            **vars(result),
+            "timing": dict(result.timing),
+            "status": FINISHED,
+            "weights_sha256": digest(self.folder / result.weights) if self._writes else None,
+        }
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -200,6 +210,7 @@ class RunSession(Observer):
             checkpoint=(self.folder / LAST).absolute() if resumes else None,
             progress=(read_beat(self.folder) or {}) if resumes else {},
             wandb_id=(wandb or {}).get("id"),
+            data_sha256=((earlier or {}).get("data") or {}).get("sha256") if resumes else None,
         )
         os.environ[CHECKPOINT_VARIABLE] = str(self.start.checkpoint or "")
 
@@ -248,7 +259,9 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "wandb": None,
         "weights": None,
         "weights_choice": None,
+        "weights_sha256": None,
         "data": None,
+        "data_file": None,
         "parameters": None,
         "timing": {},
         "metrics": {},

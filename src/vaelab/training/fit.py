@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.errors import UserError
 from vaelab.runs.health import verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data
@@ -59,6 +60,11 @@ def fit(
     trainer = build_trainer(cfg.trainer, callbacks, request.folder)
 
     images = describe(data)
+    if start.data_sha256 not in (None, images["sha256"]):
+        raise UserError(
+            f"The images are not those with which the run in {request.folder} began. Restore them, or use "
+            "another sweep.name, or sweep.resume=false for a fresh folder."
+        )
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     log.info("%s", headline(request, images, parameters))
     with running_loggers(cfg, request, start.wandb_id) as loggers:

@@ -14,7 +14,8 @@ from vaelab.errors import UserError, first_line
 from vaelab.figures.pictures import sample_grids
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.runs.record import FILE_NAME, read_record
+from vaelab.runs.files import archive_damage, digest
+from vaelab.runs.record import FILE_NAME, check_finished, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
 from vaelab.training.trust import inside, stored_config
 from vaelab.types import RunContext
@@ -102,11 +103,20 @@ def load(
         raise UserError(f"There is no {FILE_NAME} in {folder}: it is not the folder of a run.") from None
     except ValueError as error:
         raise UserError(f"{folder / FILE_NAME} can't be read: {error}") from None
-    name = weights or record["weights"]
-    if name is None:
-        raise UserError(f"The run in {folder} has no weights: its status is {record['status']}.")
-    file = folder / weights if weights else inside(folder, str(name), folder / FILE_NAME)
-    return Run(folder, record, load_model(file, device, trust), trust)
+    if not weights and record.get("weights") is None:
+        raise UserError(f"The run in {folder} has no weights: its status is {record.get('status')}.")
+    try:
+        check_finished(record)
+    except ValueError as error:
+        raise UserError(f"{folder / FILE_NAME} is damaged: {error}.") from error
+    file = folder / weights if weights else inside(folder, record["weights"], folder / FILE_NAME)
+    run = Run(folder, record, load_model(file, device, trust), trust)
+    known = None if weights else record.get("weights_sha256")
+    if known is not None and digest(file) != known:
+        raise UserError(
+            f"{file} is damaged or replaced: it is not the file that {FILE_NAME} was written for."
+        )
+    return run
 
 
 def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Autoencoder:
@@ -118,6 +128,9 @@ def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Au
     """
     if not file.is_file():
         raise UserError(f"There are no weights {file}.")
+    damage = archive_damage(file)
+    if damage is not None:
+        raise UserError(f"{file} is not a readable checkpoint of a run ({damage}).")
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
         extra, state = checkpoint["vaelab"], checkpoint["state_dict"]

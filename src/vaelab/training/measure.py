@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from vaelab.data.datamodule import DataModule
+from vaelab.data.digest import data_digest
 from vaelab.runs.request import RunRequest
 from vaelab.runs.resume import LAST
 from vaelab.training.module import LitAutoencoder
@@ -19,13 +20,14 @@ OBJECTIVE = "val/objective"  # the best weights are those of its least value
 
 
 def describe(data: DataModule) -> dict[str, Any]:
-    """The shape, the value range and the numbers of the images, for the record."""
+    """The shape, the value range, the numbers and the digest of the images, for the record."""
     return {
         "image_shape": list(data.image_shape),
         "value_range": list(data.value_range),
         "train": len(data.train),
         "val": len(data.val) if data.val is not None else 0,
         "test": len(data.test),
+        "sha256": data_digest(data.train, data.val, data.test),
     }
 
 

@@ -1,6 +1,7 @@
 """The training history of a run, written to its folder independently of the loggers."""
 
 import csv
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytorch_lightning as pl
 from vaelab.runs.files import replacing
 
 __all__ = ["History", "read_rows"]
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "history.csv"
 
@@ -59,8 +62,13 @@ class History(pl.Callback):
     def _read(self, trainer: pl.Trainer, lit: Any) -> None:
         """Read the rows of completed epochs; add the last one if the session ended before writing it."""
         epochs = trainer.current_epoch
-        before = read_rows(Path(trainer.default_root_dir) / FILE_NAME) if epochs else []
-        self.rows = [row for row in before if int(row["epoch"]) < epochs]
+        file = Path(trainer.default_root_dir) / FILE_NAME
+        try:
+            before = read_rows(file) if epochs else []
+            self.rows = [row for row in before if int(row["epoch"]) < epochs]
+        except (csv.Error, ValueError, TypeError, KeyError) as error:
+            aside = file.rename(f"{file}.damaged")
+            log.warning("%s is damaged (%s) and is kept as %s; a new one begins.", file, error, aside.name)
         if epochs and all(int(row["epoch"]) != epochs - 1 for row in self.rows):
             self._add(trainer, lit, epochs - 1)
 
