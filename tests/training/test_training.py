@@ -129,10 +129,10 @@ class StepSpy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.steps: dict[bool, list[int]] = {True: [], False: []}
+        self.steps: dict[bool, list[float]] = {True: [], False: []}
 
     def forward(self, step: int) -> Tensor:
-        self.steps[self.training].append(int(step))
+        self.steps[self.training].append(float(step))
         return torch.tensor(1.0)
 
 
@@ -140,7 +140,8 @@ def test_the_step_counts_optimizer_steps_and_not_validation(tmp_path):
     spy = StepSpy()
     fitted(tmp_path, lit(vae(terms=elbo_terms(spy))))
     assert spy.steps[True] == list(range(10))
-    assert spy.steps[False] == [5, 10]  # one batch of validation after each epoch
+    # one batch of validation after each epoch, whose objective has the weight at the end of its schedule
+    assert spy.steps[False] == [5, math.inf, 10, math.inf]
 
 
 # held-out numbers
