@@ -17,9 +17,9 @@ def test_a_bracket_that_the_number_of_posteriors_limits_is_named(low, said):
     assert begins(records, "The number of posteriors") == said
     if said:
         assert sentence(records, "The number of posteriors") == (
-            "The number of posteriors limits what is known of the mutual information of beta 0.1 (at least 6.44): "
-            "with 1236 of them no more than log(1237) = 7.12 nats can show. More of them would narrow its bracket "
-            "and those of the aggregate KL and the total correlation."
+            "The number of posteriors limits what is known of the mutual information of beta 0.1 (at least "
+            "6.44): with 1236 of them no more than log(1237) = 7.12 nats can show. More would narrow its "
+            "bracket and those of the aggregate KL and the total correlation."
         )
 
 

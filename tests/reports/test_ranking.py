@@ -153,15 +153,16 @@ def test_of_one_seed_the_images_alone_decide_and_no_seed_is_named():
     )
 
 
-def test_a_configuration_above_the_chosen_one_is_named():
+def test_a_configuration_above_the_chosen_one_is_named_and_two_seeds_are_said_to_rule_out_little():
+    """Differences -1 and 10, without any chance; then 10 with an SD of 3, of one degree of freedom."""
     records = [*seeds(20.0, 20.1), *seeds(19.0, 19.1, beta=2), *seeds(30.0, 30.1, beta=3)]
     for record in records[:2]:
         record["metrics"]["val/elbo"] = -1.0
-    assert sentences(records)[2] == (
-        "The seeds leave 1 of the 2 others as possibly the best: beta 2 (5% shared among 2 comparisons); "
-        "clearly "
-        "above beta 1 on these images: beta 2."
-    )
+    start = "The seeds leave 1 of the 2 others as possibly the best: beta 2 (5% shared among 2 comparisons)"
+    end = "clearly above beta 1 on these images: beta 2."
+    assert sentences(records)[2] == f"{start}; two seeds rule out little; {end}"
+    records = [*seeds(20.0, 20.1), *seeds(21.0, 21.1, beta=2), *seeds(33.0, 27.0, beta=3)]
+    assert sentences(records)[2] == f"{start.replace('beta 2', 'beta 3')}; two seeds rule out little."
 
 
 def test_the_truly_best_is_rarely_ruled_out():

@@ -36,8 +36,8 @@ def information_limit(table: Table) -> list[str]:
             limited.setdefault(round(others), []).append(f"{row.label} (at least {low:.2f})")
     return [
         f"The number of posteriors limits what is known of the mutual information of {listed(rows)}: with "
-        f"{others} of them no more than log({others + 1}) = {math.log(others + 1):.2f} nats can show. More of "
-        "them would narrow its bracket and those of the aggregate KL and the total correlation."
+        f"{others} of them no more than log({others + 1}) = {math.log(others + 1):.2f} nats can show. More "
+        "would narrow its bracket and those of the aggregate KL and the total correlation."
         for others, rows in limited.items()
     ]
 

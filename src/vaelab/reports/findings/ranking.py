@@ -90,5 +90,7 @@ def contenders(first: Row, known: Sequence[tuple[Row, MeanDifference]], images: 
         f"{subject} {verb} {len(left) or 'none'} of the {len(known)} others as possibly the best{names} "
         f"({ALPHA:.0%} shared among {len(known)} comparisons)"
     )
+    if left and min(difference.degrees for _, difference in known) < 2:
+        text += "; two seeds rule out little"
     text += f"; clearly above {first.label} on these images: {listed(above)}" if above else ""
     return [f"{text}."]
