@@ -127,6 +127,14 @@ def test_without_numbers_of_every_image_standard_errors_are_taken_for_independen
     assert difference([*of_seeds(1, [21.0]), *of_seeds(2, [20.0])]) == MeanDifference(1.0)
 
 
+def test_of_a_record_with_an_elbo_alone_the_elbo_is_compared():
+    records = [*of_seeds(1, [21.0, 21.5]), *of_seeds(2, [20.0, 20.5])]
+    for record in records:
+        record["metrics"] = {"test/elbo": record["metrics"]["test/elbo"]}
+    assert difference(records).mean == pytest.approx(1.0)
+    assert difference(records, beta=2.0) is None
+
+
 def test_an_autoencoder_has_no_elbo_to_compare():
     autoencoder = make_record(None, rate=None, swept={"model": "ae"})
     assert difference([autoencoder, make_record(1, swept={"model": "vae"})]) is None

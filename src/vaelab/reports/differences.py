@@ -115,6 +115,9 @@ def costs(runs: Sequence[RecordedRun], split: str, beta: float) -> list[float]:
 
 def cost(run: RecordedRun, split: str, beta: float) -> float | None:
     """D + beta R on the images of ``split``; None if the run has no such numbers."""
+    if beta == 1 and run.finished:
+        elbo = run.number(f"{split}/elbo")
+        return None if elbo is None else -elbo
     rate, distortion = run.number(f"{split}/rate"), run.number(f"{split}/distortion")
     if not run.finished or distortion is None or (beta and rate is None):
         return None
