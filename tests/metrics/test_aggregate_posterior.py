@@ -13,7 +13,6 @@ from vaelab.functional.aggregate import Gaussians, aggregate_brackets
 from vaelab.functional.distributions import gaussian_kl, normal_log_prob, standard_normal_log_prob
 from vaelab.functional.holes import hole_rate, null_hole_rate
 from vaelab.metrics import AggregatePosterior
-from vaelab.metrics import aggregate_posterior as module
 
 BRACKETS = [
     f"{part}_{end}"
@@ -83,7 +82,7 @@ def test_the_numbers_belong_to_the_images(sizes):
         torch.testing.assert_close(shuffled[name], value, msg=name)
 
 
-def test_at_the_test_the_mixture_is_of_training_images(monkeypatch):
+def test_at_the_test_the_mixture_is_of_training_images():
     """As many as the budget of operations allows, and no more than asked for."""
     stats, training, asked = planted(100), planted(5000, seed=1), []
 
@@ -98,13 +97,12 @@ def test_at_the_test_the_mixture_is_of_training_images(monkeypatch):
     expected = aggregate_brackets(stats["z"][0], own, stats["log_q"][0], stats["log_p"][0], others)
     torch.testing.assert_close([found[name] for name in BRACKETS], list(expected))
     assert found["aggregate_posteriors"] == 3000
-    monkeypatch.setattr(module, "OPERATIONS", 100 * 3 * 700 + 299)
-    assert measured(stats, training_posteriors=posteriors)["aggregate_posteriors"] == 700
+    budget = {"operations": 100 * 3 * 700 + 299}
+    assert measured(stats, training_posteriors=posteriors, init=budget)["aggregate_posteriors"] == 700
     tril = torch.diag_embed(stats["scale"])
-    # correlated posteriors take D times the operations
-    correlated = measured(stats, training_posteriors=posteriors, q=SimpleNamespace(tril=tril))
-    assert correlated["aggregate_posteriors"] == 700 // 3
-    assert asked == [3000, 700, 700 // 3]
+    correlated = measured(stats, training_posteriors=posteriors, q=SimpleNamespace(tril=tril), init=budget)
+    assert correlated["aggregate_posteriors"] == 700 // 6
+    assert asked == [3000, 700, 700 // 6]
 
 
 def test_another_prior_has_no_kl_of_single_dimensions():

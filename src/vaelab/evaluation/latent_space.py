@@ -13,6 +13,8 @@ from vaelab.metrics import AggregatePosterior
 
 __all__ = ["LatentSpace"]
 
+OPERATIONS = 5 * 10**9  # images x posteriors x dimensions: about 25 s on one core
+
 
 class LatentSpace:
     """The parts of the rate, holes and the cycle error on the first ``images`` test images.
@@ -41,7 +43,7 @@ class LatentSpace:
         z_prior = prior.sample(noise.to(run.device)).cpu()
         q = type(codes.q)._make(part.to(run.device) for part in codes.q)
         z = codes.z.to(run.device)
-        metric = AggregatePosterior(self.images)
+        metric = AggregatePosterior(self.images, operations=OPERATIONS)
         metric.update(
             position=torch.arange(len(z)),
             z=codes.z[None],

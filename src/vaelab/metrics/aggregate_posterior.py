@@ -14,7 +14,8 @@ from vaelab.functional.randomness import normal_rows
 
 __all__ = ["AggregatePosterior"]
 
-OPERATIONS = 10**9  # N M D, times D for correlated posteriors: at most about 5 s on one core
+OPERATIONS = 10**9  # N M D: at most about 5 s on one core
+CORRELATED = 6  # times as long for posteriors with correlated dimensions
 QUICK_DRAWS = 4  # of the hole rate, in the validations of a training
 
 ROWS = ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril")
@@ -30,8 +31,7 @@ class AggregatePosterior(Metric):
       :func:`~vaelab.functional.aggregate.aggregate_brackets`. The mixtures have the posteriors of the other
       N - 1 images, or, where ``training_posteriors`` is given (at the test), those of M random training
       images. The third is NaN where the prior is no product of dimensions.
-    - ``aggregate_posteriors``: M, without z_n's own; as many as :data:`OPERATIONS` allows and at most
-      ``posteriors``.
+    - ``aggregate_posteriors``: M, without z_n's own; at most ``posteriors``, and N M D at most ``operations``.
     - ``hole_rate``, ``hole_rate_matched`` and their standard errors ``_se``: see
       :func:`~vaelab.functional.holes.hole_rates`. The standard errors are those of the draws of z, of the
       prior and of the noise: they say nothing of other images or of another training.
@@ -43,10 +43,11 @@ class AggregatePosterior(Metric):
 
     full_state_update = False
 
-    def __init__(self, images: int = 2000, posteriors: int = 10_000) -> None:
+    def __init__(self, images: int = 2000, posteriors: int = 10_000, operations: int = OPERATIONS) -> None:
         super().__init__()
         self.images = images
         self.posteriors = posteriors
+        self.operations = operations
         for state in ROWS:
             self.add_state(state, [], dist_reduce_fx="cat")
         self._split, self._quick = "val", False
@@ -113,8 +114,8 @@ class AggregatePosterior(Metric):
         if self._training_posteriors is None or not (own.scale > 0).all():
             return None
         images, dimensions = own.loc.shape
-        each = images * dimensions * (dimensions if own.tril is not None else 1)
-        q = self._training_posteriors(max(1, min(self.posteriors, OPERATIONS // each)))
+        each = images * dimensions * (CORRELATED if own.tril is not None else 1)
+        q = self._training_posteriors(max(1, min(self.posteriors, self.operations // each)))
         parts = (getattr(q, name, None) for name in Gaussians._fields)
         return Gaussians._make(
             None if part is None else _at_least_float32(part).to(own.loc) for part in parts
