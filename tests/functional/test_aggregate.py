@@ -55,6 +55,10 @@ def test_the_brackets_of_a_perfect_model_hold_the_truth(number, rate, further):
     for part, value in truth.items():
         low, high = found[part]
         assert low <= value <= high, part
+    # the exact mixture of the N posteriors, as a number with its standard error, is far from 0 and from R
+    alone = aggregate_log_densities(z, own.loc, own.scale)[0] - standard_normal_log_prob(z)
+    assert alone.mean() > SIGMAS * alone.std() / number**0.5
+    assert alone.mean() > (1 if rate >= 10 else 0.1)
     posteriors = further or number - 1
     # the mixture with z's own posterior says R - log(M + 1) at least, which is not 0
     assert found["aggregate_kl"][1] > rate - math.log(posteriors + 1)

@@ -31,7 +31,7 @@ class AggregatePosterior(Metric):
       :func:`~vaelab.functional.aggregate.aggregate_brackets`. The mixtures have the posteriors of the other
       N - 1 images, or, where ``training_posteriors`` is given (at the test), those of M random training
       images. The third is NaN where the prior is no product of dimensions.
-    - ``aggregate_posteriors``: M, without z_n's own; at most ``posteriors``, and N M D at most ``operations``.
+    - ``aggregate_posteriors``: M, without z_n's own: at most ``posteriors``, and N M D <= ``operations``.
     - ``hole_rate``, ``hole_rate_matched`` and their standard errors ``_se``: see
       :func:`~vaelab.functional.holes.hole_rates`. The standard errors are those of the draws of z, of the
       prior and of the noise: they say nothing of other images or of another training.
