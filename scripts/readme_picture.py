@@ -2,7 +2,7 @@
 
     python scripts/readme_picture.py [outputs/sweeps/demo]     (default: the newest sweep)
 
-docs/images/demo.png has a row for each beta: the first held-out images above their reconstructions, samples
+docs/images/demo.png has a row for each beta: random held-out images above their reconstructions, samples
 for the same z ~ p(z), and the KL of every latent dimension. docs/images/compare.png is the rate-distortion
 curve of the sweep's report.
 """

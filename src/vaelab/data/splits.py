@@ -57,7 +57,9 @@ def split(
 
     From one fixed permutation of the source's pool come, in this order, the test images (only if the source
     has none of its own), the validation images and the training images. A smaller ``train_size`` is a subset
-    of a larger one.
+    of a larger one. A source's own test images are put into a fixed random order as well, a function of their
+    number alone: a file may be sorted by class, and the first N images of any split are thus a random subset,
+    the same in every run. Lazy images stay lazy.
 
     Lazy images for training and validation are rendered into memory once if they are at most
     MATERIALISE_LIMIT; larger sets stay lazy, and so do test images, which are passed once.
@@ -86,12 +88,16 @@ def split(
     return Splits(
         train=(source.train if redraw else fixed).subset(train).materialise(MATERIALISE_LIMIT),
         val=fixed.subset(val).materialise(MATERIALISE_LIMIT) if val_size else None,
-        test=fixed.subset(test)
-        if source.test is None
-        else replace(source.test, x=binarized(source.test.x, binarize, "test")),
+        test=fixed.subset(test) if source.test is None else _in_random_order(source.test, binarize),
         redraw=redraw,
         factor_names=source.factor_names,
     )
+
+
+def _in_random_order(test: ImageSet, binarize: str) -> ImageSet:
+    """The test images of a source, binarised by their places in its file, in a fixed random order."""
+    order = torch.randperm(len(test), generator=generator(0, "data/test order"))
+    return replace(test, x=binarized(test.x, binarize, "test")).subset(order)
 
 
 def _sizes(source: Source, test_size: int | None, val_size: int, train_size: int | None) -> list[int]:

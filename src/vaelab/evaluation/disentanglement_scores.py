@@ -74,7 +74,7 @@ def udr_of_runs(
 ) -> dict[str, Any]:
     """Unsupervised disentanglement ranking (UDR) of runs that differ in their seed alone.
 
-    :func:`vaelab.functional.disentanglement.udr` on the first ``images`` test images, which all runs must
+    :func:`vaelab.functional.disentanglement.udr` on ``images`` random test images, which all runs must
     share. A dimension is informative by KL(q(z_d|x) || N(0, 1)), averaged over images, whatever prior the
     model was trained with.
 

@@ -28,7 +28,7 @@ class GradientVariance:
       errors; near 1 if both estimates have the same expectation.
 
     Args:
-        images: the number of test images, from the first.
+        images: the number of random test images, the same in every run.
         samples: draws of z in one estimate.
         repetitions: estimates over which the variance is taken.
 

@@ -17,7 +17,7 @@ OPERATIONS = 5 * 10**9  # images x posteriors x dimensions: about 25 s on one co
 
 
 class LatentSpace:
-    """The parts of the rate, holes and the cycle error on the first ``images`` test images.
+    """The parts of the rate, holes and the cycle error on ``images`` random test images.
 
     The brackets of ``mutual_information``, ``total_correlation``, ``dimension_wise_kl`` and ``aggregate_kl``,
     ``hole_rate`` and ``hole_rate_matched`` are those of every run's test

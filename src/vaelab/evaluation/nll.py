@@ -44,7 +44,7 @@ class ImportanceNLL:
 
     Args:
         samples: K.
-        images: the maximum number of test images, from the first.
+        images: the maximum number of test images, random ones that are the same in every run.
         batch: images per pass.
         chunk: samples of each image per pass; None for as many as fit in a cache.
 
@@ -96,7 +96,7 @@ class AIS:
     Args:
         chains, steps, schedule, start, leapfrog_steps, pilot_chains: see
             :class:`~vaelab.evaluation.marginal_likelihood.Annealing`.
-        images: the maximum number of test images, from the first.
+        images: the maximum number of test images, random ones that are the same in every run.
         simulated: the number of images to simulate; 0 for none, which leaves their metrics NaN.
         batch: images per pass; None for as many as fit in a cache.
 

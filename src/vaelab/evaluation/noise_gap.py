@@ -30,7 +30,7 @@ class NoiseGap:
     also where the decoder ignores z: read it beside ``shuffle_gap``.
 
     Args:
-        images: the number of test images, from the first.
+        images: the number of random test images, the same in every run.
         size: standard deviation of the noise, in standard deviations of the codes.
         draws: draws of eps per image.
 

@@ -127,7 +127,7 @@ class SampleQuality:
                 "feature_dimension": reference.shape[1],
                 "samples": number,
                 "draws": self.draws,
-                "reference": f"the first {number} test images",
+                "reference": f"{number} random test images, the same in every run",
                 "sample": "mean images E[x|z]; z ~ p(z) (prior), z ~ q(z|x) (posterior), "
                 "the mean of q(z|x) (reconstructions)",
                 "fid": "Fréchet distance of the features (Heusel et al., 2017), equal counts on both sides",
@@ -144,8 +144,8 @@ class SampleQuality:
 def other_images(run: TrainedRun, number: int) -> tuple[Tensor | None, str]:
     """``number`` real images that are not test images, and a description of them for the protocol."""
     if run.data.val is not None and len(run.data.val) >= number:
-        return run.images("val", number), f"the first {number} validation images"
+        return run.images("val", number), f"{number} random validation images"
     if len(run.data.train) >= number:
-        note = f"the first {number} training images, which a classifier of features has seen"
+        note = f"{number} random training images, which a classifier of features has seen"
         return run.images("train", number), note
     return None, f"undefined: there are fewer than {number} validation and training images"

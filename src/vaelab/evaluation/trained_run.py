@@ -38,9 +38,9 @@ class NotApplicable(Exception):
 class TrainedRun:
     """A finished run, whose model and data are loaded when they are first used.
 
-    Splits are ``train``, ``val`` and ``test`` in their fixed order; ``limit`` selects the first images of a
-    split. The noise of a code depends only on the split and the image, so that all runs are evaluated with
-    the same noise.
+    Splits are ``train``, ``val`` and ``test`` in their fixed random order (:func:`vaelab.data.split`);
+    ``limit`` selects the first images of it, a random subset of the split. The noise of a code depends only
+    on the split and the image's place, so that all runs are evaluated with the same noise.
 
     Args:
         folder: the run's folder.

@@ -22,7 +22,7 @@ ROWS = ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorise
 
 
 class AggregatePosterior(Metric):
-    """Brackets of the parts of the rate and the hole rate, of a split's first ``images``.
+    """Brackets of the parts of the rate and the hole rate, of ``images`` images of a split.
 
     With one z_n ~ q(z|x_n) for each of these N images:
 

@@ -177,7 +177,7 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
 
 
 def _mean_image(data: DataModule, images: int = 1000) -> Tensor:
-    """The mean of the first training images, (C, H, W)."""
+    """The mean of the first training images, which are in random order: (C, H, W)."""
     return to_float(data.train.x[torch.arange(min(images, len(data.train)))]).mean(0)
 
 

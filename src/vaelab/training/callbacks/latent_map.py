@@ -22,7 +22,7 @@ class LatentMap(pl.Callback):
 
     Args:
         every_n_epochs: epochs between two drawings during training; None for the drawing after the test only.
-        images: the number of held-out images, from the first.
+        images: the number of held-out images, random ones that are the same in every run.
         projection: "pca", or "umap" if umap-learn is installed.
 
     Raises:

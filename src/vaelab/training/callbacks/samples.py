@@ -33,7 +33,7 @@ class Samples(pl.Callback):
 
     Args:
         every_n_epochs: epochs between two drawings during training; None for those after the test only.
-        images: the number of held-out images, from the first.
+        images: the number of held-out images, random ones that are the same in every run.
         mixture_images: training images to whose codes the mixture is fitted; 0 for no such picture.
         mixture_components: components of the mixture.
     """
