@@ -16,6 +16,7 @@ from torchmetrics import MetricCollection
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder, detached
+from vaelab.models.objectives import TermShape
 from vaelab.models.schedules import readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
@@ -183,7 +184,10 @@ class LitAutoencoder(pl.LightningModule):
     def _forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(batch.x.device).to(self.dtype) for part in noise)
-        output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
+        try:
+            output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
+        except TermShape as error:
+            raise UserError(f"model.objective.{error}.") from error
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from builders import elbo_terms, images, latent_stats, random, vae
-from vaelab.models.objectives import KL, Distortion, Objective
+from vaelab.models.objectives import KL, Distortion, Objective, Term, TermShape
 
 
 class Ramp(nn.Module):
@@ -23,6 +23,42 @@ def test_the_loss_is_the_weighted_sum_of_means_over_images(step):
     assert values["distortion"].item() == pytest.approx(distortion)
     assert values["kl"].item() == pytest.approx(rate)
     assert loss.item() == pytest.approx(0.5 * distortion + step / 10 * rate)
+
+
+class Shaped(Term):
+    """A term of a given function of the statistics."""
+
+    def __init__(self, value) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, stats, step) -> Tensor:
+        return self.value(stats)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda stats: stats.kl,  # (B, D)
+        lambda stats: stats.z.square(),  # (S, B, D)
+        lambda stats: stats.distortion.T,
+        lambda stats: stats.rate[:, None],
+        lambda stats: stats.rate[:2],
+        lambda stats: stats.kl.mean(0),  # (D,)
+    ],
+)
+def test_a_term_whose_mean_would_not_be_one_over_images_is_refused(value):
+    stats = latent_stats(7, samples=3)
+    with pytest.raises(
+        TermShape, match=r"mine returned .*must be \(B,\) = \(7,\), .*\(3, 7\) or \(\)"
+    ):
+        Objective({"kl": KL(), "mine": Shaped(value)})(stats, 0)
+
+
+@pytest.mark.parametrize("value", [lambda s: s.rate, lambda s: s.distortion, lambda s: s.rate.mean()])
+def test_a_term_of_each_image_of_each_sample_or_of_the_batch_is_taken(value):
+    stats = latent_stats(7, samples=3)
+    assert Objective({"mine": Shaped(value)})(stats, 0)[0].item() == pytest.approx(value(stats).mean().item())
 
 
 @pytest.mark.parametrize("terms", [{}, {"kl": None}])

@@ -4,7 +4,7 @@ from vaelab.models.objectives.dip import CovariancePenalty
 from vaelab.models.objectives.elbo import KL, Distortion
 from vaelab.models.objectives.importance import ImportanceBound
 from vaelab.models.objectives.mmd import MMD
-from vaelab.models.objectives.objective import Objective, Term
+from vaelab.models.objectives.objective import Objective, Term, TermShape
 from vaelab.models.objectives.quantization import CodebookLoss, Commitment
 from vaelab.models.objectives.rate_control import Capacity, Constrained, FreeBits
 from vaelab.models.objectives.regularized import DecoderL2, LatentL2
@@ -27,6 +27,7 @@ __all__ = [
     "LatentL2",
     "Objective",
     "Term",
+    "TermShape",
     "TotalCorrelation",
     "WeightCombination",
 ]

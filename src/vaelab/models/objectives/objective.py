@@ -10,7 +10,11 @@ from vaelab.models.requirements import Property
 from vaelab.models.schedules import as_schedule
 from vaelab.types import LatentStats
 
-__all__ = ["Objective", "Term", "with_gradient_of"]
+__all__ = ["Objective", "Term", "TermShape", "with_gradient_of"]
+
+
+class TermShape(ValueError):
+    """A term returned a value whose mean would not be one over images."""
 
 
 class Term(nn.Module):
@@ -36,7 +40,10 @@ class Term(nn.Module):
         self.weight = as_schedule(weight)
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
-        """The term in nats, unweighted, before the mean over images: (B,), (S, B) or ()."""
+        """The term in nats, unweighted, before the mean over images: (B,), (S, B) or (); nothing else.
+
+        The mean of (B, D) would divide the sum over latent dimensions by D.
+        """
         raise NotImplementedError
 
     def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
@@ -57,6 +64,7 @@ class Objective(nn.Module):
 
     Raises:
         ValueError: no terms, or a name that torch reserves.
+        TermShape: in :meth:`forward`, a term is neither (B,) nor (S, B) nor ().
     """
 
     def __init__(self, terms: Mapping[str, Term | None]) -> None:
@@ -97,7 +105,14 @@ class Objective(nn.Module):
         auxiliary: list[Tensor] = []
         for name, term in self.terms.items():
             assert isinstance(term, Term)
-            values[name] = term(stats, step).mean()
+            value = term(stats, step)
+            if value.shape not in ((), stats.rate.shape, stats.distortion.shape):
+                raise TermShape(
+                    f"{name} returned the shape {tuple(value.shape)}; it must be (B,) = "
+                    f"{tuple(stats.rate.shape)}, (S, B) = {tuple(stats.distortion.shape)} or (): sum over "
+                    "dimensions and pixels first"
+                )
+            values[name] = value.mean()
             weighted = term.weight(step) * term.loss_value(values[name], stats, step)
             total = weighted if total is None else total + weighted
             loss = term.auxiliary_loss(stats, step)
