@@ -323,3 +323,11 @@ def test_the_script_trains_with_few_quiet_lines_and_writes_to_the_outputs_alone(
     written = {path.relative_to(home).parts[:2] for path in home.rglob("*")}
     cache = {(".cache", "matplotlib"), (".config", "matplotlib")}
     assert {parts for parts in written if len(parts) == 2} <= cache
+
+
+@pytest.mark.parametrize(("end", "said"), [(500, True), (4, False)])
+def test_a_warm_up_that_is_longer_than_the_training_is_said_at_the_start(tmp_path, end, said):
+    schedule = ("+schedule@model.beta=linear", "model.beta.unit=steps", f"model.beta.end={end}")
+    result = trained(tmp_path, *schedule, "trainer.max_epochs=4", "callbacks=none")
+    line = f"The schedule kl_weight ends at step {end}, but the training has 4 steps"
+    assert (line in result.out) == said

@@ -13,6 +13,7 @@ from vaelab.models.schedules import (
     PiecewiseSchedule,
     RampSchedule,
     as_schedule,
+    ends_too_late,
     readings,
     set_total_steps,
 )
@@ -188,3 +189,21 @@ def test_readings_are_what_changes_by_short_names():
     set_total_steps(model, 10)
     found = {name: value.item() for name, value in readings(model, 4).items()}
     assert found == {"kl_weight": pytest.approx(0.4)}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "end"),
+    [
+        (RampSchedule(1.0, end=50, unit="steps"), 50),
+        (RampSchedule(1.0, end=0.5), 20),
+        (RampSchedule(1.0), 40),
+        (RampSchedule(1.0, end=1.25), 50),
+        (CyclicSchedule(1.0, end=41, unit="steps"), 41),
+        (PiecewiseSchedule([0, 10, 60], [0, 1, 2], unit="steps"), 60),
+        (PiecewiseSchedule([0, 1.5], [0, 1]), 60),
+    ],
+)
+def test_a_schedule_that_the_training_does_not_complete_is_found(schedule, end):
+    model = Objective({"kl": KL(schedule), "distortion": Distortion(2.0)})
+    set_total_steps(model, 40)
+    assert ends_too_late(model, 40) == ({"terms_kl_weight": pytest.approx(end)} if end > 40 else {})

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from vaelab.models.numbers import register_number
 
-__all__ = ["ConstantSchedule", "CyclicSchedule", "PiecewiseSchedule", "RampSchedule", "Schedule"]
+__all__ = [
+    "ConstantSchedule",
+    "CyclicSchedule",
+    "PiecewiseSchedule",
+    "RampSchedule",
+    "Schedule",
+    "ends_too_late",
+]
 
 
 class ConstantSchedule(nn.Module):
@@ -57,6 +64,10 @@ class Schedule(nn.Module):
     def at(self, time: Tensor) -> Tensor:
         """The value at a time >= 0, (): times in the schedule's unit."""
         raise NotImplementedError
+
+    def last_time(self) -> float | None:
+        """The time from which the value is constant; None if there is none."""
+        return None
 
     def forward(self, step: int | Tensor) -> Tensor:
         return self.at(step / self.steps_per_unit)
@@ -114,7 +125,7 @@ class RampSchedule(Schedule):
         sharpness: float = 12.0,
     ) -> None:
         super().__init__(unit)
-        end = last_time(end, unit)
+        end = end_of(end, unit)
         positive = {"above": 0} if shape == "exponential" else {}
         register_number(self, "start", start, **positive)
         register_number(self, "stop", stop, **positive)
@@ -124,6 +135,9 @@ class RampSchedule(Schedule):
         if shape not in (*SHAPES, "exponential"):
             raise ValueError(f"shape must be one of {', '.join(SHAPES)}, exponential, got {shape}")
         self.shape = shape
+
+    def last_time(self) -> float:
+        return float(self.end)
 
     def at(self, time: Tensor) -> Tensor:
         p = ((time - self.begin) / (self.end - self.begin)).clamp(0, 1)
@@ -163,7 +177,7 @@ class CyclicSchedule(Schedule):
         unit: str = "share",
     ) -> None:
         super().__init__(unit)
-        end = last_time(end, unit)
+        end = end_of(end, unit)
         register_number(self, "start", start)
         register_number(self, "stop", stop)
         register_number(self, "cycles", cycles, least=1)
@@ -171,6 +185,9 @@ class CyclicSchedule(Schedule):
         register_number(self, "end", end, above=0)
         if cycles != int(cycles):
             raise ValueError(f"cycles must be a whole number, got {cycles:g}")
+
+    def last_time(self) -> float:
+        return float(self.end)
 
     def at(self, time: Tensor) -> Tensor:
         # in cycles; a step that begins a cycle must not be rounded into the one before
@@ -202,6 +219,9 @@ class PiecewiseSchedule(Schedule):
         self.register_buffer("times", torch.tensor(times, dtype=torch.float32), persistent=False)
         self.register_buffer("values", torch.tensor(values, dtype=torch.float32), persistent=False)
 
+    def last_time(self) -> float:
+        return float(self.times[-1])
+
     def at(self, time: Tensor) -> Tensor:
         # each piece adds its own rise, as far as it has been passed
         length = self.times[1:] - self.times[:-1]
@@ -212,7 +232,7 @@ class PiecewiseSchedule(Schedule):
         return torch.where(time.isnan(), time, value)  # NaN while the length of the training is not known
 
 
-def last_time(end: float | None, unit: str) -> float:
+def end_of(end: float | None, unit: str) -> float:
     """The whole training, if times are shares of it."""
     if end is None and unit == "steps":
         raise ValueError("end is missing: with unit steps it must be a number of steps")
@@ -238,6 +258,17 @@ def set_total_steps(model: nn.Module, total: float) -> None:
                     "set trainer.max_epochs or trainer.max_steps, or let it count in steps (unit: steps)."
                 )
             schedule.steps_per_unit.fill_(max(total, 1.0))
+
+
+def ends_too_late(model: nn.Module, total: float) -> dict[str, float]:
+    """The last steps of those schedules, by short names, that a training of ``total`` steps cuts off."""
+    found = {}
+    for name, schedule in model.named_modules():
+        if isinstance(schedule, Schedule) and (time := schedule.last_time()) is not None:
+            step = time * float(schedule.steps_per_unit)
+            if step > total + 0.5:  # shares are rounded
+                found[short_name(name)] = step
+    return found
 
 
 def readings(model: nn.Module, step: int | Tensor) -> dict[str, Tensor]:

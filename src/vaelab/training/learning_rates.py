@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.models.schedules import as_schedule, readings, set_total_steps
+from vaelab.models.schedules import as_schedule, ends_too_late, readings, set_total_steps
 
 __all__ = ["LearningRates", "parameter_groups"]
 
@@ -40,6 +40,10 @@ class LearningRates:
 
     def set_total_steps(self, total: float) -> None:
         set_total_steps(self._schedules, total)
+
+    def ends_too_late(self, total: float) -> dict[str, float]:
+        """See :func:`~vaelab.models.schedules.ends_too_late`."""
+        return ends_too_late(self._schedules, total)
 
     def readings(self, step: int) -> dict[str, Tensor]:
         """``lr_factor`` if it follows a schedule."""

@@ -1,5 +1,6 @@
 """LitAutoencoder, the LightningModule that trains and measures an Autoencoder."""
 
+import logging
 import math
 import os
 import secrets
@@ -17,7 +18,7 @@ from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.objectives import TermShape
-from vaelab.models.schedules import readings, set_total_steps
+from vaelab.models.schedules import ends_too_late, readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
@@ -27,6 +28,8 @@ from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
 __all__ = ["LitAutoencoder", "OptimizerFactory", "total_steps"]
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
@@ -93,7 +96,14 @@ class LitAutoencoder(pl.LightningModule):
     # training
 
     def on_train_start(self) -> None:
-        self.set_total_steps(total_steps(self.trainer))
+        total = total_steps(self.trainer)
+        self.set_total_steps(total)
+        late = ends_too_late(self.model, total) | self.learning_rates.ends_too_late(total)
+        for name, step in late.items() if self.global_rank == 0 else ():
+            log.warning(
+                "The schedule %s ends at step %d, but the training has %d steps: it does not get there.",
+                name, step, total,
+            )  # fmt: skip
         if self._random_states is not None:  # not earlier: building the callbacks may draw random numbers
             set_random_states(self._random_states)
             self._random_states = None

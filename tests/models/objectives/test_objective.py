@@ -49,9 +49,7 @@ class Shaped(Term):
 )
 def test_a_term_whose_mean_would_not_be_one_over_images_is_refused(value):
     stats = latent_stats(7, samples=3)
-    with pytest.raises(
-        TermShape, match=r"mine returned .*must be \(B,\) = \(7,\), .*\(3, 7\) or \(\)"
-    ):
+    with pytest.raises(TermShape, match=r"mine returned .*must be \(B,\) = \(7,\), .*\(3, 7\) or \(\)"):
         Objective({"kl": KL(), "mine": Shaped(value)})(stats, 0)
 
 
