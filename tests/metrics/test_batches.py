@@ -39,7 +39,8 @@ def batches(size: int, n: int = N) -> list[int]:
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    names = {"rate", "distortion", "elbo", "kl_per_dim", "active_units", "mse", *AGGREGATE}
+    errors = {"rate_se", "distortion_se", "elbo_se", "elbo_mc_se", "elbo_draws"}
+    names = {"rate", "distortion", "elbo", *errors, "kl_per_dim", "active_units", "mse", *AGGREGATE}
     assert set(found) == set(expected) == names
     for name in names:
         torch.testing.assert_close(

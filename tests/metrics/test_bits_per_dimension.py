@@ -15,8 +15,12 @@ def measure(
     """Of 30 images (2, 4, 5), in a batch for each flag."""
     metric, x = BitsPerDimension(), images(30, (2, 4, 5))
     for flag, part in zip(discrete, torch.arange(30).tensor_split(len(discrete)), strict=True):
-        metric.update(x[part], rate[part], distortion[:, part], torch.tensor(flag))
-    return metric.compute().item()
+        metric.update(x[part], rate[part], distortion[:, part], torch.tensor(flag), part)
+    found = metric.compute()
+    spread = (rate + distortion.mean(0)).std().item() / math.sqrt(30) / 40 / math.log(2)
+    expected = spread if all(discrete) else math.nan
+    assert found["bits_per_dimension_se"].item() == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    return found["bits_per_dimension"].item()
 
 
 @pytest.mark.parametrize("batches", [1, 4])

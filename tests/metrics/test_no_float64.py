@@ -38,9 +38,9 @@ def log_density(z: Tensor) -> Tensor:
 METRICS = {
     ActiveUnits: ((4,), (STATS.loc,)),
     KLPerDimension: ((4,), (STATS.kl,)),
-    RateDistortion: ((), (STATS.rate, STATS.distortion)),
+    RateDistortion: ((), (STATS.rate, STATS.distortion, torch.arange(len(X)))),
     ImportanceBound: ((), (STATS.distortion, STATS.log_q, STATS.log_p)),
-    BitsPerDimension: ((), (X, STATS.rate, STATS.distortion, torch.tensor(True))),
+    BitsPerDimension: ((), (X, STATS.rate, STATS.distortion, torch.tensor(True), torch.arange(len(X)))),
     ReconstructionError: ((), (X, X[None])),
     DecoderTest: (
         (),

@@ -291,4 +291,4 @@ def test_the_likelihood_sees_each_grey_level_as_it_is(tmp_path, precision):
     assert len(torch.cat([x.flatten() for x, _ in seen]).unique()) > 200
     test = module.results["test"]
     expected = -test["elbo"] / (16 * math.log(2))
-    torch.testing.assert_close(test["bpd"], expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(test["bits_per_dimension"], expected, rtol=1e-3, atol=0)

@@ -15,6 +15,7 @@ from vaelab.metrics.disentanglement import Disentanglement
 from vaelab.metrics.importance_bound import ImportanceBound
 from vaelab.metrics.kl_per_dimension import KLPerDimension
 from vaelab.metrics.objective import Objective
+from vaelab.metrics.per_image import PerImage
 from vaelab.metrics.perplexity import Perplexity
 from vaelab.metrics.rate_distortion import RateDistortion
 from vaelab.metrics.reconstruction import ReconstructionError
@@ -28,6 +29,7 @@ __all__ = [
     "ImportanceBound",
     "KLPerDimension",
     "Objective",
+    "PerImage",
     "Perplexity",
     "RateDistortion",
     "ReconstructionError",

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PER_IMAGE", "PerImage", "read_per_image"]
+from vaelab.runs.record import PER_IMAGE
 
-PER_IMAGE = "per_image.npz"
+__all__ = ["PerImage", "read_per_image"]
+
 TYPES = {"rate": np.float32, "distortion": np.float32, "position": np.int64}
 OPTIONAL = {"constant_distortion": np.float32}
 MOST_BYTES = 2**28  # unpacked; 16 or 20 bytes an image

@@ -14,6 +14,7 @@ from vaelab.runs.files import replacing
 __all__ = [
     "FILE_NAME",
     "HISTORY_FILES",
+    "PER_IMAGE",
     "SCHEMA",
     "check_finished",
     "finite",
@@ -26,6 +27,8 @@ __all__ = [
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+PER_IMAGE = "per_image.npz"
+"""A file in the run's folder with the rate and the distortion of each test image."""
 HISTORY_FILES = ("history.csv", "metrics.csv")
 """Files in the run's folder with a row per epoch: of callbacks.history and of Lightning's CSVLogger."""
 

@@ -265,6 +265,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "parameters": None,
         "timing": {},
         "metrics": {},
+        "per_image": None,
         "verdict": None,
         "config": None,
     }

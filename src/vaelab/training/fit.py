@@ -14,7 +14,13 @@ from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data
 from vaelab.training.callbacks import Clock
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
-from vaelab.training.measure import describe, headline, held_out_metrics, load_chosen_weights
+from vaelab.training.measure import (
+    describe,
+    headline,
+    held_out_metrics,
+    load_chosen_weights,
+    write_image_rates,
+)
 from vaelab.training.setup import build_callbacks, build_module
 from vaelab.training.threads import set_threads
 from vaelab.training.trainer import build_trainer, running
@@ -90,6 +96,7 @@ def fit(
             weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
+            per_image=write_image_rates(module, request.folder),
             verdict=None if health is None else health.as_dict(),
             wandb=wandb_facts(loggers),
         )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaelab.functional.randomness import generator
+from vaelab.functional.randomness import generator, normal_rows
 from vaelab.types import Noise
 
 __all__ = ["HeldOutNoise"]
@@ -44,3 +44,14 @@ class HeldOutNoise:
         self._tables[split] = table
         first, prior, *further = table[:, index]
         return Noise(torch.stack([first, *further]), prior)
+
+    def of_pass(self, number: int, split: str, position: Tensor) -> Noise:
+        """The noise of pass ``number`` over the split: that of a call for 0, other noise for every other."""
+        if not number:
+            return self(split, position)
+        index = position.cpu()
+        first = int(index.min())
+        width = (self.samples + 1) * self.latent_dim
+        rows = normal_rows(first, int(index.max()) + 1, width, SEED, f"{split} passes", number)[index - first]
+        prior, *posterior = rows.reshape(len(index), -1, self.latent_dim).unbind(1)
+        return Noise(torch.stack(posterior), prior)

@@ -4,17 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from vaelab.data.datamodule import DataModule
 from vaelab.data.digest import data_digest
+from vaelab.runs.files import replacing
+from vaelab.runs.record import PER_IMAGE
 from vaelab.runs.request import RunRequest
 from vaelab.runs.resume import LAST
 from vaelab.training.module import LitAutoencoder
 
-__all__ = ["OBJECTIVE", "describe", "headline", "held_out_metrics", "load_chosen_weights"]
+__all__ = [
+    "OBJECTIVE",
+    "describe",
+    "headline",
+    "held_out_metrics",
+    "load_chosen_weights",
+    "write_image_rates",
+]
 
 OBJECTIVE = "val/objective"  # the best weights are those of its least value
 
@@ -77,3 +87,23 @@ def held_out_metrics(module: LitAutoencoder) -> dict[str, Any]:
         for split, results in module.results.items()
         for name, value in results.items()
     }
+
+
+def write_image_rates(module: LitAutoencoder, folder: Path) -> str | None:
+    """Write PER_IMAGE atomically into ``folder``, by the first process; return its name.
+
+    Of each test image: ``rate`` and ``distortion`` (N,), float32, averaged over draws of z, and ``position``
+    (N,), int64. None, and no file, if the rate is undefined: an earlier file is removed.
+    """
+    rates = module.image_rates.get("test")
+    found = rates is not None and bool(rates.rate.isfinite().all())
+    path = folder / PER_IMAGE
+    if module.trainer.is_global_zero:
+        if rates is not None and found:
+            arrays = {name: value.cpu().numpy() for name, value in rates._asdict().items()}
+            types = {"position": np.int64, "rate": np.float32, "distortion": np.float32}
+            with replacing(path) as temporary:
+                np.savez(temporary, **{name: arrays[name].astype(kind) for name, kind in types.items()})
+        else:
+            path.unlink(missing_ok=True)
+    return PER_IMAGE if found else None

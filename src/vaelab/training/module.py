@@ -16,12 +16,14 @@ from torchmetrics import MetricCollection
 
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
+from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
 from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.objectives import TermShape
 from vaelab.models.schedules import ends_too_late, readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
+from vaelab.training.further_passes import FurtherPasses
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.running_means import RunningMeans
@@ -54,6 +56,7 @@ class LitAutoencoder(pl.LightningModule):
 
     Attributes:
         results: the latest metrics of each held-out split; NaN where a quantity is undefined.
+        image_rates: rate and distortion of each image of the split, of which ``results`` has the means.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class LitAutoencoder(pl.LightningModule):
         self.seed = secrets.randbits(32) if seed is None else seed
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
+        self.image_rates: dict[str, ImageRates | None] = {}
         self.learning_rates = LearningRates(lr_factor)
         self.held_out_noise = HeldOutNoise(model.samples, model.latent_dim)
         self.means = RunningMeans()
@@ -159,6 +163,12 @@ class LitAutoencoder(pl.LightningModule):
         train = {f"train/{name}": value for name, value in values.items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
 
+    def _sum_of_numbers(self, values: Tensor) -> Tensor:
+        """float64 numbers on the CPU -> their sums over devices. (A single device may have no float64.)"""
+        if self.trainer.world_size == 1:
+            return values
+        return self._sum_over_devices(values.to(self.device)).cpu()
+
     def _sum_over_devices(self, value: Tensor) -> Tensor:
         total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
         return total
@@ -170,12 +180,16 @@ class LitAutoencoder(pl.LightningModule):
 
     def on_test_start(self) -> None:
         self._restore_float32(self.test_metrics)
+        self._further_passes = FurtherPasses(
+            self._test_pass, self.test_metrics.values(), self.model.samples, self._sum_of_numbers
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "val", self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch, "test", self.test_metrics)
+        self._further_passes.add(batch, batch_idx + 1 == self.trainer.num_test_batches[0])
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", self.val_metrics, to_loggers=self.trainer.state.fn == TrainerFn.FITTING)
@@ -218,6 +232,12 @@ class LitAutoencoder(pl.LightningModule):
             quick=self.trainer.state.fn == TrainerFn.FITTING,
         )
 
+    def _test_pass(self, batch: Batch, number: int) -> dict[str, Any]:
+        """What metrics get of pass ``number`` over a test batch; 0 is the first."""
+        assert batch.position is not None
+        stats = self._forward(batch, self.held_out_noise.of_pass(number, "test", batch.position)).stats
+        return {**stats._asdict(), "objective": self.model.objective.per_image(stats)}
+
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""
         y = None if batch.y is None else batch.y[rows]
@@ -250,6 +270,8 @@ class LitAutoencoder(pl.LightningModule):
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
         # torchmetrics squeezes a vector with one element: restore its dimension
         results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
+        rates = [metric.rates for metric in metrics.values() if isinstance(metric, RateDistortion)]
+        self.image_rates[split] = rates[0] if rates else None
         metrics.reset()
         for name, value in results.items():
             # NaN may mean undefined, but the distortion is always defined, and no metric is infinite
