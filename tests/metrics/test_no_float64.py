@@ -39,7 +39,7 @@ METRICS = {
     ActiveUnits: ((4,), (STATS.loc,)),
     KLPerDimension: ((4,), (STATS.kl,)),
     RateDistortion: ((), (STATS.rate, STATS.distortion, torch.arange(len(X)))),
-    ImportanceBound: ((), (STATS.distortion, STATS.log_q, STATS.log_p)),
+    ImportanceBound: ((), (STATS.distortion, STATS.log_q, STATS.log_p, torch.arange(len(X)))),
     BitsPerDimension: ((), (X, STATS.rate, STATS.distortion, torch.tensor(True), torch.arange(len(X)))),
     ReconstructionError: ((), (X, X[None])),
     DecoderTest: (

@@ -169,14 +169,14 @@ def test_the_metric_averages_over_images_last():
     distortion, log_q, log_p = (torch.randn(3, 10, generator=source) for _ in range(3))
     metric = Metric()
     for part in (slice(0, 7), slice(7, 10)):
-        metric.update(distortion[:, part], log_q[:, part], log_p[:, part])
+        metric.update(distortion[:, part], log_q[:, part], log_p[:, part], torch.arange(10)[part])
     expected = sum(
         math.log(sum(math.exp(log_p[s, b] - distortion[s, b] - log_q[s, b]) for s in range(3)) / 3)
         for b in range(10)
     )
     assert metric.compute().item() == pytest.approx(expected / 10, rel=1e-5)
     single = Metric()
-    single.update(*torch.randn(3, 1, 10, generator=source))
+    single.update(*torch.randn(3, 1, 10, generator=source), torch.arange(10))
     assert single.compute().isnan()  # with one sample it would be an estimate of the ELBO
 
 
