@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from vaelab.models.autoencoder import Autoencoder
 __all__ = ["SampleQuality", "quality_of"]
 
 CHUNK = 500  # images per pass
+GROUPS = 10  # of the jackknife
 K, K_DENSITY = 3, 5  # neighbours for precision and recall, for density and coverage; as published
 
 
@@ -51,6 +52,45 @@ def decoded(model: Autoencoder, z: Tensor, y: Tensor | None, device: torch.devic
         yield model.decode(part.to(device), label)
 
 
+class Difference(NamedTuple):
+    """Of samples z ~ p(z) and z ~ q(z|x) of other images than the reference's."""
+
+    posterior: float  # the Fréchet distance of z ~ q(z|x)
+    value: float  # that of z ~ p(z) less that of z ~ q(z|x)
+    error: float  # standard error of the difference
+
+
+def difference(prior: Tensor, posterior: Tensor, reference: Tensor, groups: int = GROUPS) -> Difference:
+    """The Fréchet distance of prior samples less that of posterior samples, features (N, d) each.
+
+    Row n of ``posterior`` is of z ~ q(z|x_n), row n of ``reference`` of x_n. The rows are cut into halves;
+    the samples of one are compared with the reference of the other, N/2 with N/2, both ways. So samples and
+    reference are independent, and both distances have the same bias if p(z) = q(z).
+
+    The standard error is the delete-a-group jackknife's: each of ``groups`` equal parts of all rows, images
+    with their samples, is left out once. Copies, as of a bootstrap, would lower the rank of the covariances.
+    At p(z) = q(z), where the distances are quadratic in the noise, it is too large rather than too small. It
+    takes ``groups`` times the computation of the value, which needs no decoder.
+    """
+    half = len(reference) // 2
+    sets = [(part[:half], part[half : 2 * half]) for part in (prior, posterior, reference)]
+
+    def distances(keep: Tensor) -> tuple[float, float]:
+        p, q, x = ([side[keep] for side in part] for part in sets)
+        return tuple(  # type: ignore[return-value]
+            fmean(frechet_distance(part[i], x[1 - i]) for i in range(2)) for part in (p, q)
+        )
+
+    of_prior, of_posterior = distances(torch.arange(half))
+    groups = min(groups, half)
+    error = math.nan
+    if half > 2:
+        rows = torch.arange(half) % groups
+        left = [p - q for p, q in (distances((rows != group).nonzero()[:, 0]) for group in range(groups))]
+        error = math.sqrt((groups - 1) / groups) * math.sqrt(sum((v - fmean(left)) ** 2 for v in left))
+    return Difference(of_posterior, of_prior - of_posterior, error)
+
+
 class SampleQuality:
     """How close prior samples and reconstructions are to test images: FID, KID, precision and recall.
 
@@ -60,15 +100,19 @@ class SampleQuality:
 
     - ``fid_prior``: of z ~ p(z), the mean over ``draws`` sets of N samples; ``fid_prior_se`` is its standard
       error over the sets, which leaves out the noise of the test images that all runs share;
-    - ``fid_posterior``: of z ~ q(z|x), one for each test image x;
-    - ``fid_difference``: fid_prior - fid_posterior, the loss from drawing z from the prior. It indicates
-      holes, because it is 0 up to sampling noise if the aggregate posterior equals the prior;
-    - ``fid_reconstructions``: of the posterior means of the test images. Their codes spread less than
-      z ~ q(z|x), so this number says nothing about what prior samples could reach;
+    - ``fid_posterior``: of z ~ q(z|x), where x are one half of the test images and the other half is the
+      reference, averaged over both ways: N/2 samples, so that it is not comparable with fid_prior;
+    - ``fid_difference``: the same of z ~ p(z) less fid_posterior, from the same halves and as many samples:
+      the loss from drawing z from the prior. It indicates holes, because its expectation is 0 if the
+      aggregate posterior equals the prior. (Of the reference's own images z would give images nearer to it.)
+      ``fid_difference_se`` is its jackknife standard error over images and samples (:func:`difference`);
+    - ``fid_reconstructions``: of the posterior means of the test images, each compared with a set that holds
+      its own image: this number says nothing about what prior samples could reach;
     - ``fid_data``: of other real images, which a perfect model would reach with as many samples; NaN where
       the run has fewer than N others;
-    - ``kid_prior`` with its standard error ``kid_prior_se``, ``precision``, ``recall``, ``density``,
-      ``coverage``: of the first set.
+    - ``kid_prior`` with its standard error ``kid_prior_se``, 0 in expectation of a perfect model;
+      ``precision``, ``recall``, ``density``, ``coverage``: of the first set;
+    - ``precision_data``, ``recall_data``: of the images of fid_data, for what a perfect model would reach.
 
     Args:
         images: the maximum number of test images.
@@ -78,7 +122,7 @@ class SampleQuality:
         weights: file of InceptionV3's weights, for features="inception".
 
     Raises:
-        ValueError: fewer than two images, or no draw.
+        ValueError: fewer than four images, or no draw.
     """
 
     def __init__(
@@ -88,7 +132,7 @@ class SampleQuality:
         features: str | FeatureNetwork = "auto",
         weights: str | None = None,
     ) -> None:
-        require(2, images=images)
+        require(4, images=images)
         require(1, draws=draws)
         self.images, self.draws = images, draws
         self.features, self.weights = features, weights
@@ -111,17 +155,24 @@ class SampleQuality:
         quality = quality_of(samples[0], reference)
         fids = [quality["fid"], *(frechet_distance(part, reference) for part in samples[1:])]
         others, baseline = other_images(run, number)
+        of_data = (
+            dict.fromkeys(quality, math.nan) if others is None else quality_of(network(others), reference)
+        )
+        apart = difference(samples[0], of_z, reference)
         fid = {
             "fid_prior": fmean(fids),
             "fid_prior_se": stdev(fids) / math.sqrt(self.draws) if self.draws > 1 else math.nan,
-            "fid_posterior": frechet_distance(of_z, reference),
+            "fid_posterior": apart.posterior,
+            "fid_difference": apart.value,
+            "fid_difference_se": apart.error,
             "fid_reconstructions": frechet_distance(of_loc, reference),
-            "fid_data": math.nan if others is None else frechet_distance(network(others), reference),
+            "fid_data": of_data["fid"],
         }
-        fid["fid_difference"] = fid["fid_prior"] - fid["fid_posterior"]
         kid = {"kid_prior": quality["kid"], "kid_prior_se": quality["kid_se"]}
+        overlap = {name: quality[name] for name in Support._fields}
+        overlap |= {f"{name}_data": of_data[name] for name in ("precision", "recall")}
         return {
-            "metrics": fid | kid | {name: quality[name] for name in Support._fields},
+            "metrics": fid | kid | overlap,
             "protocol": {
                 "features": network.name,
                 "feature_dimension": reference.shape[1],
@@ -131,6 +182,8 @@ class SampleQuality:
                 "sample": "mean images E[x|z]; z ~ p(z) (prior), z ~ q(z|x) (posterior), "
                 "the mean of q(z|x) (reconstructions)",
                 "fid": "Fréchet distance of the features (Heusel et al., 2017), equal counts on both sides",
+                "fid_posterior, fid_difference": f"{number // 2} samples, of images that are not in the "
+                f"reference, averaged over both halves; jackknife over {min(GROUPS, number // 2)} groups",
                 "fid_data": baseline,
                 "kid": f"polynomial kernel, unbiased (Bińkowski et al., 2018), {max(1, number // SUBSET)} "
                 "disjoint subsets",

@@ -23,8 +23,8 @@ class DecoderTest(Metric):
 
     A decoder that ignores z has no gap, whatever the rate is. On the first ``images`` images of the split. m
     is drawn among the images before n, which are random others since the split is in random order: their
-    codes are kept, no image is, and the batch size does not matter. The first image has none before it and is left out. (Each of several processes draws among its own
-    images: the same expectation, another draw.)
+    codes are kept, no image is, and the batch size does not matter. The first image has none before it and is
+    left out. (Each of several processes draws among its own images: the same expectation, another draw.)
 
     ``shuffle_gap_se``, ``prior_gap_se``: standard errors of these means over images. That of the shuffle gap
     knows that a code serves several images: :func:`~vaelab.functional.measures.pair_standard_error`.
