@@ -151,8 +151,8 @@ def low_density_rate(
 ) -> Tensor:
     """The share of prior draws whose log q(z) lies below the ``tail`` quantile of log q at z ~ q(z): -> ().
 
-    log q is the exact mixture of the N posteriors; at a fresh z_n, that of the other N - 1. NaN where the
-    posteriors have no density.
+    log q is the exact mixture of the N posteriors; at a fresh z_n, that of the other N - 1. Where p(z) = q(z)
+    its expectation is about :func:`null_hole_rate`. NaN where the posteriors have no density.
     """
     if len(z) < 2 or not len(z_prior):
         return z.new_tensor(torch.nan)
