@@ -19,7 +19,7 @@ TOLSTIKHIN = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class MMD(Term):
-    """MMD^2(q(z), p(z)) from the batch: z ~ q(z|x) against as many z ~ p(z), the U-statistic.
+    """MMD^2(q(z), p(z)) from the batch, (): z ~ q(z|x) against as many z ~ p(z), the U-statistic.
 
     The estimate is unbiased, and so may be below 0. It is a pure number; with several kernels their sum.
     Lengths are in units of a standard normal prior, whose samples lie 2 D apart on average (squared):
@@ -57,7 +57,7 @@ class MMD(Term):
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
         images, dimensions = stats.z_prior.shape
         if images < 2:
-            return torch.zeros_like(stats.z[:, 0, 0])
+            return stats.z.new_zeros(())
         lengths = self.scales * dimensions
         kernel = rbf(lengths.sqrt()) if self.kernel == "rbf" else inverse_multiquadric(2 * lengths)
-        return torch.stack([mmd(z, stats.z_prior, kernel) for z in stats.z])
+        return torch.stack([mmd(z, stats.z_prior, kernel) for z in stats.z]).mean()
