@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import vaelab
+from builders import trainer
+from vaelab.training.assembly import build_data, build_metrics, run_context
+from vaelab.training.module import LitAutoencoder
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
@@ -44,12 +48,23 @@ def test_two_processes_train_one_model_and_write_one_record(tmp_path):
 
     # the rate needs no noise: one process over the whole test split must find the same
     from vaelab.functional.images import to_float
-    from vaelab.training.assembly import build_data
 
     model = vaelab.load(file.parent).model
     test = build_data(_config(record)).test
     kl = model.kl_per_dimension(model.encode(to_float(test.x)))
     assert metrics["test/kl_per_dim"] == pytest.approx(kl.mean(0).tolist(), rel=1e-4)
+
+    # the draws of z and their number are functions of the images alone
+    cfg = _config(record)
+    data = build_data(cfg)
+    lit = LitAutoencoder(model, lambda _: None, build_metrics(cfg, run_context(cfg, data)))
+    trainer(tmp_path).test(lit, datamodule=data, verbose=False)
+    for name in ("elbo", "elbo_se", "rate_se", "distortion_se", "elbo_draws", "elbo_mc_se", "objective_se"):
+        assert metrics[f"test/{name}"] == pytest.approx(lit.results["test"][name].item(), rel=1e-4), name
+    images, rates = np.load(file.parent / record["per_image"]), lit.image_rates["test"]
+    assert images["position"].tolist() == list(range(len(test)))
+    np.testing.assert_allclose(images["distortion"], rates.distortion, rtol=1e-4)
+    np.testing.assert_allclose(images["rate"], rates.rate, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
