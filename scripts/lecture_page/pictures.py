@@ -111,9 +111,9 @@ def noisy_codes(runs: Runs, values: Values) -> Any:
     share = torch.linspace(0, 1, 9)[:, None]
     rows = []
     for key, run in runs.items():
-        loc = run.codes("test").loc
+        loc, z = run.codes("test").loc, run.codes("test").z
         paths = torch.cat([torch.lerp(loc[i], loc[i + 1], share) for i in (0, 2)])
-        shaken = torch.cat([loc[i] + code_noise(run.codes("test"), 0.5, 8)[i] for i in (0, 2)])
+        shaken = torch.cat([z[i] + code_noise(run.codes("test"), 0.5, 8)[i] for i in (0, 2)])
         ends = torch.stack([x[0], x[2]])
         row = strip(torch.stack([*run.model.decode(shaken)]), 2)
         whole = np.concatenate([strip(ends, 2), np.ones((row.shape[0], 3)), row], axis=1)

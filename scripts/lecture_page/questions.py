@@ -63,7 +63,7 @@ QUESTIONS = (
     Question(
         "noisy_codes",
         ("ae", "denoising_ae", "vae"),
-        ("noise_gap*", "path_length_linear", "hole_rate"),
+        ("noise_gap*", "noise_gap_share", "path_length_linear", "hole_rate"),
         ("longest_step_linear", "mse"),
         (
             ("ae/noise_gap", "2 * vae/noise_gap"),
@@ -118,7 +118,7 @@ QUESTIONS = (
         "smooth_paths",
         SMOOTH,
         ("images_per_code", "aggregate_kl_low", "aggregate_kl_high", "path_length_linear*", "hole_rate"),
-        ("noise_gap",),
+        ("noise_gap", "noise_gap_share"),
         (
             falling(SMOOTH, "hole_rate"),
             falling(SMOOTH, "aggregate_kl_high"),
