@@ -96,6 +96,13 @@ def test_the_gradients_variance_has_a_closed_form():
         metrics["gradient_variance_score"] / metrics["gradient_variance_reparametrised"]
     )
     assert 0.6 < metrics["gradient_difference"] < 1.5
+    # the images have one exact variance, and their errors are independent
+    assert abs(metrics["gradient_variance_reparametrised"] - exact) < (
+        SIGMAS * metrics["gradient_variance_reparametrised_se"]
+    )
+    for ending in ("", "_baseline"):
+        ratio = metrics[f"gradient_variance_ratio{ending}"]
+        assert 0 < metrics[f"gradient_variance_ratio{ending}_se"] < 0.2 * ratio
     assert result["protocol"]["images"] == 20
 
 

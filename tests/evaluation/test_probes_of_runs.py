@@ -33,6 +33,7 @@ def test_probes_read_what_the_codes_hold(tmp_path):
     assert abs(found["probe_accuracy_nothing"] - 0.5) <= bound
     assert abs(found["knn_accuracy_nothing"] - 0.5) <= bound
     assert abs(found["majority_accuracy"] - 0.5) <= bound
+    assert found["probe_accuracy_nothing_se"] == pytest.approx(bound / SIGMAS, rel=0.05)
     assert both["protocol"]["classes"] == "labels"
 
     train, test = ImageSet(train.x, factors=train.factors), ImageSet(test.x, factors=test.factors)

@@ -18,7 +18,7 @@ METHOD = "Gaussian mixture, full covariances, EM (Ghosh et al., 2020)"
 class ExPostGain:
     """The gain in log-density of test codes under a Gaussian mixture of training codes over the prior.
 
-    Metrics are means over z ~ q(z|x) of test images in nats, the first three with standard errors ``..._se``:
+    Metrics are means over z ~ q(z|x) of test images in nats, with standard errors ``..._se`` over images:
 
     - ``expost_log_density``: log q(z) under the mixture. It depends on the scale of the codes, so it does not
       compare between models;
@@ -57,7 +57,7 @@ class ExPostGain:
                 **mean_and_error("expost_log_density", expost),
                 **mean_and_error("prior_log_density", prior),
                 **mean_and_error("expost_gain", expost - prior),
-                "expost_log_density_train": mixture.log_prob(trained).mean().item(),
+                **mean_and_error("expost_log_density_train", mixture.log_prob(trained)),
             },
             "protocol": {
                 "expost": METHOD,

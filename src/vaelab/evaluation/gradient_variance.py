@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, require
+from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, mean_and_error, require
 from vaelab.functional.gradient_estimators import compare_estimators
 from vaelab.functional.randomness import normal_rows
 from vaelab.models.posteriors import DiagonalGaussian
@@ -17,7 +17,8 @@ class GradientVariance:
 
     Both use the same model, images and draws of z (:mod:`vaelab.functional.gradient_estimators`). Variances
     are summed over an image's 2 D parameters and averaged over images, in nats^2. The KL has a closed form,
-    so its gradient has no variance.
+    so its gradient has no variance. Variances and ratios have standard errors ``..._se`` over images, those
+    of ratios by the delta method.
 
     - ``gradient_variance_reparametrised``;
     - ``gradient_variance_score``, ``gradient_variance_score_baseline``: the score function without a baseline
@@ -63,9 +64,16 @@ class GradientVariance:
         )
         mean = {name: value.cpu().double().mean().item() for name, value in variances._asdict().items()}
         smallest = mean["reparametrised"]
-        metrics = {f"gradient_variance_{name}": mean[name] for name in variances._fields[:3]}
-        metrics["gradient_variance_ratio"] = mean["score"] / smallest
-        metrics["gradient_variance_ratio_baseline"] = mean["score_baseline"] / smallest
+        metrics: dict[str, float] = {}
+        for name, values in list(variances._asdict().items())[:3]:
+            metrics |= mean_and_error(f"gradient_variance_{name}", values.cpu())
+        for name, ending in (("score", ""), ("score_baseline", "_baseline")):
+            ratio = mean[name] / smallest
+            rest = getattr(variances, name).cpu().double() - ratio * variances.reparametrised.cpu().double()
+            metrics[f"gradient_variance_ratio{ending}"] = ratio
+            metrics[f"gradient_variance_ratio{ending}_se"] = (
+                mean_and_error("rest", rest)["rest_se"] / smallest
+            )
         metrics["gradient_difference"] = mean["difference"] ** 0.5
         return {
             "metrics": metrics,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.trained_run import SEED, TrainedRun, require
+from vaelab.evaluation.trained_run import SEED, TrainedRun, mean_and_error, require
 from vaelab.functional.holes import low_density_rate
 from vaelab.functional.randomness import normal_rows
 from vaelab.metrics import AggregatePosterior
@@ -24,9 +24,9 @@ class LatentSpace:
     (:class:`~vaelab.metrics.AggregatePosterior`), from more images. Further metrics:
 
     - ``low_density_rate``: the share of prior draws with log q(z) below the 1% quantile of fresh z ~ q(z);
-    - ``cycle_error_prior``, ``cycle_error_posterior``: E |mu(E[x|z]) - z|^2 / D for z ~ p(z) and for
-      z ~ q(z). Where the first is larger, the encoder takes decoded prior draws for other codes. A
-      conditional model gets labels in turn.
+    - ``cycle_error_prior``, ``cycle_error_posterior``, each with ``_se``: E |mu(E[x|z]) - z|^2 / D for
+      z ~ p(z) and for z ~ q(z). Where the first is larger, the encoder takes decoded prior draws for
+      other codes. A conditional model gets labels in turn.
 
     Raises:
         ValueError: fewer than two images.
@@ -63,8 +63,8 @@ class LatentSpace:
         tril = getattr(codes.q, "tril", None)
         values |= {
             "low_density_rate": low_density_rate(codes.z, z_prior, codes.loc, codes.scale, tril).item(),
-            "cycle_error_prior": cycle_error(run, z_prior),
-            "cycle_error_posterior": cycle_error(run, codes.z),
+            **mean_and_error("cycle_error_prior", cycle_errors(run, z_prior)),
+            **mean_and_error("cycle_error_posterior", cycle_errors(run, codes.z)),
         }
         return {
             "metrics": values,
@@ -79,10 +79,10 @@ class LatentSpace:
         }
 
 
-def cycle_error(run: TrainedRun, z: Tensor, batch: int = 1024) -> float:
-    """The mean of |mu(E[x|z]) - z|^2 / D over z (N, D)."""
-    total = 0.0
+def cycle_errors(run: TrainedRun, z: Tensor, batch: int = 1024) -> Tensor:
+    """|mu(E[x|z]) - z|^2 / D of each z (N, D): (N,)."""
+    errors = []
     for part in z.to(run.device).split(batch):
         y = run.model.condition.in_turn(len(part), run.device)
-        total += (run.model.encode(run.model.decode(part, y), y).loc - part).square().mean(-1).sum().item()
-    return total / len(z)
+        errors.append((run.model.encode(run.model.decode(part, y), y).loc - part).square().mean(-1).cpu())
+    return torch.cat(errors)

@@ -38,9 +38,9 @@ class ImportanceNLL:
     Its expectation is an upper bound of -log p(x) (Burda, Grosse & Salakhutdinov, 2016, "Importance Weighted
     Autoencoders", arXiv:1509.00519). It is positive for discrete images; a density may have either sign.
 
-    Metrics: ``nll_importance`` with ``_se`` and ``_bits``; ``elbo_gap``, L_K - ELBO of the same images and
-    samples; ``importance_ess``, the median over images of the effective number of samples. If that is small
-    compared with K, L_K may be far from log p(x); :class:`AIS` measures how far.
+    Metrics: ``nll_importance`` with ``_se`` and ``_bits``; ``elbo_gap`` with ``_se``, L_K - ELBO of the same
+    images and samples; ``importance_ess``, the median over images of the effective number of samples. If that
+    is small compared with K, L_K may be far from log p(x); :class:`AIS` measures how far.
 
     Args:
         samples: K.
@@ -67,7 +67,7 @@ class ImportanceNLL:
         return {
             "metrics": {
                 **negative_log_likelihood("nll_importance", run.model, x, estimate.bound),
-                "elbo_gap": (estimate.bound - estimate.elbo).mean().item(),
+                **mean_and_error("elbo_gap", estimate.bound - estimate.elbo),
                 "importance_ess": estimate.effective.median().item(),
             },
             "protocol": {
@@ -87,8 +87,8 @@ class AIS:
     Models", arXiv:1611.04273). Metrics:
 
     - ``nll_ais`` with ``_se`` and ``_bits``: minus the lower bound of log p(x) on held-out images;
-    - ``ais_simulated_lower``, ``ais_simulated_upper``: mean bounds of log p(x) on images drawn from
-      the model, for which there is also an upper bound (bidirectional Monte Carlo);
+    - ``ais_simulated_lower``, ``ais_simulated_upper``, each with ``_se``: mean bounds of log p(x) on images
+      drawn from the model, for which there is also an upper bound (bidirectional Monte Carlo);
     - ``ais_gap`` with ``_se``: upper - lower. Neither bound is further off in expectation; noise may turn the
       sign of a small gap. It holds for simulated images: those of the data may be harder for a poor model;
     - ``ais_acceptance``: the share of HMC proposals that are accepted; the step sizes aim at 0.65.
@@ -146,14 +146,14 @@ class AIS:
     def _simulated_bounds(self, run: TrainedRun, x: Tensor, y: Tensor | None) -> dict[str, float]:
         """Both bounds on simulated images, and the gap between them."""
         if not self.simulated:
-            names = ("ais_simulated_lower", "ais_simulated_upper", "ais_gap", "ais_gap_se")
-            return dict.fromkeys(names, torch.nan)
+            names = ("ais_simulated_lower", "ais_simulated_upper", "ais_gap")
+            return {name + end: torch.nan for name in names for end in ("", "_se")}
         made = simulate(run.model, self.simulated, x.shape[1:], y)
         bounds = annealed_estimate(
             run.model, made.x, made.y, self.annealing, made.z, self.batch, progress=run.progress
         )
         return {
-            "ais_simulated_lower": bounds.lower.mean().item(),
-            "ais_simulated_upper": bounds.upper.mean().item(),
+            **mean_and_error("ais_simulated_lower", bounds.lower),
+            **mean_and_error("ais_simulated_upper", bounds.upper),
             **mean_and_error("ais_gap", bounds.upper - bounds.lower),
         }

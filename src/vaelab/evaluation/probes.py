@@ -1,5 +1,6 @@
 """Accuracies of simple classifiers of codes."""
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -24,7 +25,9 @@ class Probes:
     ``knn_accuracy``: the 5 nearest codes; ``majority_accuracy``: the largest class for every image, which
     needs no code. Data with factors of variation also give ``probe_accuracy_<factor>`` and
     ``knn_accuracy_<factor>``, where each factor's values are classes; a factor with more than 100 values is
-    left out. Without labels, the three names without a factor are means over the factors.
+    left out. Without labels, the three names without a factor are means over the factors. Each has a standard
+    error ``..._se`` over test images, that of a share; of means over factors, whose errors may have any
+    correlation, it is too large rather than too small.
 
     Args:
         train, test: the maximum numbers of images of each split.
@@ -50,7 +53,7 @@ class Probes:
             raise NotApplicable("the data have neither labels nor factors that are classes")
         each = {f"{key}_{name}": by_factor[name][key] for name in by_factor for key in ACCURACIES[:2]}
         return {
-            "metrics": whole | each,
+            "metrics": whole | each | _errors(whole | each, len(test.loc)),
             "protocol": {
                 "codes": "posterior means",
                 "classes": classes,
@@ -61,6 +64,11 @@ class Probes:
                 "test": len(test.loc),
             },
         }
+
+
+def _errors(accuracies: dict[str, float], images: int) -> dict[str, float]:
+    """The standard error of each share of ``images`` test images."""
+    return {f"{name}_se": math.sqrt(p * (1 - p) / images) for name, p in accuracies.items()}
 
 
 def _accuracies(train: Codes, test: Codes, y: Tensor, y_test: Tensor) -> dict[str, float]:
