@@ -6,45 +6,49 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vaelab.reports.table import MAIN, Row, Table, show, show_stat
+from vaelab.reports.cells import BRACKETS, bracket, show_bracket, show_measured, show_verdict
+from vaelab.reports.table import MAIN, Row, Table, show
 from vaelab.runs.naming import short_names
 from vaelab.runs.tables import text_table
 
 __all__ = ["Column", "Detail", "as_csv", "as_dicts", "as_text", "columns", "details"]
 
-HEADLINES = (
-    "mutual_information_low",
-    "mutual_information_high",
-    "hole_rate",
-)  # of latent health: the main table has these too
+HEADLINES = ("mutual_information", "hole_rate", "hole_rate_null")  # of latent health, in the main table too
 HEALTH = {
-    "mutual_information_low": "MI, low",
-    "mutual_information_high": "MI, high",
-    "total_correlation_low": "TC, low",
-    "total_correlation_high": "TC, high",
-    "dimension_wise_kl_low": "dim-wise KL, low",
-    "dimension_wise_kl_high": "dim-wise KL, high",
-    "aggregate_kl_low": "aggregate KL, low",
-    "aggregate_kl_high": "aggregate KL, high",
+    "mutual_information": "MI",
+    "total_correlation": "TC",
+    "dimension_wise_kl": "dim-wise KL",
+    "aggregate_kl": "aggregate KL",
     "hole_rate": "hole rate",
-    "hole_rate_se": "hole rate, se",
-    "hole_rate_null": "hole rate, null",
+    "hole_rate_null": "no holes",
     "hole_rate_matched": "matched",
-    "hole_rate_matched_se": "matched, se",
     "shuffle_gap": "shuffle gap",
     "prior_gap": "prior gap",
     "aggregate_images": "images",
     "aggregate_posteriors": "posteriors",
+    "elbo_draws": "draws",
 }
-EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
-HEALTH_NOTE = (
-    "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et al., "
-    "2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Estimated with the exact mixture of "
-    "these images' posteriors, so MI is at most the log of their number. The hole rate is the share of "
-    "prior samples that are farther from all codes than 99% of new codes are; 0.01 means no holes. Matched "
-    "is the same share for samples from a Gaussian with the codes' mean and covariance. A gap is the rise of "
-    "the distortion, in nats, with the code of another image (shuffle) or a sample from the prior (prior)."
+HEADERS = {**MAIN, **HEALTH, "constant_distortion": "distortion at R = 0"}
+ENDS = ("_low", "_high")
+ERRORS_NOTE = (
+    "x ±y: the 95% interval of the mean over seeds; of a range, as said above. x (y): of a single seed, with "
+    "the standard error, of the draws for a hole rate and of the mean over images otherwise; it says nothing "
+    "of what another training would change."
 )
+HEALTH_NOTE = (
+    "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
+    "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Each of these is a range, its "
+    "middle ± its half width: at one end the mixture that stands for q(z) holds the image's own "
+    "posterior, at the other it does not. Over seeds the half width of the middles' 95% interval is added "
+    "to the mean half width. The lower end of MI can't exceed the log of the number of posteriors by "
+    "much: where the rate is above it, a wide range means too few posteriors. The hole rate is the share "
+    'of prior samples that are farther from all codes than 99% of new codes are; "no holes" is its value '
+    "for a model without holes. Matched is the same share for samples from a Gaussian with the codes' "
+    "mean and covariance. A gap is the rise of the distortion, in nats, with the code of another image "
+    "(shuffle) or a sample from the prior (prior). Images: those whose z are scored; posteriors: those in "
+    "the mixture; draws: samples of z per image in the ELBO. " + ERRORS_NOTE
+)
+EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 EVALUATION_NOTE = (
     "What vaelab-evaluate has measured; methods, sample sizes and standard errors are in each run's "
     "results.json."
@@ -62,10 +66,13 @@ class Column:
     metric: str = ""
 
     def order(self, row: Row) -> str:
-        """What the page sorts by: a metric in full precision, else the cell's text; empty comes last."""
+        """What the page sorts by: a metric, or a range's middle, in full precision; else the cell's text.
+
+        Empty comes last.
+        """
         if not self.metric:
             return self.cell(row)
-        number = row.mean(self.metric)
+        number = middle.mean if (middle := bracket(row, self.metric)) else row.mean(self.metric)
         return "" if number is None else repr(number)
 
 
@@ -96,7 +103,7 @@ def columns(table: Table, metrics: Sequence[str] | None = None, split: str | Non
     shown += [Column("n", lambda row: str(row.n), "n")] if table.folded else []
     shown += [metric_column(split, name) for name in metrics]
     if is_main:
-        shown.append(Column("verdict", lambda row: row.verdict(table.split), "verdict"))
+        shown.append(Column("verdict", lambda row: show_verdict(row, table.split), "verdict"))
     shown.append(Column("status", lambda row: row.status, "status"))
     return [column for column in shown if column.key not in OPTIONAL or any(map(column.cell, table.rows))]
 
@@ -107,20 +114,25 @@ def setting(name: str, key: str, i: int) -> Column:
 
 def metric_column(split: str, name: str) -> Column:
     metric = f"{split}/{name}"
-    header = {**MAIN, **HEALTH}.get(name, name)
-    return Column(header, lambda row: show_stat(row.stats.get(metric), name, row.n), name, metric)
+    cell = show_bracket if name in BRACKETS else show_measured
+    return Column(HEADERS.get(name, name), lambda row: cell(row, metric), name, metric)
 
 
 def measured_on(table: Table, split: str) -> list[str]:
-    """The scalars of a split that any run has, without the split's name."""
-    return [name.removeprefix(f"{split}/") for name in table.metrics if name.startswith(f"{split}/")]
+    """The metrics of a split that any run has and that a table shows, without the split's name.
+
+    A range counts as one; a standard error is shown with what it belongs to.
+    """
+    names = [name.removeprefix(f"{split}/") for name in table.metrics if name.startswith(f"{split}/")]
+    ranges = {f"{name}{end}": name for name in BRACKETS for end in ENDS}
+    return list(dict.fromkeys(ranges.get(name, name) for name in names if not name.endswith("_se")))
 
 
 def details(table: Table) -> list[Detail]:
     """The tables of latent health and of what was evaluated afterwards, where any run has such numbers."""
     measured = measured_on(table, table.split)
     health = [name for name in HEALTH if name in measured]
-    evaluated = [name for name in measured_on(table, EVALUATED) if not name.endswith("_se")]
+    evaluated = measured_on(table, EVALUATED)
     tables = []
     if health:
         tables.append(Detail("Latent health", "latent-health", columns(table, health), HEALTH_NOTE))
@@ -143,7 +155,8 @@ def as_dicts(table: Table) -> list[dict[str, Any]]:
 
     Where seeds are folded, ``<metric>_ci95`` is the half width of its interval. What is undefined is None.
     """
-    first = [column.metric for column in columns(table) if column.metric]
+    shown = [column.metric for column in columns(table) if column.metric]
+    first = [name for name in shown if name.rsplit("/", 1)[-1] not in BRACKETS]  # both ends stand for these
     metrics = dict.fromkeys([*first, *table.metrics])
     dicts = []
     for row in table.rows:

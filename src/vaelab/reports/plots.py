@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vaelab.figures.style import INK, MARKERS, MUTED, PAPER, SERIES, new_figure, style_axes
+from vaelab.reports.cells import show_measured
 from vaelab.reports.records import read_history
-from vaelab.reports.table import MAIN, Row, Table, show, show_stat
+from vaelab.reports.table import MAIN, Row, Table, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,11 @@ def rate_distortion(table: Table) -> "Figure | None":
         return None
     points = [row for rows in series.values() for row in rows]
     x_range, y_range = (shown_range(table, points, metric) for metric in ("rate", "distortion"))
+    ends = {name: constant_distortion(table, rows) for name, rows in series.items()}
+    for end in [end for end in ends.values() if end is not None]:
+        x_range = min(x_range[0], -0.04 * x_range[1]), x_range[1]
+        margin = 0.06 * (y_range[1] - y_range[0])
+        y_range = min(y_range[0], end - margin), max(y_range[1], end + margin)
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
     axes.set(xlim=x_range, ylim=y_range)
@@ -40,6 +46,8 @@ def rate_distortion(table: Table) -> "Figure | None":
         xs, ys = means(table, rows, "rate"), means(table, rows, "distortion")
         x_half, y_half = half_widths(table, rows, "rate"), half_widths(table, rows, "distortion")
         axes.errorbar(xs, ys, xerr=x_half, yerr=y_half, **_style(i, line=is_sweep), label=name)
+        if (constant := ends[name]) is not None:
+            _draw_constant(axes, i, constant, min(zip(xs, ys, strict=True)) if is_sweep else None)
         for row, x, y in zip(rows, xs, ys, strict=True):
             # an invisible disc for the page's tooltip, larger than the marker so that it is easily hit
             axes.plot([x], [y], "o", markersize=16, alpha=0, gid=f"row-{table.rows.index(row)}")
@@ -60,8 +68,8 @@ def tooltips(table: Table) -> dict[str, str]:
     """The tooltip of each point of :func:`rate_distortion`, by the point's id in the SVG."""
     texts = {}
     for i, row in enumerate(table.rows):
-        stats = {metric: row.stats.get(f"{table.split}/{metric}") for metric in MAIN}
-        lines = [f"{MAIN[metric]} {show_stat(stat, metric)}" for metric, stat in stats.items() if stat]
+        cells = {metric: show_measured(row, f"{table.split}/{metric}") for metric in MAIN}
+        lines = [f"{MAIN[metric]} {cell}" for metric, cell in cells.items() if cell]
         texts[f"row-{i}"] = "\n".join([row.label, *lines, *([f"{row.n} seeds"] if row.n > 1 else [])])
     return texts
 
@@ -76,8 +84,16 @@ def means(table: Table, rows: Sequence[Row], metric: str) -> list[float]:
 
 
 def half_widths(table: Table, rows: Sequence[Row], metric: str) -> list[float]:
-    """Half widths of the 95% intervals; 0 where a row has none."""
-    return [row.stats[f"{table.split}/{metric}"].half or 0.0 for row in rows]
+    """Half widths of the 95% intervals over seeds; of one seed the standard error; 0 where a row has none."""
+    name = f"{table.split}/{metric}"
+    return [row.stats[name].half or (row.mean(f"{name}_se") if row.n == 1 else None) or 0.0 for row in rows]
+
+
+def constant_distortion(table: Table, rows: Sequence[Row]) -> float | None:
+    """The distortion of the best constant output, where the rows that have one agree on it."""
+    values = [value for row in rows if (value := table.number(row, "constant_distortion")) is not None]
+    agree = bool(values) and max(values) - min(values) <= 1e-3 * abs(values[0])
+    return values[0] if agree else None
 
 
 def shown_range(table: Table, rows: Sequence[Row], metric: str) -> Range:
@@ -187,12 +203,12 @@ def sorted_kl(table: Table, row: Row) -> list[float] | None:
 
 
 def training_curves(table: Table) -> "Figure | None":
-    """ELBO, rate and distortion of validation images over epochs."""
+    """Objective, ELBO, rate and distortion of validation images over epochs."""
     import matplotlib
 
     histories = [(i, row.label, read_history(run)) for i, row in enumerate(table.rows) for run in row.runs]
     recorded = {name for *_, history in histories for name in history}
-    names = [name for name in ("val/elbo", "val/rate", "val/distortion") if name in recorded]
+    names = [name for name in ("val/objective", "val/elbo", "val/rate", "val/distortion") if name in recorded]
     if not names:
         return None
     figure = new_figure(1.2 + 3.1 * len(names), 3.4)
@@ -222,11 +238,21 @@ def _style(i: int, line: bool) -> dict[str, Any]:
     }
 
 
-def _label(axes: "Axes", text: str, x: float, y: float) -> None:
+def _draw_constant(axes: "Axes", i: int, distortion: float, first: tuple[float, float] | None) -> None:
+    """The end of the curve at rate 0: one output for all images; joined to ``first``, the least rate."""
+    colour = SERIES[i % len(SERIES)]
+    if first is not None:
+        axes.plot([0, first[0]], [distortion, first[1]], "--", color=colour, linewidth=1.0, zorder=2)
+    axes.plot([0], [distortion], "D", markersize=5, color=colour, markerfacecolor=PAPER, zorder=3)
+    if i == 0:
+        _label(axes, "R = 0: constant output", 0, distortion, below=True)
+
+
+def _label(axes: "Axes", text: str, x: float, y: float, below: bool = False) -> None:
     from matplotlib.patheffects import withStroke
 
     axes.annotate(
-        text, (x, y), (6, 4), textcoords="offset points", fontsize=8, color=INK, zorder=4,
+        text, (x, y), (6, -12 if below else 4), textcoords="offset points", fontsize=8, color=INK, zorder=4,
         path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
     )  # fmt: skip
 
@@ -251,7 +277,9 @@ PLOTS = (
         "rate-distortion",
         "Rate and distortion",
         "Each point is a configuration; a line joins those that differ in β alone. Along a dotted line the "
-        "ELBO, −(rate + distortion), is constant; it increases towards the lower left.",
+        "ELBO, −(rate + distortion), is constant; it increases towards the lower left. "
+        "The open diamond is the end at rate 0, the best constant output. Bars: 95% interval over seeds, or "
+        "of a single seed the standard error over images.",
         rate_distortion,
     ),
     Plot(

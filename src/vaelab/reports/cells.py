@@ -1,0 +1,60 @@
+"""What a cell of a comparison shows: ranges, standard errors, intervals over seeds, verdicts."""
+
+from collections import Counter
+
+from vaelab.reports.statistics import Stat, fold
+from vaelab.reports.table import Row, show_stat
+from vaelab.runs.health import PRUNED, Verdict
+
+__all__ = ["BRACKETS", "bracket", "show_bracket", "show_measured", "show_verdict"]
+
+BRACKETS = ("mutual_information", "total_correlation", "dimension_wise_kl", "aggregate_kl")
+"""The quantities of which a record has ``<name>_low`` and ``<name>_high``."""
+
+
+def bracket(row: Row, metric: str) -> Stat | None:
+    """The middle and half width of the range in which the metric lies; None where no run has both ends.
+
+    Of several seeds: the mean of the middles ± the mean of the half widths plus the half width of the 95%
+    interval of the middles. The ends hold the value of each run, and their width does not shrink with the
+    number of seeds; what seeds differ by comes on top.
+    """
+    ends = [(run.number(f"{metric}_low"), run.number(f"{metric}_high")) for run in row.runs if run.finished]
+    both = [(low, high) for low, high in ends if low is not None and high is not None]
+    middle = fold([(low + high) / 2 for low, high in both])
+    if middle is None:
+        return None
+    width = sum(high - low for low, high in both) / (2 * len(both))
+    return Stat(middle.mean, width + (middle.half or 0.0), middle.n)
+
+
+def show_bracket(row: Row, metric: str) -> str:
+    """``5.10 ±0.40``; blank where no run has both ends."""
+    return show_stat(bracket(row, metric), metric, row.n)
+
+
+def show_measured(row: Row, metric: str) -> str:
+    """``-25.02 ±0.31``, the 95% interval over seeds; of one seed ``-25.02 (0.18)``, the standard error."""
+    stat, error = row.stats.get(metric), row.stats.get(f"{metric}_se")
+    text = show_stat(stat, metric, row.n)
+    if stat is None or stat.half is not None or error is None:
+        return text
+    number = show_stat(Stat(stat.mean, None, 1), metric)
+    error_text = show_stat(Stat(error.mean, None, 1), metric)
+    return f"{number} ({error_text}){text.removeprefix(number)}"
+
+
+def show_verdict(row: Row, split: str) -> str:
+    """``pruned (3 of 10)``; of seeds that differ ``2 healthy, 1 pruned (9 of 10)``."""
+    verdicts = [verdict for run in row.runs if (verdict := run.verdict(split)) is not None]
+    counts = Counter(map(label, verdicts))
+    if len(counts) < 2:
+        return next(iter(counts), "")
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def label(verdict: Verdict) -> str:
+    units, dimensions = (verdict.evidence.get(name) for name in ("active_units", "latent_dim"))
+    if verdict.label != PRUNED or units is None or dimensions is None:
+        return verdict.label
+    return f"{verdict.label} ({units:.0f} of {dimensions:.0f})"
