@@ -11,7 +11,6 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from cli_runner import trained
 from support.wandb_home import wandb_home
 from support.wandb_stub import ENTITY, WandbStub
-from vaelab.reports.dashboard.panels import ELBO
 
 FILE = Path(__file__).resolve().parents[3] / "conf" / "wandb" / "sweep_beta.yaml"
 SWEEP = "1e5"  # an id that looks like a number
@@ -31,7 +30,7 @@ def command(sweep: dict[str, Any], **values: Any) -> list[str]:
 def test_a_job_joins_the_run_that_the_agent_names(tmp_path):
     sweep = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     values = {key: entry["values"][-1] for key, entry in sweep["parameters"].items()}
-    assert sweep["metric"]["name"] == ELBO.name
+    assert sweep["metric"]["name"] == "val/elbo"
     chosen = tmp_path / "config.yaml"  # the agent writes its choice there
     chosen.write_text(yaml.safe_dump({"wandb_version": 1} | {k: {"value": v} for k, v in values.items()}))
     agent = {
@@ -49,7 +48,7 @@ def test_a_job_joins_the_run_that_the_agent_names(tmp_path):
     betas = run.config["beta"], run.config["model"]["beta"], run.config["model.beta"]
     assert set(betas) == {values["model.beta"]}
     assert run.config["seed"] == values["seed"]
-    assert run.summary[ELBO.name] == pytest.approx(result.record["metrics"][ELBO.name])
+    assert run.summary["val/elbo"] == pytest.approx(result.record["metrics"]["val/elbo"])
     assert (run.job_type, run.exit_code) == ("train", 0)
     assert result.record["name"].startswith("beta_vae-digits-")
     wandb = result.record["wandb"]
