@@ -214,8 +214,9 @@ def compared(folder: Path, record: dict[str, Any]) -> Iterator[Estimate | Bracke
                 key = f"{part}/{name}"
                 yield Bracket(key, truth, reported(f"{key}_low"), reported(f"{key}_high"), split.error)
         key = f"{part}/constant_distortion"
-        error = np.square(x).sum(1).std() / (2 * SIGMA**2 * math.sqrt(len(x)))
-        yield Estimate(key, model.constant_distortion, reported(key), error)
+        if key in record["metrics"]:
+            error = np.square(x).sum(1).std() / (2 * SIGMA**2 * math.sqrt(len(x)))
+            yield Estimate(key, model.constant_distortion, reported(key), error)
         key = f"{part}/hole_rate_null"
         null = (len(x) - (1 - TAIL) * (len(x) - 1)) / (len(x) + 1)
         yield Bracket(key, null, reported(key), reported(key), 1e-6)
