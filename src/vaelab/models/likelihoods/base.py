@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vaelab.models.numbers import scalar
 
-__all__ = ["LearnedScale", "Likelihood", "check_unit_interval", "soft_floor", "sum_pixels"]
+__all__ = ["LearnedScale", "Likelihood", "check_unit_interval", "smoothed_mean", "soft_floor", "sum_pixels"]
 
 
 def sum_pixels(values: Tensor) -> Tensor:
@@ -51,6 +51,12 @@ def soft_floor(values: Tensor, least: Tensor | float) -> Tensor:
     return least + F.softplus(values - least)
 
 
+def inverse_soft_floor(values: Tensor, least: Tensor | float) -> Tensor:
+    """The argument of :func:`soft_floor` that gives ``values``, which are above ``least``."""
+    above = (values - least).clamp(min=1e-6)
+    return least + above + torch.log(-torch.expm1(-above))
+
+
 class Likelihood(nn.Module):
     """What an autoencoder asks of p(x|z). The decoder gives ``parameters_per_channel`` maps a channel."""
 
@@ -76,12 +82,40 @@ class Likelihood(nn.Module):
             levels: L if every value is one of 0, 1/(L-1), ..., 1 (:func:`vaelab.data.images.grey_levels`).
         """
 
+    def constant(self, x: Tensor) -> tuple["Likelihood", Tensor]:
+        """The best output of a decoder that ignores z: the end of a rate-distortion curve with rate 0.
+
+        argmax over theta (C', H, W) of the mean of log p(x_n|theta), for images x (N, C, H, W); the scale of
+        a likelihood that learns one is maximised over too. Where a pixel that never changes would get
+        infinite parameters, one image that has everywhere the mean of all pixels is added
+        (:func:`smoothed_mean`).
+
+        Returns:
+            the likelihood with that scale, and theta.
+        """
+        raise NotImplementedError
+
+    def least_distortion(self, x: Tensor) -> Tensor:
+        """min over theta of -log p(x|theta) for each image, (N,): of a perfect reconstruction.
+
+        -inf where a learned variance, or the density of a constant pixel, has no bound.
+        """
+        return torch.full((len(x),), -torch.inf, dtype=x.dtype)
+
     def discrete(self, x: Tensor) -> Tensor:
         """() bool: is p(x|z) of these images a probability? Only then are bits per dimension defined.
 
         A density, or a Bernoulli likelihood of grey pixels, is none.
         """
         return torch.zeros((), dtype=torch.bool, device=x.device)
+
+
+def smoothed_mean(x: Tensor) -> Tensor:
+    """The mean image of x (N, C, H, W) and one more image, whose pixels are the mean of all: (C, H, W).
+
+    A pixel that was 0 in N images is not taken to be 0 in all others.
+    """
+    return (x.sum(0) + x.mean()) / (len(x) + 1)
 
 
 def check_unit_interval(name: str, low: float, high: float) -> None:

@@ -6,8 +6,17 @@ import torch
 from torch import Tensor
 
 from vaelab.functional.distributions import LOG_2PI, normal_log_prob
-from vaelab.models.likelihoods.base import LearnedScale, Likelihood, soft_floor, sum_pixels
+from vaelab.models.likelihoods.base import (
+    LearnedScale,
+    Likelihood,
+    inverse_soft_floor,
+    smoothed_mean,
+    soft_floor,
+    sum_pixels,
+)
 from vaelab.models.numbers import register_number, scalar
+
+TINY = 1e-6  # of the standard deviation of constant images
 
 
 class Gaussian(Likelihood):
@@ -31,6 +40,12 @@ class Gaussian(Likelihood):
 
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         return decoded + self.sigma * noise
+
+    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
+        return self, x.mean(0)
+
+    def least_distortion(self, x: Tensor) -> Tensor:
+        return -self.log_prob(x, x)
 
 
 class LearnedGaussian(Likelihood):
@@ -73,6 +88,9 @@ class LearnedGaussian(Likelihood):
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         return decoded + self.sigma() * noise
 
+    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
+        return Gaussian(max(float(x.std(0, correction=0).square().mean().sqrt()), TINY)), x.mean(0)
+
 
 class PredictedGaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; mu_i, sigma_i^2): the decoder gives two maps a channel, mu and log sigma.
@@ -107,6 +125,13 @@ class PredictedGaussian(Likelihood):
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         loc, log_sigma = self._split(decoded)
         return loc + log_sigma.exp() * noise
+
+    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
+        loc = smoothed_mean(x)
+        squares = (x - loc).square()
+        variance = (squares.sum(0) + (x.mean() - loc).square() + x.var(correction=0)) / (len(x) + 1)
+        output = inverse_soft_floor(0.5 * variance.log(), self.least) - self.start
+        return self, torch.cat([loc, output], dim=-3)
 
 
 def squared_error(x: Tensor, loc: Tensor) -> Tensor:
