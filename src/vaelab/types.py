@@ -37,6 +37,7 @@ class RunContext(NamedTuple):
     num_classes: int | None = None  # the labels are 0, ..., num_classes - 1; None without labels
     value_range: tuple[float, float] = (0.0, 1.0)  # the least and the largest value of the images
     levels: int | None = None  # L if every value is one of 0, 1/(L-1), ..., 1 (functional.images.grey_levels)
+    target_distortion: float | None = None  # nats per image, of model.target_share; None without one
     mean_image: Tensor | None = None  # (C, H, W)  of training images; None for a model read from a checkpoint
 
     def plain(self) -> dict[str, Any]:

@@ -110,7 +110,8 @@ CONTRACT: dict[str, Rule] = {
     "model.capacity": Number(0),  # the value at which a schedule ends
     "model.gamma": weight,
     "model.target_rate": weight,
-    "model.target_distortion": Number(schedule=True),
+    "model.target_distortion": Number(schedule=True, also=(None,)),
+    "model.target_share": Number(0, above=True),
     "model.free_bits": weight,
     "model.lambda": weight,
     "model.lambda_od": weight,

@@ -26,7 +26,7 @@ READ: dict[str, frozenset[str]] = {
     "data": frozenset({"batch_size", "binarize", "source", "test_size", "train_size", "val_size"}),
     "model": frozenset(
         {"condition", "corruption", "latent_dim", "lr_factor", "needs", "objective", "posterior"}
-        | {"samples", "weights"}
+        | {"samples", "target_share", "weights"}
     ),
     "paths": frozenset({"data", "outputs"}),
     "sweep": frozenset({"name", "resume"}),

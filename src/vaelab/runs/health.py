@@ -5,9 +5,21 @@ from typing import Any, NamedTuple
 
 from vaelab.runs.record import finite
 
-__all__ = ["COLLAPSED", "CRITERION", "DETERMINISTIC", "HEALTHY", "PRUNED", "Verdict", "verdict"]
+__all__ = [
+    "COLLAPSED",
+    "CRITERION",
+    "DETERMINISTIC",
+    "HEALTHY",
+    "OFF_TARGET",
+    "PRUNED",
+    "Verdict",
+    "missed_target",
+    "verdict",
+]
 
 HEALTHY, PRUNED, COLLAPSED, DETERMINISTIC = "healthy", "pruned", "collapsed", "deterministic"
+OFF_TARGET = "off target"
+TOLERANCE = 0.01  # of a target; runs that hold theirs are within 0.3%
 
 ERRORS = 2  # standard errors of the shuffle gap; of a decoder that ignores z, 2.3% of test sets exceed them
 EVIDENCE = (
@@ -20,7 +32,7 @@ CRITERION = "no active unit, or a shuffle gap below two of its standard errors"
 class Verdict(NamedTuple):
     """The verdict on a run's latent space."""
 
-    label: str  # healthy, pruned, collapsed; deterministic where there is no posterior to collapse
+    label: str  # healthy, pruned, collapsed, off target; deterministic where no posterior could collapse
     reason: str  # the reason, as a clause
     evidence: dict[str, float | None]  # the metrics that decide; None if undefined or not measured
 
@@ -37,6 +49,7 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     - pruned: the decoder uses z, and some dimensions of it are the same for every image.
     - healthy: the decoder uses z, and every dimension is active.
     - deterministic: the code of an autoencoder has no density and therefore no rate.
+    - off target: the decoder uses z, but the objective's target is not reached (:func:`missed_target`).
 
     No number of nats decides: the best model of a small problem may have a rate below 0.5, and the decoder of
     a large image may ignore more.
@@ -63,10 +76,37 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
         return Verdict(DETERMINISTIC, "; ".join([no_rate, *uses, *facts]), evidence)
     of = "" if dimensions is None else f" of {dimensions} dimensions"
     active = [] if units is None else [f"{units:.0f}{of or ' dimensions'} are active"]
+    missed = missed_target(metrics)
+    facts = [*([missed] if missed else []), *facts]
     if units == 0:
         return Verdict(COLLAPSED, "; ".join(["no unit is active", *facts]), evidence)
     if ignored:
         return Verdict(COLLAPSED, "; ".join(["the decoder ignores the code", *facts, *active]), evidence)
+    if missed:
+        return Verdict(OFF_TARGET, "; ".join([*facts, *active]), evidence)
     if units is not None and dimensions is not None and units < dimensions:
         return Verdict(PRUNED, "; ".join([*active, *facts]), evidence)
     return Verdict(HEALTHY, "; ".join([*active, *facts]), evidence)
+
+
+def missed_target(metrics: Mapping[str, Any]) -> str | None:
+    """A clause about the target that the objective drives the rate or the distortion to, if it is missed.
+
+    It is missed by more than TOLERANCE of it and ERRORS standard errors of the mean over training images; a
+    distortion below its target meets it.
+
+    >>> missed_target({"train/distortion_target": 20, "train/distortion_reached": 221.6})
+    'target not reached: the distortion of training images is 221.6 nats, the target 20.0'
+    """
+    for of in ("rate", "distortion"):
+        target, reached = (finite(metrics.get(f"train/{of}_{name}")) for name in ("target", "reached"))
+        if target is None or reached is None:
+            continue
+        error = finite(metrics.get(f"train/{of}_reached_se")) or 0.0
+        miss = reached - target if of == "distortion" else abs(reached - target)
+        if miss > max(TOLERANCE * abs(target), ERRORS * error):
+            return (
+                f"target not reached: the {of} of training images is {reached:.1f} nats, "
+                f"the target {target:.1f}"
+            )
+    return None

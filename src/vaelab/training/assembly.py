@@ -19,6 +19,7 @@ from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
 from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
+from vaelab.training.constant_image import share_of_distortion
 from vaelab.types import RunContext
 
 __all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "find_target", "run_context"]
@@ -165,7 +166,7 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
         num_classes = class_count(*labels)
     except ValueError as error:
         raise UserError(f"data: {error}.") from error
-    return RunContext(
+    context = RunContext(
         image_shape=tuple(data.image_shape),
         latent_dim=cfg.model.latent_dim,
         dataset_size=len(data.train),
@@ -174,6 +175,14 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
         levels=data.levels,
         mean_image=_mean_image(data),
     )
+    share = cfg.model.get("target_share")
+    if share is None or cfg.model.get("target_distortion") is not None:
+        return context
+    try:
+        target = share_of_distortion(share, build("likelihood", cfg.likelihood, context), data)
+    except ValueError as error:
+        raise UserError(f"model.target_share={share:g}: it {error}.") from error
+    return context._replace(target_distortion=target)
 
 
 def _mean_image(data: DataModule, images: int = 1000) -> Tensor:

@@ -15,10 +15,12 @@ from vaelab.training.assembly import build_data
 from vaelab.training.callbacks import Clock
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
 from vaelab.training.measure import (
+    constant_metrics,
     describe,
     headline,
     held_out_metrics,
     load_chosen_weights,
+    target_values,
     write_image_rates,
 )
 from vaelab.training.setup import build_callbacks, build_module
@@ -87,7 +89,8 @@ def fit(
         with running(trainer):
             trainer.test(module, datamodule=data, verbose=False)
 
-        metrics = train | held_out_metrics(module)
+        at_rate_zero, constant = constant_metrics(module, data)
+        metrics = train | target_values(module, data) | held_out_metrics(module) | at_rate_zero
         health = verdict(metrics)
         result = RunResult(
             data=images,
@@ -96,7 +99,7 @@ def fit(
             weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
-            per_image=write_image_rates(module, request.folder),
+            per_image=write_image_rates(module, request.folder, constant),
             verdict=None if health is None else health.as_dict(),
             wandb=wandb_facts(loggers),
         )

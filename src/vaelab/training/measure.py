@@ -1,5 +1,7 @@
 """What a run records about its data and its trained model."""
 
+import copy
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,25 +10,34 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from vaelab.data.datamodule import DataModule
 from vaelab.data.digest import data_digest
+from vaelab.functional.randomness import generator
 from vaelab.runs.files import replacing
 from vaelab.runs.record import PER_IMAGE
 from vaelab.runs.request import RunRequest
 from vaelab.runs.resume import LAST
+from vaelab.training.constant_image import constant_distortions
 from vaelab.training.module import LitAutoencoder
+from vaelab.types import Batch
 
 __all__ = [
     "OBJECTIVE",
+    "constant_metrics",
     "describe",
     "headline",
     "held_out_metrics",
     "load_chosen_weights",
+    "target_values",
     "write_image_rates",
 ]
 
 OBJECTIVE = "val/objective"  # the best weights are those of its least value
+
+
+CHECKED = 5_000  # training images on which a target is checked
 
 
 def describe(data: DataModule) -> dict[str, Any]:
@@ -80,6 +91,17 @@ def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder
     return str(chosen.relative_to(folder) if chosen.is_relative_to(folder) else chosen), found
 
 
+def constant_metrics(module: LitAutoencoder, data: DataModule) -> tuple[dict[str, float], Tensor]:
+    """``<split>/constant_distortion`` with its standard error, and that of each test image, (N,)."""
+    likelihood = copy.deepcopy(module.model.likelihood).float().cpu()
+    splits = {name: images for name, images in (("val", data.val), ("test", data.test)) if images is not None}
+    values = constant_distortions(likelihood, data, splits)
+    found: dict[str, float] = {}
+    for name in module.results:
+        found |= mean_and_error(f"{name}/constant_distortion", values[name])
+    return found, values["test"]
+
+
 def held_out_metrics(module: LitAutoencoder) -> dict[str, Any]:
     """``val/...`` and ``test/...`` of the measured weights; vectors as lists."""
     return {
@@ -89,11 +111,12 @@ def held_out_metrics(module: LitAutoencoder) -> dict[str, Any]:
     }
 
 
-def write_image_rates(module: LitAutoencoder, folder: Path) -> str | None:
+def write_image_rates(module: LitAutoencoder, folder: Path, constant: Tensor) -> str | None:
     """Write PER_IMAGE atomically into ``folder``, by the first process; return its name.
 
-    Of each test image: ``rate`` and ``distortion`` (N,), float32, averaged over draws of z, and ``position``
-    (N,), int64. None, and no file, if the rate is undefined: an earlier file is removed.
+    Of each test image: ``rate`` and ``distortion`` (N,), float32, averaged over draws of z; the distortion of
+    the best constant image, ``constant_distortion``, from ``constant`` by position; and ``position`` (N,),
+    int64. None, and no file, if the rate is undefined: an earlier file is removed.
     """
     rates = module.image_rates.get("test")
     found = rates is not None and bool(rates.rate.isfinite().all())
@@ -101,9 +124,44 @@ def write_image_rates(module: LitAutoencoder, folder: Path) -> str | None:
     if module.trainer.is_global_zero:
         if rates is not None and found:
             arrays = {name: value.cpu().numpy() for name, value in rates._asdict().items()}
-            types = {"position": np.int64, "rate": np.float32, "distortion": np.float32}
+            arrays["constant_distortion"] = constant.numpy()[arrays["position"]]
+            types = {name: np.int64 if name == "position" else np.float32 for name in arrays}
             with replacing(path) as temporary:
                 np.savez(temporary, **{name: arrays[name].astype(kind) for name, kind in types.items()})
         else:
             path.unlink(missing_ok=True)
     return PER_IMAGE if found else None
+
+
+def target_values(module: LitAutoencoder, data: DataModule) -> dict[str, float]:
+    """The target of an objective that drives the rate or the distortion to one, and what it has come to.
+
+    ``train/<rate|distortion>_target``, and ``..._reached`` with its standard error ``..._reached_se``: the
+    mean over a fixed random subset of training images with the trained weights. Empty without a target.
+    """
+    aims = dict(filter(None, (term.aim() for term in module.model.objective.terms.values())))  # type: ignore[operator]
+    if not aims:
+        return {}
+    values: dict[str, list[Tensor]] = {of: [] for of in aims}
+    module.eval()
+    with torch.no_grad():
+        for number, batch in enumerate(data.training_sample(CHECKED)):
+            noise = module.model.draw_noise(len(batch.x), generator(0, "target", number))
+            stats = module(_on(batch, module.device), noise).stats
+            for of in aims:
+                values[of].append((stats.rate if of == "rate" else stats.distortion.mean(0)).cpu())
+    found: dict[str, float] = {}
+    for of, target in aims.items():
+        found[f"train/{of}_target"] = target
+        found |= mean_and_error(f"train/{of}_reached", torch.cat(values[of]))
+    return found
+
+
+def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
+    """``name``: the mean of the values (N,); ``name_se``: its standard error, NaN of a single value."""
+    error = values.double().std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {name: values.double().mean().item(), f"{name}_se": error}
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return Batch._make(field if field is None else field.to(device) for field in batch)

@@ -117,7 +117,7 @@ class LitAutoencoder(pl.LightningModule):
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
         )
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
-        output = self._forward(batch, noise)
+        output = self(batch, noise)
         self.means.add(output.loss, output.terms)
         if self._followers:
             self._posteriors.append(detached(output.stats.q))
@@ -205,7 +205,7 @@ class LitAutoencoder(pl.LightningModule):
         if self.dtype in (torch.bfloat16, torch.float16):
             metrics.set_dtype(torch.float32)
 
-    def _forward(self, batch: Batch, noise: Noise) -> Output:
+    def forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
         noise = Noise._make(part.to(batch.x.device).to(self.dtype) for part in noise)
         try:
@@ -215,7 +215,7 @@ class LitAutoencoder(pl.LightningModule):
         return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        output = self._forward(batch, self.held_out_noise(split, batch.position))
+        output = self(batch, self.held_out_noise(split, batch.position))
         metrics.update(
             **output.stats._asdict(),
             x=batch.x,
@@ -235,7 +235,7 @@ class LitAutoencoder(pl.LightningModule):
     def _test_pass(self, batch: Batch, number: int) -> dict[str, Any]:
         """What metrics get of pass ``number`` over a test batch; 0 is the first."""
         assert batch.position is not None
-        stats = self._forward(batch, self.held_out_noise.of_pass(number, "test", batch.position)).stats
+        stats = self(batch, self.held_out_noise.of_pass(number, "test", batch.position)).stats
         return {**stats._asdict(), "objective": self.model.objective.per_image(stats)}
 
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ class Term(nn.Module):
         """What the loss gets, (), where that is not the term's own mean ``value``, which is reported."""
         return value
 
+    def aim(self) -> tuple[str, float] | None:
+        """("rate" or "distortion", the nats that its mean is driven to at the end); None without a target."""
+        return None
+
     def auxiliary_loss(self, stats: LatentStats, step: int | Tensor) -> Tensor | None:
         """A loss () that trains parameters of the term itself, such as a discriminator's.
 

@@ -67,6 +67,9 @@ class Capacity(Term):
     def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
         return (value - self.capacity(step)).abs()
 
+    def aim(self) -> tuple[str, float]:
+        return "rate", float(self.capacity(torch.tensor(math.inf)))
+
 
 class Multiplier(nn.Module):
     """A Lagrange multiplier lambda > 0: the loss falls in the model's parameters and rises in lambda.
@@ -116,11 +119,13 @@ class Constrained(Term):
 
     Args:
         of: "rate" or "distortion", which is also what the term reports.
-        target: in nats per image: a number or a schedule.
+        target: in nats per image: a number or a schedule. None: ``target_distortion``.
+        target_distortion: in nats per image, which the assembly offers where the variant gives a share
+            (``model.target_share``).
         start, lr: see :class:`Multiplier`.
 
     Raises:
-        ValueError: another ``of``.
+        ValueError: another ``of``, or no target.
     """
 
     per_image = False
@@ -128,10 +133,11 @@ class Constrained(Term):
     def __init__(
         self,
         of: str,
-        target: float | nn.Module,
+        target: float | nn.Module | None,
         weight: float | nn.Module = 1.0,
         start: float = 1.0,
         lr: float = 1e-2,
+        target_distortion: float | None = None,
     ) -> None:
         super().__init__(weight)
         if of not in ("rate", "distortion"):
@@ -139,6 +145,10 @@ class Constrained(Term):
         self.of = of
         if of == "rate":
             self.needs = frozenset({"density"})
+        if target is None and of == "distortion":
+            target = target_distortion
+        if target is None:
+            raise ValueError("target is missing: it must be a number of nats per image")
         self.target = as_schedule(target)
         self.multiplier = Multiplier(start, lr)
 
@@ -148,3 +158,6 @@ class Constrained(Term):
     def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
         loss: Tensor = self.multiplier(value - self.target(step))
         return loss
+
+    def aim(self) -> tuple[str, float]:
+        return self.of, float(self.target(torch.tensor(math.inf)))
