@@ -19,7 +19,7 @@ __all__ = [
 
 HEALTHY, PRUNED, COLLAPSED, DETERMINISTIC = "healthy", "pruned", "collapsed", "deterministic"
 OFF_TARGET = "off target"
-TOLERANCE = 0.01  # of a target; runs that hold theirs are within 0.3%
+TOLERANCE = 0.02  # of a target; runs that hold theirs are within 1.6%, most within 0.5%
 
 ERRORS = 2  # standard errors of the shuffle gap; of a decoder that ignores z, 2.3% of test sets exceed them
 EVIDENCE = (

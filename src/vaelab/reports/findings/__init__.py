@@ -4,7 +4,7 @@ from collections import Counter
 
 from vaelab.reports.findings.curve import active_units_along_beta, constant_image, dominance, rate_along_beta
 from vaelab.reports.findings.groups import comparable_groups, condition_of
-from vaelab.reports.findings.latent import collapsed, information_limit, without_rate
+from vaelab.reports.findings.latent import collapsed, information_limit, off_target, without_rate
 from vaelab.reports.findings.ranking import best, ranked
 from vaelab.reports.findings.sentences import IMAGES, count, lower_first
 from vaelab.reports.findings.settings import Difference, differing_settings, unfinished
@@ -34,6 +34,7 @@ def findings(table: Table) -> list[str]:
     for name, rows in groups.items():
         sentences += constant_image(table, rows, f"On {name}: " if len(groups) > 1 else "")
     sentences += collapsed(table)
+    sentences += off_target(table)
     sentences += information_limit(table)
     sentences += without_rate(table)
     conditions = {condition_of(rows[0]) for rows in groups.values()}

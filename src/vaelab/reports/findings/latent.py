@@ -1,12 +1,12 @@
-"""Collapse, what limits the mutual information, and codes without a density."""
+"""Collapse, missed targets, what limits the mutual information, and codes without a density."""
 
 import math
 
 from vaelab.reports.findings.sentences import listed, rows_with_verdict
 from vaelab.reports.table import Table
-from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED
+from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED, missed_target
 
-__all__ = ["collapsed", "information_limit", "without_rate"]
+__all__ = ["collapsed", "information_limit", "off_target", "without_rate"]
 
 
 def collapsed(table: Table) -> list[str]:
@@ -20,6 +20,21 @@ def collapsed(table: Table) -> list[str]:
     if part:
         sentences.append(f"Pruned (the other dimensions are the same for every image): {part}.")
     return sentences
+
+
+def off_target(table: Table) -> list[str]:
+    """Configurations whose objective has a target that a run does not reach."""
+    texts = []
+    for row in table.rows:
+        missed = [text for run in row.runs if (text := missed_target(run.metrics))]
+        if missed:
+            seeds = f" in {len(missed)} of {len(row.runs)} runs" if len(row.runs) > 1 else ""
+            texts.append(f"{row.label} ({missed[0].partition(': ')[2]}{seeds})")
+    return (
+        [f"Target not reached, so these are not what their objective asks for: {listed(texts)}."]
+        if texts
+        else []
+    )
 
 
 def information_limit(table: Table) -> list[str]:
