@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.functional.closed_forms import linear_beta_vae
 from vaelab.metrics import ActiveUnits, DecoderTest
-from vaelab.runs.health import verdict
+from vaelab.runs.health import missed_target, verdict
 
 HEALTHY = {
     "test/rate": 12.0,
@@ -145,3 +145,37 @@ def test_how_often_a_decoder_that_barely_uses_the_code_is_collapsed():
         share = np.mean([verdict(each).label == "healthy" for each in metrics])
         expected = norm.sf(2 - 10 * gap)
         assert share == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / sets))
+
+
+@pytest.mark.parametrize(
+    ("of", "target", "reached", "error", "missed"),
+    [
+        ("distortion", 20.0, 221.6, 0.5, True),
+        ("distortion", 20.0, 20.41, 0.01, True),  # 2% is 0.4
+        ("distortion", 20.0, 20.39, 0.01, False),
+        ("distortion", 20.0, 21.0, 0.6, False),  # within two standard errors
+        ("distortion", 20.0, 12.0, 0.1, False),  # below it, the constraint holds
+        ("rate", 10.0, 9.7, 0.05, True),
+        ("rate", 10.0, 10.3, 0.05, True),
+        ("rate", 10.0, 10.16, 0.04, False),
+        ("rate", 200.0, 1.1, 0.1, True),
+        ("rate", 10.0, 10.3, NAN, True),
+    ],
+)
+def test_a_missed_target_is_off_target_and_not_healthy(of, target, reached, error, missed):
+    metrics = HEALTHY | {
+        f"train/{of}_target": target, f"train/{of}_reached": reached, f"train/{of}_reached_se": error,
+    }  # fmt: skip
+    text = f"target not reached: the {of} of training images is {reached:.1f} nats, the target {target:.1f}"
+    assert missed_target(metrics) == (text if missed else None)
+    found = verdict(metrics)
+    assert found.label == ("off target" if missed else "healthy")
+    assert (text in found.reason) == missed
+    collapsed = verdict(metrics | {"test/active_units": 0.0})
+    assert collapsed.label == "collapsed"
+    assert (text in collapsed.reason) == missed
+
+
+def test_without_a_target_none_is_missed():
+    assert missed_target(HEALTHY) is None
+    assert missed_target(HEALTHY | {"train/rate_target": 3.0, "train/rate_reached": None}) is None
