@@ -119,13 +119,13 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
         record["metrics"] |= {"eval/fid_prior": 13.4, "eval/fid_prior_se": 0.2}
     table = table_of(healthy, gone)
     headers = [column.header for column in columns(table)]
-    assert headers[-6:] == ["ELBO", "active units", "MI", "hole rate", "mse", "verdict"]
+    assert headers[-6:] == ["ELBO", "active units", "MI", "hole rate / perfect", "verdict", "mse"]
     assert cells(table, "verdict") == ["healthy", "collapsed"]
-    assert cells(table, "hole rate")[0] == "0.013"
+    assert cells(table, "hole rate / perfect")[0] == "0.013"
     health, evaluation = details(table)
     names = [[column.header for column in part.columns] for part in (health, evaluation)]
     assert names == [
-        ["beta", "n", "MI", "TC", "hole rate", "shuffle gap"],
+        ["beta", "n", "MI", "TC", "hole rate / perfect", "shuffle gap"],
         ["beta", "n", "fid_prior"],
     ]
     assert [evaluation.columns[-1].cell(row) for row in table.rows] == ["13.40 (0.20)"] * 2

@@ -6,7 +6,7 @@ from vaelab.reports.statistics import Stat, fold
 from vaelab.reports.table import Row, show_stat
 from vaelab.runs.health import PRUNED, Verdict
 
-__all__ = ["BRACKETS", "bracket", "show_bracket", "show_measured", "show_verdict"]
+__all__ = ["BRACKETS", "bracket", "show_bracket", "show_hole_rate", "show_measured", "show_verdict"]
 
 BRACKETS = ("mutual_information", "total_correlation", "dimension_wise_kl", "aggregate_kl")
 """The quantities of which a record has ``<name>_low`` and ``<name>_high``."""
@@ -42,6 +42,14 @@ def show_measured(row: Row, metric: str) -> str:
     number = show_stat(Stat(stat.mean, None, 1), metric)
     error_text = show_stat(Stat(error.mean, None, 1), metric)
     return f"{number} ({error_text}){text.removeprefix(number)}"
+
+
+def show_hole_rate(row: Row, metric: str) -> str:
+    """``0.023 (0.005) / 0.013``: the rate as any metric, and that of a model without holes if it is known."""
+    text, perfect = show_measured(row, metric), row.stats.get(f"{metric}_null")
+    return (
+        text if perfect is None or not text else f"{text} / {show_stat(Stat(perfect.mean, None, 1), metric)}"
+    )
 
 
 def show_verdict(row: Row, split: str) -> str:

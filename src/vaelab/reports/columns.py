@@ -6,21 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vaelab.reports.cells import BRACKETS, bracket, show_bracket, show_measured, show_verdict
+from vaelab.reports.cells import (
+    BRACKETS,
+    bracket,
+    show_bracket,
+    show_hole_rate,
+    show_measured,
+    show_verdict,
+)
+from vaelab.reports.differences import CONSTANT
 from vaelab.reports.table import MAIN, Row, Table, show
 from vaelab.runs.naming import short_names
 from vaelab.runs.tables import text_table
 
-__all__ = ["Column", "Detail", "as_csv", "as_dicts", "as_text", "columns", "details"]
+__all__ = ["Column", "Detail", "as_csv", "as_dicts", "as_text", "columns", "details", "table_note"]
 
-HEADLINES = ("mutual_information", "hole_rate", "hole_rate_null")  # of latent health, in the main table too
+HEADLINES = ("mutual_information", "hole_rate")  # of latent health: the main table has these too
 HEALTH = {
     "mutual_information": "MI",
     "total_correlation": "TC",
     "dimension_wise_kl": "dim-wise KL",
     "aggregate_kl": "aggregate KL",
-    "hole_rate": "hole rate",
-    "hole_rate_null": "no holes",
+    "hole_rate": "hole rate / perfect",
     "hole_rate_matched": "matched",
     "shuffle_gap": "shuffle gap",
     "prior_gap": "prior gap",
@@ -28,25 +35,30 @@ HEALTH = {
     "aggregate_posteriors": "posteriors",
     "elbo_draws": "draws",
 }
-HEADERS = {**MAIN, **HEALTH, "constant_distortion": "distortion at R = 0"}
+HEADERS = {**MAIN, **HEALTH}
+UNSHOWN = ("hole_rate_null", CONSTANT)  # beside the hole rate, and in the plot; the CSV file has them too
 ENDS = ("_low", "_high")
+SEEDS_NOTE = "x ±y: the mean over seeds and its 95% interval (Student's t)."
 ERRORS_NOTE = (
-    "x ±y: the 95% interval of the mean over seeds; of a range, as said above. x (y): of a single seed, with "
-    "the standard error, of the draws for a hole rate and of the mean over images otherwise; it says nothing "
-    "of what another training would change."
+    "x (y): a single seed and the standard error of its mean over images (of a hole rate: over its draws), "
+    "which says nothing of what another training would change."
+)
+RANGE_NOTE = "MI is a range, shown as middle ±half its width: the value lies in it."
+RANGE_OVER_SEEDS_NOTE = (
+    "Over seeds, half the width of the middles' 95% interval is added to the mean half width."
 )
 HEALTH_NOTE = (
-    "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et "
-    "al., 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Each of these is a range, its "
-    "middle ± its half width: at one end the mixture that stands for q(z) holds the image's own "
-    "posterior, at the other it does not. Over seeds the half width of the middles' 95% interval is added "
-    "to the mean half width. The lower end of MI can't exceed the log of the number of posteriors by "
-    "much: where the rate is above it, a wide range means too few posteriors. The hole rate is the share "
-    'of prior samples that are farther from all codes than 99% of new codes are; "no holes" is its value '
-    "for a model without holes. Matched is the same share for samples from a Gaussian with the codes' "
-    "mean and covariance. A gap is the rise of the distortion, in nats, with the code of another image "
-    "(shuffle) or a sample from the prior (prior). Images: those whose z are scored; posteriors: those in "
-    "the mixture; draws: samples of z per image in the ELBO. " + ERRORS_NOTE
+    "The rate splits into MI, I_q(x; z), the total correlation (TC) and the dimension-wise KL (Chen et al.,"
+    " 2018); the last two sum to the aggregate KL, KL(q(z) || p(z)). Each of the four is a range, shown as "
+    "its middle ±half its width; its ends come from a mixture that holds the image's own posterior and from"
+    " one that does not. The lower end of MI is at most log(M + 1), with M the posteriors in the mixture "
+    "(posteriors); where it is near that, the range is wide because M is small, whatever the model. N "
+    "images have their codes scored (images). The hole rate is the share of prior samples that are farther "
+    "from all codes than 99% of new codes are; behind the slash, that of a model without holes. Matched is "
+    "the same share for samples from a Gaussian with the codes' mean and covariance. All seeds share the "
+    "draws of both, so the interval over seeds lacks their error. A gap is the rise of the distortion, in "
+    "nats, with the code of another image (shuffle) or a sample from the prior (prior). Draws: samples of z"
+    " for each image in rate, distortion and ELBO."
 )
 EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 EVALUATION_NOTE = (
@@ -86,17 +98,17 @@ class Detail(NamedTuple):
 
 
 def columns(table: Table, metrics: Sequence[str] | None = None, split: str | None = None) -> list[Column]:
-    """Settings, number of seeds, ``metrics``, verdict and status.
+    """Settings, number of seeds, ``metrics`` and status; by default also the verdict.
 
     By default the metrics of the table's split: the four of the ELBO, two of latent health, then those that
     have no table of their own (:func:`details`).
     """
     split = split or table.split
-    is_main = metrics is None
+    is_main, further = metrics is None, list[str]()
     if metrics is None:
         measured = measured_on(table, split)
         metrics = [*MAIN, *(name for name in HEADLINES if name in measured)]
-        metrics += [name for name in measured if name not in MAIN and name not in HEALTH]
+        further = [name for name in measured if name not in HEADERS]
     names = short_names(table.columns)
     shown = [setting(name, key, i) for i, (name, key) in enumerate(zip(names, table.columns, strict=True))]
     shown = shown or [Column("run", lambda row: row.first.name, "run")]
@@ -104,6 +116,7 @@ def columns(table: Table, metrics: Sequence[str] | None = None, split: str | Non
     shown += [metric_column(split, name) for name in metrics]
     if is_main:
         shown.append(Column("verdict", lambda row: show_verdict(row, table.split), "verdict"))
+        shown += [metric_column(split, name) for name in further]
     shown.append(Column("status", lambda row: row.status, "status"))
     return [column for column in shown if column.key not in OPTIONAL or any(map(column.cell, table.rows))]
 
@@ -114,7 +127,8 @@ def setting(name: str, key: str, i: int) -> Column:
 
 def metric_column(split: str, name: str) -> Column:
     metric = f"{split}/{name}"
-    cell = show_bracket if name in BRACKETS else show_measured
+    special = dict.fromkeys(BRACKETS, show_bracket) | {"hole_rate": show_hole_rate}
+    cell = special.get(name, show_measured)
     return Column(HEADERS.get(name, name), lambda row: cell(row, metric), name, metric)
 
 
@@ -125,7 +139,18 @@ def measured_on(table: Table, split: str) -> list[str]:
     """
     names = [name.removeprefix(f"{split}/") for name in table.metrics if name.startswith(f"{split}/")]
     ranges = {f"{name}{end}": name for name in BRACKETS for end in ENDS}
-    return list(dict.fromkeys(ranges.get(name, name) for name in names if not name.endswith("_se")))
+    names = [name for name in names if name not in UNSHOWN and not name.endswith("_se")]
+    return list(dict.fromkeys(ranges.get(name, name) for name in names))
+
+
+def table_note(table: Table) -> str:
+    """How to read the main table's ± and parentheses; empty where it has neither."""
+    seeds = any(row.n > 1 for row in table.rows)
+    errors = any(row.n == 1 and name.endswith("_se") for row in table.rows for name in row.stats)
+    ranges = any(bracket(row, f"{table.split}/{name}") for row in table.rows for name in HEADLINES)
+    notes = {SEEDS_NOTE: seeds, ERRORS_NOTE: errors}
+    notes |= {RANGE_NOTE: ranges, RANGE_OVER_SEEDS_NOTE: ranges and seeds}
+    return " ".join(note for note, applies in notes.items() if applies)
 
 
 def details(table: Table) -> list[Detail]:

@@ -32,9 +32,10 @@ def rate_distortion(table: Table) -> "Figure | None":
     points = [row for rows in series.values() for row in rows]
     x_range, y_range = (shown_range(table, points, metric) for metric in ("rate", "distortion"))
     ends = {name: constant_distortion(table, rows) for name, rows in series.items()}
-    for end in [end for end in ends.values() if end is not None]:
+    constants = sorted({end for end in ends.values() if end is not None})
+    for end in constants:
         x_range = min(x_range[0], -0.04 * x_range[1]), x_range[1]
-        margin = 0.06 * (y_range[1] - y_range[0])
+        margin = 0.06 * (max(y_range[1], end) - min(y_range[0], end))
         y_range = min(y_range[0], end - margin), max(y_range[1], end + margin)
     figure = new_figure(7.0, 5.0)
     axes = figure.subplots()
@@ -46,8 +47,9 @@ def rate_distortion(table: Table) -> "Figure | None":
         xs, ys = means(table, rows, "rate"), means(table, rows, "distortion")
         x_half, y_half = half_widths(table, rows, "rate"), half_widths(table, rows, "distortion")
         axes.errorbar(xs, ys, xerr=x_half, yerr=y_half, **_style(i, line=is_sweep), label=name)
-        if (constant := ends[name]) is not None:
-            _draw_constant(axes, i, constant, min(zip(xs, ys, strict=True)) if is_sweep else None)
+        if is_sweep and (constant := ends[name]) is not None:
+            x, y = min(zip(xs, ys, strict=True))
+            axes.plot([0, x], [constant, y], ":", color=SERIES[i % len(SERIES)], linewidth=1.4, zorder=2)
         for row, x, y in zip(rows, xs, ys, strict=True):
             # an invisible disc for the page's tooltip, larger than the marker so that it is easily hit
             axes.plot([x], [y], "o", markersize=16, alpha=0, gid=f"row-{table.rows.index(row)}")
@@ -55,6 +57,10 @@ def rate_distortion(table: Table) -> "Figure | None":
             if all(math.dist(place, other) > 0.035 for other in places):
                 places.append(place)
                 _label(axes, f"β {show(row.beta)}" if is_sweep else row.label, x, y)
+    first = min(zip(means(table, points, "rate"), means(table, points, "distortion"), strict=True))
+    for end in constants:
+        axes.plot([0], [end], "D", markersize=5, color=INK, markerfacecolor=PAPER, zorder=3)
+        _label(axes, "constant\nimage" if first[1] > end else "constant image", 0, end, below=first[1] > end)
     style_axes(
         axes,
         xlabel="rate: KL(q(z|x) ‖ p(z)), nats per image",
@@ -93,7 +99,7 @@ def constant_distortion(table: Table, rows: Sequence[Row]) -> float | None:
     """The distortion of the best constant output, where the rows that have one agree on it."""
     values = [value for row in rows if (value := table.number(row, "constant_distortion")) is not None]
     agree = bool(values) and max(values) - min(values) <= 1e-3 * abs(values[0])
-    return values[0] if agree else None
+    return round(values[0], 3) if agree else None
 
 
 def shown_range(table: Table, rows: Sequence[Row], metric: str) -> Range:
@@ -238,21 +244,12 @@ def _style(i: int, line: bool) -> dict[str, Any]:
     }
 
 
-def _draw_constant(axes: "Axes", i: int, distortion: float, first: tuple[float, float] | None) -> None:
-    """The end of the curve at rate 0: one output for all images; joined to ``first``, the least rate."""
-    colour = SERIES[i % len(SERIES)]
-    if first is not None:
-        axes.plot([0, first[0]], [distortion, first[1]], "--", color=colour, linewidth=1.0, zorder=2)
-    axes.plot([0], [distortion], "D", markersize=5, color=colour, markerfacecolor=PAPER, zorder=3)
-    if i == 0:
-        _label(axes, "R = 0: constant output", 0, distortion, below=True)
-
-
 def _label(axes: "Axes", text: str, x: float, y: float, below: bool = False) -> None:
     from matplotlib.patheffects import withStroke
 
+    offset = (-6, -25) if below else (6, 4)
     axes.annotate(
-        text, (x, y), (6, -12 if below else 4), textcoords="offset points", fontsize=8, color=INK, zorder=4,
+        text, (x, y), offset, textcoords="offset points", fontsize=8, color=INK, zorder=4,
         path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
     )  # fmt: skip
 
@@ -276,16 +273,17 @@ PLOTS = (
     Plot(
         "rate-distortion",
         "Rate and distortion",
-        "Each point is a configuration; a line joins those that differ in β alone. Along a dotted line the "
-        "ELBO, −(rate + distortion), is constant; it increases towards the lower left. "
-        "The open diamond is the end at rate 0, the best constant output. Bars: 95% interval over seeds, or "
-        "of a single seed the standard error over images.",
+        "Each point is a configuration; a line joins those that differ in β alone. Along a thin dotted "
+        "line the ELBO, −(rate + distortion), is constant; it increases towards the lower left. Bars: 95% "
+        "interval over seeds, or of a single seed the standard error over images. The open diamond is the "
+        "end of the curve at rate 0: the best output that is the same for every image.",
         rate_distortion,
     ),
     Plot(
         "against-beta",
         "Against β",
-        "Rate, distortion, ELBO and active units against β, on a logarithmic axis.",
+        "Rate, distortion, ELBO and active units against β, on a logarithmic axis. Bars: 95% interval over"
+        " seeds, or of a single seed the standard error over images.",
         against_beta,
     ),
     Plot(
@@ -298,7 +296,8 @@ PLOTS = (
     Plot(
         "training-curves",
         "Training",
-        "A line for each run, from dark to light in the order of the table.",
+        "A line for each run, from dark to light in the order of the table. Objectives of different β are "
+        "different quantities.",
         training_curves,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaelab.errors import UserError
 from vaelab.figures.style import as_png, as_svg, fix_layout, inline_svg
-from vaelab.reports.columns import as_csv, as_text, columns, details
+from vaelab.reports.columns import as_csv, as_text, columns, details, table_note
 from vaelab.reports.findings import differing_settings, findings, unfinished
 from vaelab.reports.plots import PLOTS, tooltips
 from vaelab.reports.records import read_runs
@@ -57,7 +57,7 @@ def compare(paths: Sequence[Path], out: Path | None = None, split: str = "test",
         write_report(table, reading.problems, out, title)
     except OSError as error:
         raise UserError(f"{out}: the report can't be written: {error.strerror or error}") from error
-    lines = [as_text(table), "", *findings(table)]
+    lines = [as_text(table), *filter(None, [table_note(table)]), "", *findings(table)]
     lines += [f"{run.folder.name} {run.status}: {reason}" for run, reason in unfinished(table.runs)]
     return "\n".join([*lines, *reading.problems, f"Report: {out / 'report.html'}"])
 
@@ -70,6 +70,7 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
         "table": table,
         "findings": findings(table),
         "columns": columns(table),
+        "note": table_note(table),
         "details": details(table),
         "figures": figures,
         "sheets": sheets,

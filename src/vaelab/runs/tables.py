@@ -22,7 +22,7 @@ STYLES = {
 
 COLOURED = ("state", "status", "verdict")  # the columns in which STYLES applies
 
-NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ±\S+)?( \(n=\d+\))?")
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ±\S+)?( \([\d.]+\))?( \(n=\d+\))?( / [\d.]+)?")
 RULE = Box("\n".join(["    ", "    ", " -  ", *["    "] * 5]), ascii=True)  # a line below the header only
 
 
