@@ -1,10 +1,18 @@
 """What the cells of a comparison show."""
 
 import pytest
-from tests.reports.sweeps_of_records import make_record, table_of
+from sweeps_of_records import make_record, table_of
 
-from vaelab.reports.cells import bracket, show_bracket, show_measured, show_verdict
-from vaelab.reports.plots import PLOTS, constant_distortion
+from vaelab.reports.cells import (
+    bracket,
+    show_bracket,
+    show_hole_rate,
+    show_measured,
+    show_size,
+    show_verdict,
+)
+from vaelab.reports.columns import as_dicts, as_text, columns, table_note
+from vaelab.reports.plots import PLOTS, constant_distortion, half_widths
 
 MI = "test/mutual_information"
 
@@ -52,3 +60,84 @@ def test_the_curve_starts_at_the_constant_output_if_the_runs_agree_on_it():
     other = make_record(4, more={"constant_distortion": 50.0})
     both = table_of(record(0, constant_distortion=40.0), other)
     assert constant_distortion(both, both.rows) is None
+
+
+def test_a_hole_rate_stands_beside_that_of_a_model_without_holes():
+    more = {"hole_rate": 0.0245, "hole_rate_se": 0.0042, "hole_rate_null": 0.0127}
+    assert show_hole_rate(table_of(record(**more)).rows[0], "test/hole_rate") == "0.025 (0.004) / 0.013"
+    assert show_hole_rate(table_of(record(hole_rate=0.5)).rows[0], "test/hole_rate") == "0.500"
+    assert show_hole_rate(table_of(record(hole_rate_null=0.0127)).rows[0], "test/hole_rate") == ""
+
+
+def test_a_size_has_no_error():
+    table = table_of(record(0, elbo_draws=24.0), record(1, elbo_draws=29.0))
+    assert show_size(table.rows[0], "test/elbo_draws") == "24-29"
+    assert show_size(table_of(record(0, elbo_draws=24.0)).rows[0], "test/elbo_draws") == "24"
+    assert show_size(table.rows[0], "test/aggregate_images") == ""
+
+
+NUMBERS = {
+    "elbo_se": 0.14,
+    "rate_se": 0.06,
+    "elbo_draws": 24.0,
+    "elbo_mc_se": 0.01,
+    "objective": 23.0,
+    "objective_se": 0.15,
+    "mutual_information_low": 2.0,
+    "mutual_information_high": 2.4,
+    "hole_rate": 0.02,
+    "hole_rate_se": 0.004,
+    "hole_rate_null": 0.0127,
+    "constant_distortion": 27.0,
+    "constant_distortion_se": 0.1,
+}
+
+
+def test_what_belongs_to_another_number_has_no_column_of_its_own_but_is_in_the_csv_file():
+    table = table_of(record(**NUMBERS))
+    headers = [column.header for column in columns(table)]
+    main = ["rate", "distortion", "ELBO", "active units", "MI", "hole rate / perfect", "verdict"]
+    assert headers[-9:] == [*main, "mse", "objective"]
+    (row,) = as_dicts(table)
+    assert {name: row[f"test/{name}"] for name in NUMBERS} == NUMBERS
+    assert "test/mutual_information" not in row
+    assert "-23.00 (0.14)" in as_text(table)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "metrics", "parts"),
+    [
+        (1, {}, []),
+        (2, {}, ["over seeds and its"]),
+        (1, {"elbo_se": 0.1}, ["standard error"]),
+        (1, NUMBERS, ["standard error", "is a range"]),
+        (2, NUMBERS, ["over seeds and its", "is a range", "middles' 95%"]),
+    ],
+)
+def test_the_note_says_how_to_read_what_the_table_has(seeds, metrics, parts):
+    note = table_note(table_of(*(record(seed, **metrics) for seed in range(seeds))))
+    every = ["over seeds and its", "standard error", "is a range", "middles' 95%"]
+    assert [part for part in every if part in note] == parts
+
+
+def test_the_page_sorts_ranges_by_their_middle():
+    low = make_record(1, more={"mutual_information_low": 2.0, "mutual_information_high": 6.0})
+    high = make_record(2, more={"mutual_information_low": 3.0, "mutual_information_high": 4.0})
+    table = table_of(low, high, make_record(4))
+    (column,) = [column for column in columns(table) if column.header == "MI"]
+    assert [column.order(row) for row in table.rows] == ["4.0", "3.5", ""]
+
+
+def test_one_seed_has_bars_over_images_and_several_have_bars_over_seeds():
+    one, many = table_of(record(rate_se=0.06)), table_of(record(0, rate_se=0.06), record(1, rate_se=0.06))
+    assert half_widths(one, one.rows, "rate") == [0.06]
+    assert half_widths(many, many.rows, "rate") == [0.0]
+
+
+def test_a_dotted_line_joins_the_constant_image_to_the_least_rate():
+    ends = {"constant_distortion": 40.0}
+    table = table_of(make_record(1, rate=3.0, more=ends), make_record(4, rate=1.0, more=ends))
+    axes = PLOTS[0].draw(table).axes[0]
+    (line,) = [line for line in axes.lines if line.get_xydata().tolist() == [[0, 40], [1, 20]]]
+    assert line.get_linestyle() == ":"
+    assert "constant image" in [text.get_text() for text in axes.texts]

@@ -12,6 +12,7 @@ from vaelab.reports.cells import (
     show_bracket,
     show_hole_rate,
     show_measured,
+    show_size,
     show_verdict,
 )
 from vaelab.reports.differences import CONSTANT
@@ -35,6 +36,7 @@ HEALTH = {
     "aggregate_posteriors": "posteriors",
     "elbo_draws": "draws",
 }
+SIZES = ("aggregate_images", "aggregate_posteriors", "elbo_draws")
 HEADERS = {**MAIN, **HEALTH}
 UNSHOWN = ("hole_rate_null", CONSTANT)  # beside the hole rate, and in the plot; the CSV file has them too
 ENDS = ("_low", "_high")
@@ -127,7 +129,8 @@ def setting(name: str, key: str, i: int) -> Column:
 
 def metric_column(split: str, name: str) -> Column:
     metric = f"{split}/{name}"
-    special = dict.fromkeys(BRACKETS, show_bracket) | {"hole_rate": show_hole_rate}
+    special = dict.fromkeys(BRACKETS, show_bracket) | dict.fromkeys(SIZES, show_size)
+    special["hole_rate"] = show_hole_rate
     cell = special.get(name, show_measured)
     return Column(HEADERS.get(name, name), lambda row: cell(row, metric), name, metric)
 

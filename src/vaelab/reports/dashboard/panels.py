@@ -82,13 +82,17 @@ def training_parts() -> list[Part]:
         ),
         Part(
             "Latent health",
-            "Mutual information: what a code says about its image, at most the rate. Hole rate: the share of "
-            "prior samples where there are no codes, about 0.01 (hole_rate_null) if there are no holes. "
-            "Shuffle gap: how many nats the decoder loses with another image's code, 0 if it ignores z.",
+            "Mutual information: what a code says about its image, at most the rate. Aggregate KL: how far "
+            "all codes together are from the prior. Of these two a lower and an upper bound are known; the "
+            "truth lies between. Hole rate: the share of prior samples where there are no codes, about 0.01"
+            " (hole_rate_null) if there are no holes. Shuffle gap: how many nats the decoder loses with "
+            "another image's code, 0 if it ignores z.",
             2,
             [
                 against_beta("Mutual information, at least", wr.SummaryMetric("test/mutual_information_low")),
                 against_beta("Mutual information, at most", wr.SummaryMetric("test/mutual_information_high")),
+                against_beta("Aggregate KL, at least", wr.SummaryMetric("test/aggregate_kl_low")),
+                against_beta("Aggregate KL, at most", wr.SummaryMetric("test/aggregate_kl_high")),
                 against_beta("Hole rate", wr.SummaryMetric("test/hole_rate")),
                 against_beta("Shuffle gap", wr.SummaryMetric("test/shuffle_gap")),
             ],
@@ -127,7 +131,8 @@ def training_parts() -> list[Part]:
         ),
         Part(
             "Training",
-            "Over the steps of training; in nats per image.",
+            "Over the steps of training; in nats per image. val/objective is what the run itself minimises: it "
+            "chooses the weights within a run, and is another quantity for another β.",
             2,
             [wr.LinePlot(title=key, x=STEP, y=[key]) for key in CURVES],
         ),

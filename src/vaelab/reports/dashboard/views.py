@@ -16,6 +16,7 @@ COLUMNS = (
     "run:displayName",
     *(f"config:{key}.value" for key in ("beta", "latent_dim", "seed")),
     *(f"summary:test/{name}" for name in ("elbo", "rate", "distortion", "active_units")),
+    "summary:verdict",
 )
 MAX_RUNS = 100  # in one panel; W&B's own limit is 10
 MAX_TITLE = 128  # characters of a report's title
