@@ -141,3 +141,13 @@ def test_a_dotted_line_joins_the_constant_image_to_the_least_rate():
     (line,) = [line for line in axes.lines if line.get_xydata().tolist() == [[0, 40], [1, 20]]]
     assert line.get_linestyle() == ":"
     assert "constant image" in [text.get_text() for text in axes.texts]
+
+
+def test_the_one_number_that_earlier_records_hold_of_a_range_is_shown_nowhere():
+    old = make_record(1, more={"mutual_information": 5.86, "aggregate_kl": 9.2})
+    new = make_record(2, more={"mutual_information_low": 1.0, "mutual_information_high": 2.0})
+    for table in (table_of(old, new), table_of(old)):
+        (column,) = [column for column in columns(table) if column.header == "MI"]
+        assert (column.cell(table.rows[0]), column.order(table.rows[0])) == ("", "")
+        assert "5.86" not in as_text(table)
+        assert 5.86 not in as_dicts(table)[0].values()

@@ -86,8 +86,9 @@ class Column:
         """
         if not self.metric:
             return self.cell(row)
-        number = middle.mean if (middle := bracket(row, self.metric)) else row.mean(self.metric)
-        return "" if number is None else repr(number)
+        is_range = self.metric.rpartition("/")[2] in BRACKETS
+        stat = bracket(row, self.metric) if is_range else row.stats.get(self.metric)
+        return "" if stat is None else repr(stat.mean)
 
 
 class Detail(NamedTuple):
@@ -184,8 +185,9 @@ def as_dicts(table: Table) -> list[dict[str, Any]]:
     Where seeds are folded, ``<metric>_ci95`` is the half width of its interval. What is undefined is None.
     """
     shown = [column.metric for column in columns(table) if column.metric]
-    first = [name for name in shown if name.rsplit("/", 1)[-1] not in BRACKETS]  # both ends stand for these
-    metrics = dict.fromkeys([*first, *table.metrics])
+    names = dict.fromkeys([*shown, *table.metrics])
+    # of a range both ends are there; earlier records hold one number of it, which was one of its ends
+    metrics = [name for name in names if name.rpartition("/")[2] not in BRACKETS]
     dicts = []
     for row in table.rows:
         values = dict(zip(table.columns, row.cells, strict=True))

@@ -131,8 +131,8 @@ def training_parts() -> list[Part]:
         ),
         Part(
             "Training",
-            "Over the steps of training; in nats per image. val/objective is what the run itself minimises: it "
-            "chooses the weights within a run, and is another quantity for another β.",
+            "Over the steps of training; in nats per image. val/objective is what the run itself minimises: "
+            "it chooses the weights within a run, and is another quantity for another β.",
             2,
             [wr.LinePlot(title=key, x=STEP, y=[key]) for key in CURVES],
         ),
