@@ -64,8 +64,8 @@ HEALTH_NOTE = (
 )
 EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 EVALUATION_NOTE = (
-    "What vaelab-evaluate has measured; methods, sample sizes and standard errors are in each run's "
-    "results.json."
+    "What vaelab-evaluate has measured, of a single seed with the standard error in parentheses where one is "
+    "known; methods and sample sizes are in each run's results.json."
 )
 OPTIONAL = ("verdict", "status")  # shown where any row has one
 

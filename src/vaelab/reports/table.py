@@ -239,6 +239,7 @@ DIGITS = {
     "mse": 4,
     "hole_rate": 3,
     "hole_rate_null": 3,
+    "low_density_rate": 3,
     "hole_rate_matched": 3,
 }  # others have 2
 WHOLE = ("active_units", "aggregate_images", "aggregate_posteriors")
