@@ -38,6 +38,7 @@ IGNORED_KEYS = (
     "best_k_models",
     "kth_best_model_path",
     "paths",
+    "folder",
     "current_score",
 )
 
