@@ -54,7 +54,7 @@ def test_a_rule_takes_what_it_declares_and_refuses_the_rest(key):
         ("trainer.max_steps", -2, "a whole number >= 0, or -1"),
         ("optimizer.lr", 0, "a number > 0"),
         ("model.beta", None, "a number >= 0"),
-        ("model.target_distortion", "a", "a number."),
+        ("model.target_distortion", "a", "a number, or null."),
         ("logger.mode", "ofline", "offline, online or disabled (did you mean offline?)"),
         ("sweep.resume", 1, "true or false"),
     ],

@@ -82,6 +82,7 @@ def test_the_record_has_every_field(vae_run):
     assert record["wandb"] is None  # logger=none
     assert record["timing"]["fit_seconds"] > 0
     assert record["timing"]["images_per_second"] > 0
+    assert len(record["data"].pop("sha256")) == 64
     assert record["data"] == {
         "image_shape": [1, 8, 8],
         "value_range": [0.0, 1.0],

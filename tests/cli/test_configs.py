@@ -123,7 +123,10 @@ def test_every_part_goes_with_the_others(model):
         cfg = composed(f"model={model}", f"network={network}", f"likelihood={likelihood}")
         for shape in SHAPES.get(network, [(1, 8, 8), (3, 13, 9)]):
             autoencoder = build_autoencoder(
-                cfg, RunContext(shape, cfg.model.latent_dim, 100, num_classes=4, levels=256)
+                cfg,
+                RunContext(
+                    shape, cfg.model.latent_dim, 100, num_classes=4, levels=256, target_distortion=9.0
+                ),
             )
             set_total_steps(autoencoder, 10)
             x, y = torch.randint(256, (4, *shape)) / 255, torch.arange(4)

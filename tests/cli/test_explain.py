@@ -185,7 +185,7 @@ def test_everything_that_bears_on_the_objective(tmp_path):
 
 def test_what_changes_beside_a_weight(tmp_path):
     text = explained(tmp_path, "model=capacity_vae", "data.train_size=640", "trainer.max_epochs=10")
-    assert cells(text, "kl")[2] == "30; capacity 0, 10, 10"
+    assert cells(text, "kl")[2] == "5; capacity 0, 10, 10"
     last = 0.5 * (1 + math.cos(math.pi * (0.99 - 0.5) / 0.5))
     assert line(text, "training").endswith(f"; learning rates times 1, 1, {last:.4g}")
     assert cells(explained(tmp_path, "model=geco_vae"), "distortion")[2] == "1; multiplier 1"

@@ -40,7 +40,7 @@ def test_sigma_squared_ends_as_the_mean_squared_error_of_the_training_images(tmp
         *("model=sigma_vae", f"likelihood.optimal={optimal}", "trainer.max_epochs=25", "callbacks=none"),
         *LONG,
     )
-    model = vaelab.load(run.folder).model
+    model = vaelab.load(run.folder, trust=["support."]).model
     assert isinstance(model.likelihood, LearnedGaussian)
     assert model.likelihood.optimal == (optimal == "true")
     found, variance = errors(run, model), model.likelihood.sigma().item() ** 2
@@ -77,7 +77,7 @@ def test_the_learned_sigma_comes_back_and_goes_on(tmp_path, optimal):
     again = go("stopped")
     assert (whole.code, again.code) == (0, 0), again.err
     sigmas = [
-        vaelab.load(run.folder, weights="checkpoints/last.ckpt").model.likelihood.sigma().item()
+        vaelab.load(run.folder, "checkpoints/last.ckpt", trust=["support."]).model.likelihood.sigma().item()
         for run in (whole, again)
     ]
     assert sigmas[0] == sigmas[1]
