@@ -51,7 +51,7 @@ def mixture_images(model: Autoencoder, mixture: GaussianMixture, n: int, seed: i
     for index in torch.arange(n).split(BATCH):
         codes = z[index].to(model.device)
         if "codes" in model.posterior.provides:
-            codes = model.posterior(codes).loc
+            codes = model.posterior(codes.to(model.dtype)).loc
         images.append(model.decode(codes, None if y is None else y[index].to(model.device)))
     return torch.cat(images)
 

@@ -1,14 +1,15 @@
 """Train and measure one run."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.errors import UserError
+from vaelab.data.datamodule import DataModule
+from vaelab.errors import UserError, reason
 from vaelab.runs.health import verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data
@@ -23,6 +24,7 @@ from vaelab.training.measure import (
     target_values,
     write_image_rates,
 )
+from vaelab.training.module import LitAutoencoder
 from vaelab.training.setup import build_callbacks, build_module
 from vaelab.training.threads import set_threads
 from vaelab.training.trainer import build_trainer, running
@@ -84,10 +86,8 @@ def fit(
         train = module.training_metrics()
         weights, weights_choice = load_chosen_weights(cfg.model.get("weights", "best"), trainer, module)
         if validated:
-            with running(trainer):
-                trainer.validate(module, datamodule=data, verbose=False)
-        with running(trainer):
-            trainer.test(module, datamodule=data, verbose=False)
+            measure("val", trainer.validate, trainer, module, data)
+        measure("test", trainer.test, trainer, module, data)
 
         at_rate_zero, constant = constant_metrics(module, data)
         metrics = train | target_values(module, data) | held_out_metrics(module) | at_rate_zero
@@ -105,3 +105,22 @@ def fit(
         )
         write_summary(loggers, result)
     return result
+
+
+def measure(
+    split: str, loop: Callable[..., Any], trainer: pl.Trainer, module: LitAutoencoder, data: DataModule
+) -> None:
+    """Measure the module on the images of ``split`` by ``loop``, trainer.validate or trainer.test.
+
+    An error after its numbers are known, as of a callback that draws or of a logger, is logged and does not
+    cost them.
+    """
+    module.results.pop(split, None)  # of the training
+    try:
+        with running(trainer):
+            loop(module, datamodule=data, verbose=False)
+    except Exception as error:
+        if split not in module.results:
+            raise
+        text = f"{type(error).__name__}: {reason(error)}"
+        log.warning("After %s was measured, a callback or logger failed: %s", split, text, exc_info=error)

@@ -8,7 +8,7 @@ from vaelab.figures import pictures
 from vaelab.functional.projection import check_projection
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
-from vaelab.training.callbacks.publish import is_due, publish
+from vaelab.training.callbacks.publish import drawing, is_due, publish
 
 __all__ = ["LatentMap"]
 
@@ -49,10 +49,11 @@ class LatentMap(pl.Callback):
             return
         model: Autoencoder = lit.model
         data = trainer.datamodule  # type: ignore[attr-defined]
-        codes = codes_of(model, data.held_out, self.images)
-        if not len(codes.loc):
-            return
-        picture = pictures.codes_map(model, codes, data.factor_names, self.projection)
-        publish(trainer, "latents/map", picture)
-        if (plane := pictures.manifold(model, codes, data.value_range)) is not None:
-            publish(trainer, "latents/manifold", plane)
+        with drawing("latents/map"):
+            codes = codes_of(model, data.held_out, self.images)
+            if not len(codes.loc):
+                return
+            picture = pictures.codes_map(model, codes, data.factor_names, self.projection)
+            publish(trainer, "latents/map", picture)
+            if (plane := pictures.manifold(model, codes, data.value_range)) is not None:
+                publish(trainer, "latents/manifold", plane)

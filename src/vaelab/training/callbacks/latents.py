@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
-from vaelab.training.callbacks.publish import publish
+from vaelab.training.callbacks.publish import drawing, publish
 
 __all__ = ["KLPictures"]
 
@@ -45,11 +45,13 @@ class KLPictures(pl.Callback):
         if not trainer.is_global_zero:
             return
         kl: Tensor | None = lit.results.get("test", {}).get("kl_per_dim")
-        if kl is not None and not kl.isnan().any():
-            publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl)))
-        if self.history:
-            figure = kl_heatmap(torch.tensor(self.history), self.epochs)
-            publish(trainer, "latents/kl_over_training", figure_image(figure))
+        with drawing("latents/kl_per_dim"):
+            if kl is not None and not kl.isnan().any():
+                publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl)))
+        with drawing("latents/kl_over_training"):
+            if self.history:
+                figure = kl_heatmap(torch.tensor(self.history), self.epochs)
+                publish(trainer, "latents/kl_over_training", figure_image(figure))
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "history": self.history}

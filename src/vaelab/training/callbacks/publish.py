@@ -1,13 +1,29 @@
 """Publish pictures: a file in the run's folder, and an image in every logger that supports images."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 from PIL import Image
 
+from vaelab.errors import reason
 from vaelab.runs.files import replacing
 
-__all__ = ["is_due", "publish", "publish_animation"]
+__all__ = ["drawing", "is_due", "publish", "publish_animation"]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def drawing(key: str) -> Iterator[None]:
+    """Log that ``key`` could not be drawn if the block raises: a picture does not end a training."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__}: {reason(error)}"
+        log.warning("%s could not be drawn: %s", key, text, exc_info=error)
 
 
 def is_due(trainer: pl.Trainer, every_n_epochs: int | None) -> bool:

@@ -11,7 +11,7 @@ from vaelab.figures import pictures
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import codes_of
-from vaelab.training.callbacks.publish import is_due, publish, publish_animation
+from vaelab.training.callbacks.publish import drawing, is_due, publish, publish_animation
 
 __all__ = ["Samples"]
 
@@ -65,10 +65,11 @@ class Samples(pl.Callback):
         if not trainer.is_global_zero:
             return
         model: Autoencoder = lit.model
-        x, y = self._held_out(trainer, lit)
         limits = trainer.datamodule.value_range  # type: ignore[attr-defined]
-        for name, picture in pictures.sample_grids(model, x, y, limits, self.images).items():
-            publish(trainer, f"samples/{name}", picture)
+        with drawing("samples"):
+            x, y = self._held_out(trainer, lit)
+            for name, picture in pictures.sample_grids(model, x, y, limits, self.images).items():
+                publish(trainer, f"samples/{name}", picture)
 
     def draw_once(self, trainer: pl.Trainer, lit: Any) -> None:
         """Draw the pictures that are drawn after the test only."""
@@ -77,21 +78,24 @@ class Samples(pl.Callback):
         model: Autoencoder = lit.model
         data = trainer.datamodule  # type: ignore[attr-defined]
         limits = data.value_range
-        x, y = self._held_out(trainer, lit)
-        publish_animation(trainer, "samples/traversals", pictures.moving_traversals(model, x, y, limits))
-        held_out = codes_of(model, data.held_out, MEAN_IMAGES)
-        moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
-        if moved is not None:
-            publish(trainer, "samples/arithmetic", moved)
+        with drawing("samples/traversals.gif"):
+            x, y = self._held_out(trainer, lit)
+            publish_animation(trainer, "samples/traversals", pictures.moving_traversals(model, x, y, limits))
+        with drawing("samples/arithmetic"):
+            held_out = codes_of(model, data.held_out, MEAN_IMAGES)
+            moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
+            if moved is not None:
+                publish(trainer, "samples/arithmetic", moved)
         if not self.mixture_images:
             return
         if model.latent_dim > MOST_DIMENSIONS:
             log.info("samples/mixture is not drawn for more than %d latent dimensions.", MOST_DIMENSIONS)
             return
-        codes = codes_of(model, data.train, self.mixture_images)
-        drawn = pictures.mixture_samples(model, codes, limits, self.mixture_components)
-        if drawn is not None:
-            publish(trainer, "samples/mixture", drawn)
+        with drawing("samples/mixture"):
+            codes = codes_of(model, data.train, self.mixture_images)
+            drawn = pictures.mixture_samples(model, codes, limits, self.mixture_components)
+            if drawn is not None:
+                publish(trainer, "samples/mixture", drawn)
 
     def _held_out(self, trainer: pl.Trainer, lit: Any) -> tuple[Tensor, Tensor | None]:
         """The first held-out images and their labels, on the model's device."""
