@@ -7,6 +7,7 @@ import pytest
 from sweeps_of_records import beta_sweep, make_record, table_of
 
 from vaelab.reports.columns import as_csv, as_dicts, as_text, columns, details
+from vaelab.reports.findings.groups import comparable_groups
 from vaelab.reports.statistics import fold
 
 
@@ -135,3 +136,29 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
 def test_seeds_that_differ_in_their_verdict_are_counted():
     records = [make_record(1, seed, more={"active_units": units}) for seed, units in enumerate((4, 4, 0))]
     assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed"]
+
+
+def on_images(digest, beta=1, seed=0, **data):
+    record = make_record(beta, seed, dataset="npz")
+    record["config"]["data"] = {"path": "mine.npz", **data}
+    return record if digest is None else record | {"data": {"sha256": digest}}
+
+
+def test_other_images_under_one_name_are_another_configuration():
+    first, second = "a" * 64, "b" * 64
+    table = table_of(*(on_images(digest, beta) for digest in (first, second) for beta in (1, 2)))
+    assert table.columns == ("model.beta", "data.sha256")
+    assert [row.n for row in table.rows] == [1] * 4
+    assert {len(rows) for rows in comparable_groups(table).values()} == {2}
+    mixed = table_of(on_images(first, 1), on_images(second, 2))
+    assert mixed.beta_series == {}
+    assert len(comparable_groups(mixed)) == 2
+
+
+def test_the_same_images_and_those_of_older_records_are_one_configuration():
+    same = [on_images("a" * 64, seed=seed) for seed in (0, 1)]
+    assert [row.n for row in table_of(*same).rows] == [2]
+    assert [row.n for row in table_of(*same, on_images(None, seed=2)).rows] == [3]
+    sizes = table_of(on_images("a" * 64, train_size=10), on_images("b" * 64, train_size=20))
+    assert "data.sha256" not in sizes.columns
+    assert len(comparable_groups(sizes)) == 1  # the digest of a subset differs by itself

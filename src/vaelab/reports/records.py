@@ -35,6 +35,7 @@ class RecordedRun:
     swept: dict[str, Any]
     config: dict[str, Any]  # flat: {"model.beta": 4, ...}
     setup: dict[str, Any]  # flat: git revision, package versions
+    data_sha256: str | None = None  # the digest of the images; None in older records
     metrics: dict[str, Any] = field(default_factory=dict)
     images: PerImage | None = field(default=None, compare=False, repr=False)  # of the test; None if not kept
 
@@ -156,6 +157,7 @@ def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:
         swept=swept,
         config=config,
         setup={key: value for key, value in setup.items() if value is not None},
+        data_sha256=(record.get("data") or {}).get("sha256"),
         metrics=metrics,
     )
 

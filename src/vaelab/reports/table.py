@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from vaelab.runs.record import finite
 __all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "show", "show_stat"]
 
 BETA = "model.beta"
+DIGEST = "data.sha256"
 SEED = "seed"
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
 """The metrics that every table and plot shows first, and what they are called there."""
@@ -113,6 +114,7 @@ class Table:
 
 def build_table(runs: Sequence[RecordedRun], split: str = "test", folded: bool = True) -> Table:
     """The runs as rows; if ``folded``, runs that differ in their seed alone share one."""
+    runs = told_apart_by_images(runs)
     groups, repeats = group(runs) if folded else ([[run] for run in runs], [])
     firsts = [representative(members) for members in groups]
     columns = distinguishing_columns(firsts, folded)
@@ -126,6 +128,24 @@ def build_table(runs: Sequence[RecordedRun], split: str = "test", folded: bool =
     order = {series: i for i, series in enumerate(dict.fromkeys(row.series for row in rows))}
     rows.sort(key=lambda row: (order[row.series], row.beta is not None, row.beta or 0.0))
     return Table(columns, tuple(rows), split, folded, tuple(repeats))
+
+
+def told_apart_by_images(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The runs; those on other images under the same settings of the data get the setting ``data.sha256``."""
+
+    def data(run: RecordedRun) -> str:
+        return canonical([run.dataset, {k: v for k, v in settings(run, ()).items() if k.startswith("data.")}])
+
+    digests: dict[str, set[str]] = {}
+    for run in runs:
+        if run.data_sha256:
+            digests.setdefault(data(run), set()).add(run.data_sha256)
+    return [
+        replace(run, config=run.config | {DIGEST: run.data_sha256[:8]})
+        if run.data_sha256 and len(digests[data(run)]) > 1
+        else run
+        for run in runs
+    ]
 
 
 def group(runs: Sequence[RecordedRun]) -> tuple[list[list[RecordedRun]], list[RecordedRun]]:
@@ -184,6 +204,7 @@ def fold_metrics(runs: Sequence[RecordedRun]) -> dict[str, Stat]:
 def distinguishing_columns(runs: Sequence[RecordedRun], folded: bool) -> tuple[str, ...]:
     """Every swept key; then, while some rows look alike, whichever config key tells more of them apart."""
     columns = list(dict.fromkeys(key for run in runs for key in run.swept if not (folded and key == SEED)))
+    columns += [DIGEST] if any(DIGEST in run.config for run in runs) else []
 
     def distinct(keys: list[str]) -> int:
         return len({canonical([value_of(run, key) for key in keys]) for run in runs})
