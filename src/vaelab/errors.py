@@ -14,6 +14,7 @@ __all__ = [
     "did_you_mean",
     "first_line",
     "nearest",
+    "one_line",
     "reason",
 ]
 
@@ -24,6 +25,7 @@ MISTAKE = 2  # a user's mistake; 1 is a run that failed
 INTERRUPTED, TERMINATED = 130, 143  # as in shells: 128 + the signal's number
 STOPS: dict[object, str] = {INTERRUPTED: "Ctrl-C", TERMINATED: "SIGTERM"}
 
+LONGEST = 500  # characters of a foreign message
 MOST_NAMES = 12  # a longer list of valid names does not help in an error
 
 
@@ -45,6 +47,20 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; the name of its class if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def one_line(error: BaseException) -> str:
+    """The whole message of an error in one line, with its class where that says more, and its cause."""
+    kind = type(error).__name__
+    text = " ".join(str(error).split())
+    says_enough = isinstance(error, ValueError | TypeError | RuntimeError | ImportError)
+    text = (
+        text
+        if text and says_enough and not isinstance(error, SyntaxError)
+        else f"{kind}: {text}".rstrip(": ")
+    )
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if error.__cause__ is None else f"{text.rstrip('. ')}: {one_line(error.__cause__)}"
 
 
 def reason(error: BaseException) -> str:

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from cli_runner import Result, small, trained
+from cli_runner import small, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 
 
 @pytest.fixture
-def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with every file that docs/extend.md shows; Python finds its packages there."""
+def examples(tmp_path: Path) -> Iterator[Path]:
+    """A folder with every file that docs/extend.md shows."""
     text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
     for block in re.findall(r"```\w+\n(# [\w/.]+\.(?:py|yaml).*?)```", text, re.DOTALL):
         file = tmp_path / re.match(r"# ([\w/.]+)", block)[1]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == "mypackage"]:
         del sys.modules[name]
@@ -35,14 +34,39 @@ def test_a_variant_of_ones_own(examples, plain_table):
 
 
 def test_a_term_of_ones_own(examples):
-    result: Result = small(examples / "out", "--config-dir", str(examples / "my"), "model=penalised")
-    assert result.code == 0, result.err
+    result = trained(examples / "out", "--config-dir", "my", "model=penalised", cwd=examples)
     assert result.record["metrics"]["train/pull"] > 0
+
+
+def test_a_term_is_found_beside_its_options_from_anywhere(examples):
+    result = trained(examples / "out", "--config-dir", str(examples / "my"), "model=penalised")
+    assert result.record["metrics"]["train/pull"] > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("from vaelab.models import Terms", "cannot import name 'Terms' from 'vaelab.models'"),
+        ("import nonexistent", "No module named 'nonexistent'"),
+        ("def f(:", "SyntaxError: "),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("class MeanPenality: pass", "has no name 'MeanPenalty'. Did you mean 'MeanPenality'?"),
+        ("MeanPenalty = 3", "it is of type int, not a class or a function."),
+        ("class MeanPenalty:\n def __init__(self, weight): {}['a']", "KeyError: 'a'"),
+        ("class MeanPenalty:\n def __init__(self, weight): raise ValueError('see:\\nhere')", "see: here"),
+    ],
+)
+def test_a_term_that_fails_says_why_in_one_line(examples, code, message):
+    (examples / "mypackage" / "terms.py").write_text(code)
+    result = small(examples / "out", "--config-dir", "my", "model=penalised", cwd=examples)
+    assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
+    assert result.err.startswith("vaelab-train: model.objective.pull")
+    assert message in result.err
 
 
 def test_a_metric_of_ones_own(examples):
     metric = "+metrics.mean_norm={_target_: mypackage.metrics.MeanNorm}"
-    metrics = trained(examples / "out", "model=vae", metric).record["metrics"]
+    metrics = trained(examples / "out", "model=vae", metric, cwd=examples).record["metrics"]
     assert metrics["test/mean_norm"] > 0
     assert metrics["val/mean_norm"] > 0
 

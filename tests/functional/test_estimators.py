@@ -182,3 +182,24 @@ def test_mmd_of_two_gaussians_in_closed_form():
     assert min(same) < 0
     assert mmd(x[:1], y, rbf(1.0)).isnan()
     assert mmd(x[:1], x[:1], rbf(1.0), biased=True).item() == 0
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        mutual_information,
+        log_aggregate_posterior,
+        lambda z, loc, scale: total_correlation(z, loc, scale, estimator="full"),
+    ],
+)
+def test_a_wrong_scale_is_refused_and_no_scale_at_all_is_undefined(estimate, value):
+    z, loc, scale = torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(3, 2)
+    scale[1, 0] = value
+    with pytest.raises(ValueError, match=r"scale must be (> 0|finite)"):
+        estimate(z, loc, scale.numpy())
+    with pytest.raises(ValueError, match="loc must be finite, got nan"):
+        estimate(z, loc + torch.nan, torch.ones(3, 2))
+    with pytest.raises(ValueError, match="must fit each other"):
+        estimate(z, loc, torch.ones(3))
+    assert estimate(z, loc, torch.zeros(3, 2)).isnan().all()

@@ -29,7 +29,13 @@ def test_a_part_gets_what_its_signature_names_of_the_context():
     [
         ("vaelab.models.objectives.LinearSchedule", "has no such name."),
         ("vaelab.priors.VampPrior", "Did you mean 'vaelab.models.VampPrior'?"),
-        ("my_package.Prior", "there is no such class or function."),
+        (
+            "my_package.Prior",
+            "there is no package 'my_package', neither installed, nor in the current folder",
+        ),
+        ("torch.nn.Liner", "has no module or name 'Liner'. Did you mean 'Linear'?"),
+        ("torch.nn", "it is of type module, not a class or a function."),
+        ("prior", "it must be a dotted name"),
     ],
 )
 def test_a_target_that_does_not_exist_is_refused_by_its_key(target, message):

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import Number, OneOf, Rule, flag, integer, refuse, resolved, text
 from vaelab.cli.compose import composed
+from vaelab.cli.paths import importable
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 from vaelab.runs.naming import MULTIRUN
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> None:
     from vaelab.evaluation.evaluate import evaluate_runs  # imports torch and Lightning
     from vaelab.reports import compare_sweep
 
+    if args.trust or args.config_dir or any("_target_" in setting for setting in settings):
+        importable([args.config_dir] if args.config_dir else [])  # only then is code of the user's own named
     succeeded = evaluate_runs(list(folders.values()), cfg, args.trust)
     for sweep in dict.fromkeys(folder.parent for folder in folders.values()):
         if (sweep / MULTIRUN).is_file():

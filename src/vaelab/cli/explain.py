@@ -11,6 +11,7 @@ from omegaconf import open_dict
 
 from vaelab.cli.checks import check_values, resolved
 from vaelab.cli.compose import composed
+from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
 from vaelab.errors import UserError
 from vaelab.runs.tables import text_table
@@ -41,6 +42,7 @@ def explanation(options: Namespace) -> str:
     check_values(config)
     from vaelab.training.summary import summary  # imports torch and Lightning
 
+    importable([options.config_dir] if options.config_dir else [])
     text = as_text(config, summary(config), f"{choices['model']} on {choices['data']}")
     if swept:
         values = " ".join(f"{key}={value}" for key, value in swept.items())

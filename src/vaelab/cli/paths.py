@@ -1,9 +1,10 @@
 """The folders of vaelab's configs and of a command's outputs."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["conf_dir", "split_outputs"]
+__all__ = ["conf_dir", "importable", "split_outputs"]
 
 OUTPUTS = "paths.outputs="
 
@@ -15,6 +16,16 @@ def conf_dir() -> Path:
         if (folder / "train.yaml").is_file():
             return folder
     raise FileNotFoundError(f"There are no configs in {here / 'conf'}, nor in {here.parents[1] / 'conf'}.")
+
+
+def importable(config_dirs: Iterable[str | Path] = ()) -> None:
+    """Let Python find packages in the current folder and beside each folder of further options.
+
+    They come last, so that no file in these folders stands in for an installed package.
+    """
+    for folder in (Path.cwd(), *(Path(name).absolute().parent for name in config_dirs)):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def split_outputs(arguments: Sequence[str]) -> tuple[list[str], Path]:

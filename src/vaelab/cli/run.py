@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import check_values, resolved
 from vaelab.cli.errors import unforeseen
+from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
 from vaelab.cli.unread import check_choices, check_keys
 from vaelab.errors import UserError
@@ -78,6 +79,7 @@ def run(cfg: DictConfig) -> None:
 def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
     """The request of this job according to the config node ``hydra``."""
     check_choices(cfg, hydra.runtime.choices)
+    importable(_own_folders(hydra))
     alone = hydra.mode != RunMode.MULTIRUN
     return RunRequest(
         folder=Path(hydra.runtime.output_dir),
@@ -92,6 +94,12 @@ def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
         alone=alone,
         cores=reserved_cores(hydra),
     )
+
+
+def _own_folders(hydra: Any) -> list[str]:
+    """The folders of options that the user has added: ``--config-dir``, or a search path."""
+    sources = hydra.runtime.config_sources
+    return [s.path for s in sources if s.schema == "file" and s.provider not in ("hydra", "main", "schema")]
 
 
 def _select(cfg: DictConfig, key: str, default: Any = None) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "MixtureDensities",
     "aggregate_brackets",
     "aggregate_log_densities",
+    "check_posteriors",
     "log_aggregate_posterior",
     "mixture_densities",
 ]
@@ -68,8 +69,30 @@ def log_aggregate_posterior(z: Values, loc: Values, scale: Values) -> Tensor:
 
     In chunks of z, so that memory stays small; M N D operations. The model's q(z) takes loc and
     scale of the whole data set.
+
+    Raises:
+        ValueError: a scale is not > 0 (all 0, of a deterministic encoder, gives NaN), a value is not finite,
+            or the shapes do not fit.
     """
+    z, loc, scale = (torch.as_tensor(value) for value in (z, loc, scale))
+    check_posteriors(z, loc, scale)
     return aggregate_log_densities(z, loc, scale)[0]
+
+
+def check_posteriors(z: Tensor, loc: Tensor, scale: Tensor) -> None:
+    """Refuse what gives NaN by mistake; scales that are all 0 are a deterministic encoder's.
+
+    Raises:
+        ValueError: the shapes do not fit, a value is not finite, or a scale is not > 0 while another is.
+    """
+    if loc.ndim != 2 or scale.shape != loc.shape or z.shape[-1:] != loc.shape[1:]:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (z, loc, scale))
+        raise ValueError(f"z (..., D), loc (N, D) and scale (N, D) must fit each other, got {shapes}")
+    for name, tensor in {"z": z, "loc": loc, "scale": scale}.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} must be finite, got {tensor[~tensor.isfinite()][0].item()}")
+    if scale.any() and not (scale > 0).all():
+        raise ValueError(f"scale must be > 0, the standard deviations of q(z|x), got {scale.min().item():g}")
 
 
 def aggregate_log_densities(

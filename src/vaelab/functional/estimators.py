@@ -1,8 +1,9 @@
 """Estimates from samples: importance bound, total correlation, information, MMD.
 
 Functions of numpy arrays or tensors; they return tensors, in nats. q(z) = 1/N sum_n q(z|x_n) is the mixture
-of the posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)) of N images. Where a scale is 0 there is no density:
-NaN. (Brackets of the same quantities for the q(z) of all images: :mod:`vaelab.functional.aggregate`.)
+of the posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)) of N images. A scale must be > 0; scales that are all 0
+are a deterministic encoder's, which has no density: NaN. Other scales, and values that are not finite,
+raise ValueError. (Brackets of the same quantities for the q(z) of all images: :mod:`vaelab.functional.aggregate`.)
 """
 
 import math
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vaelab.functional.aggregate import aggregate_log_densities, log_aggregate_posterior
+from vaelab.functional.aggregate import aggregate_log_densities, check_posteriors, log_aggregate_posterior
 from vaelab.functional.distributions import Values, normal_log_prob
 
 __all__ = [
@@ -62,8 +63,15 @@ def mutual_information(z: Values, loc: Values, scale: Values) -> Tensor:
     "ELBO surgery: yet another way to carve up the variational evidence lower bound" (Hoffman & Johnson,
     2016); "Lagging Inference Networks and Posterior Collapse in Variational Autoencoders" (He et al., 2019),
     https://arxiv.org/abs/1901.05534
+
+    Args:
+        scale: standard deviations > 0, not variances or their logs. All 0, of a deterministic encoder: NaN.
+
+    Raises:
+        ValueError: a scale is not > 0, a value is not finite, or the shapes do not fit.
     """
     z, loc, scale = _tensors(z, loc, scale)
+    check_posteriors(z, loc, scale)
     log_q = normal_log_prob(z, loc, 2 * scale.log()).sum(-1)
     return (log_q - log_aggregate_posterior(z, loc, scale)).mean()
 
@@ -108,9 +116,16 @@ def total_correlation(
             whose offset makes this TC too large by up to (D - 1) log N: for its gradients, not its value;
             "full", the exact mixture of the posteriors given (N, D), those of the whole data set; z may be
             any number of samples.
+
+    Scales must be > 0. "full" checks them like :func:`mutual_information`; "mss" and "mws", which stand in
+    losses, look at no value and return NaN.
+
+    Raises:
+        ValueError: "full" has a wrong scale or value; an unknown estimator, or one without its dataset_size.
     """
     z, loc, scale = _tensors(z, loc, scale)
     if estimator == "full":
+        check_posteriors(z, loc, scale)
         joint, marginals = aggregate_log_densities(z, loc, scale)
         return (joint - marginals).mean()
     if dataset_size is None:

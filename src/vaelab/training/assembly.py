@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
-from vaelab.errors import UserError, did_you_mean, first_line, nearest
+from vaelab.errors import UserError, did_you_mean, nearest, one_line
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
@@ -57,8 +57,11 @@ def _build(
         return target(**{**values, **arguments})
     except UserError:
         raise
-    except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
-        reason = first_line(error)
+    except Exception as error:
+        foreseen = (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException)
+        if _is_ours(target) and not isinstance(error, foreseen):
+            raise  # a fault of vaelab, which needs its traceback
+        reason = one_line(error)
         # a message that begins with the name of an argument shall begin with its key
         joint = "." if reason.split(maxsplit=1)[0] in _parameters(target)[0] else ": "
         raise UserError(f"{key}{joint}{reason}") from error
@@ -99,6 +102,7 @@ def find_target(key: str, target: str) -> Callable[..., Any]:
         UserError: there is none, or its module can't be imported.
     """
     parts = target.split(".")
+    place = f"{key}._target_={target}"
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])
         try:
@@ -106,18 +110,33 @@ def find_target(key: str, target: str) -> Callable[..., Any]:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{module}.".startswith(f"{error.name}."):
                 continue  # no such module; the name may be an attribute of its parent
-            raise UserError(f"{key}: {target} can't be imported: {error}.") from error
-        for part in parts[length:]:
-            found = getattr(found, part, None)
+            raise UserError(f"{place}: {module} can't be imported: {one_line(error)}.") from error
+        except Exception as error:  # whatever the module's own code raises
+            raise UserError(f"{place}: {module} can't be imported: {one_line(error)}.") from error
+        for number, part in enumerate(parts[length:], length):
+            if not hasattr(found, part):
+                raise UserError(f"{place}: {_why_not_found(target, '.'.join(parts[:number]), part, found)}")
+            found = getattr(found, part)
         if callable(found):
             return found
-        break
-    raise UserError(f"{key}._target_={target}: {_why_not_found(target)}")
+        raise UserError(f"{place}: it is of type {type(found).__name__}, not a class or a function.")
+    if len(parts) < 2 or not all(parts):
+        raise UserError(f"{place}: it must be a dotted name, such as mypackage.MyTerm.")
+    raise UserError(
+        f"{place}: there is no package {parts[0]!r}, neither installed, nor in the current folder, nor "
+        "beside the folder of --config-dir."
+    )
 
 
-def _why_not_found(target: str) -> str:
+def _why_not_found(target: str, parent: str, name: str, found: Any) -> str:
+    """Why ``found``, whose dotted name is ``parent``, lacks the next name of ``target``."""
     if not target.startswith("vaelab."):
-        return "there is no such class or function."
+        kind = "module or name" if hasattr(found, "__path__") else "name"
+        file = getattr(found, "__file__", None)
+        public = [other for other in dir(found) if not other.startswith("_")]
+        guess = nearest(name, public)
+        hint = f" Did you mean {guess!r}?" if guess else ""
+        return f"{parent}{f' ({file})' if file else ''} has no {kind} {name!r}.{hint}"
     name = target.rpartition(".")[2]
     faces = {
         public: f"vaelab.{room}.{public}"
@@ -130,6 +149,10 @@ def _why_not_found(target: str) -> str:
         f"this version of vaelab has no such name.{hint} If an older version recorded the run, "
         "train the run again or use that version."
     )
+
+
+def _is_ours(target: Any) -> bool:
+    return f"{getattr(target, '__module__', None)}.".startswith("vaelab.")
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[list[str], bool]:
