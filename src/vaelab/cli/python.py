@@ -15,12 +15,19 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.cli.compose import composed
 from vaelab.cli.hints import error_text
 from vaelab.cli.run import hydra_request, train_run
-from vaelab.cli.sweep import comparison
+from vaelab.cli.sweep import comparison, enumerate_values, fresh_folder
 from vaelab.errors import INTERRUPTED, UserError
 from vaelab.runs.files import replacing
 from vaelab.runs.find import sweep_records
-from vaelab.runs.naming import MULTIRUN, job_folder, job_settings, run_name, sweep_name, sweep_settings
-from vaelab.runs.resume import check_sweep, remember_sweep
+from vaelab.runs.naming import (
+    MULTIRUN,
+    job_folder,
+    job_settings,
+    register_resolvers,
+    run_name,
+    sweep_settings,
+)
+from vaelab.runs.resume import claim_sweep
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
@@ -107,21 +114,20 @@ def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
     """
     with user_errors(settings):
         base, jobs = planned(settings, config_dir)
-        folder = Path(base.hydra.sweep.dir)
-        check_sweep(folder, base)
-        remember_sweep(folder, base)
-        with replacing(folder / MULTIRUN) as temporary:  # vaelab-status derives the names of the jobs from it
-            OmegaConf.save(base, temporary)
+        folder = fresh_folder(base)
         refused = []
-        for number, job in enumerate(jobs):
-            cfg = composed("train", job, config_dir, with_hydra=True)
-            hydra = take_hydra(cfg)
-            hydra.mode, hydra.sweep.dir, hydra.job.num = RunMode.MULTIRUN, str(folder), number
-            hydra.runtime.output_dir = str(folder / job_folder(hydra))
-            try:
-                run_job(cfg, hydra)
-            except UserError as error:  # the folder contains another run, or another process trains in it
-                refused.append(str(error))
+        with claim_sweep(folder, base):
+            with replacing(folder / MULTIRUN) as temporary:  # for vaelab-status
+                OmegaConf.save(base, temporary)
+            for number, job in enumerate(jobs):
+                cfg = composed("train", job, config_dir, with_hydra=True)
+                hydra = take_hydra(cfg)
+                hydra.mode, hydra.sweep.dir, hydra.job.num = RunMode.MULTIRUN, str(folder), number
+                hydra.runtime.output_dir = str(folder / job_folder(hydra))
+                try:
+                    run_job(cfg, hydra)
+                except UserError as error:  # the folder contains another run, or another process trains in it
+                    refused.append(str(error))
         records = sweep_records(folder)
         if not any(record["status"] == "finished" for record in records):
             errors = [record["error"] for record in records if record.get("error")]
@@ -133,22 +139,15 @@ def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig
     """The config common to the jobs of a sweep, with the node ``hydra``, and the settings of each job."""
     if any(setting.lstrip("+~").startswith("hydra") for setting in settings):
         raise UserError("vaelab.sweep(...) takes no settings of Hydra: use vaelab-train -m for them.")
+    register_resolvers()
     given = sweep_settings(settings, None).values()
     fixed = [str(o.input_line) for o in given if not o.is_sweep_override()]
     base = composed("train", fixed, config_dir, with_hydra=True)
     hydra = base.hydra
     with open_dict(base):
         hydra.mode, hydra.overrides.task = RunMode.MULTIRUN, list(settings)
-        name = sweep_name(
-            base.paths.outputs,
-            base.sweep.name,
-            base.sweep.resume,
-            list(settings),
-            hydra.sweeper,
-            hydra.runtime.choices,
-        )
-        hydra.sweep.dir = str(Path(base.paths.outputs) / "sweeps" / name)
-    return base, job_settings(sweep_settings(settings, hydra.sweeper.get("params")))
+        enumerate_values(hydra)
+    return base, job_settings(sweep_settings(hydra.overrides.task, hydra.sweeper.get("params")))
 
 
 def take_hydra(cfg: DictConfig) -> DictConfig:

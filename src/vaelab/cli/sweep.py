@@ -3,15 +3,16 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
 from vaelab.runs.launchers import check_launcher
-from vaelab.runs.resume import FINISHED, check_sweep, remember_sweep
+from vaelab.runs.naming import enumerated
+from vaelab.runs.resume import FINISHED, claim_sweep
 from vaelab.runs.status import sweep_jobs
 from vaelab.runs.tables import text_table
 
@@ -27,13 +28,15 @@ class Sweep(Callback):
     """A Hydra callback that refuses to mix two sweeps in one folder, and compares the runs at the end."""
 
     unfinished = 0  # jobs of the last multirun in this process; the command's exit code depends on it
+    claim: IO[str] | None = None  # of the class, because launchers pickle the instance
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
+        Sweep.unfinished = 1  # until the jobs are counted
+        Sweep.release()
         try:
             check_launcher(config.hydra)
-            check_sweep(folder, config)
-            remember_sweep(folder, config)
+            enumerate_values(config.hydra)
+            Sweep.claim = claim_sweep(fresh_folder(config), config)
         except UserError as error:
             # Hydra turns every other exception of a callback than SystemExit into a warning
             print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -44,6 +47,38 @@ class Sweep(Callback):
         records = sweep_records(folder)
         Sweep.unfinished = sum(job.state != FINISHED for job in sweep_jobs(folder))
         print(f"\n{summary(folder, records)}", flush=True)
+        Sweep.release()
+
+    @classmethod
+    def release(cls) -> None:
+        """End the claim on the sweep's folder."""
+        if cls.claim is not None:
+            cls.claim.close()
+            cls.claim = None
+
+
+def enumerate_values(hydra: DictConfig) -> None:
+    """Replace patterns in the settings of the command line and of a sweep file by their options."""
+    sources = hydra.runtime.config_sources
+    with read_write(hydra):
+        hydra.overrides.task = enumerated(hydra.overrides.task, sources)
+        for key, value in (hydra.sweeper.get("params") or {}).items():
+            hydra.sweeper.params[key] = enumerated([f"{key}={value}"], sources)[0].partition("=")[2]
+
+
+def fresh_folder(config: DictConfig) -> Path:
+    """The sweep's folder; with ``sweep.resume=false`` this command has created it, and no other one."""
+    folder = Path(config.hydra.sweep.dir)
+    while not config.sweep.resume:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            OmegaConf.clear_cache(config)  # of ${vaelab.sweep:...}, which now finds the next name
+            if (following := Path(config.hydra.sweep.dir)) == folder:
+                break  # hydra.sweep.dir is the user's own
+            folder = following
+    return folder
 
 
 def sweep_table(records: list[dict[str, Any]]) -> str:

@@ -48,6 +48,8 @@ def train() -> None:
         if stop.code in STOPS:
             print(f"{PROGRAM}: stopped. The same command continues a sweep.", file=sys.stderr)
         raise
+    finally:
+        Sweep.release()
     if Sweep.unfinished:
         sys.exit(1)
 

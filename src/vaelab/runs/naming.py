@@ -11,14 +11,16 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.errors import UserError, did_you_mean
 from vaelab.runs.comparable import bears_on_result
 
 __all__ = [
     "MULTIRUN",
+    "enumerated",
     "job_folder",
     "job_settings",
     "planned_jobs",
@@ -41,6 +43,35 @@ def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dic
     lines = [*(f"{key}={value}" for key, value in (params or {}).items()), *task]
     # the later setting of a key wins, so the command line overrides the file
     return {o.key_or_group: o for o in OverridesParser.create().parse_overrides(lines)}
+
+
+def enumerated(settings: Iterable[str], sources: Iterable[Any]) -> list[str]:
+    """The settings of a sweep, with the options that a pattern matches in its place.
+
+    ``network=glob(*conv)`` becomes ``network=burgess_conv,conv,locatello_conv``, so that whatever reads the
+    settings later needs no search path.
+
+    Args:
+        sources: ``hydra.runtime.config_sources``, the folders that have options.
+
+    Raises:
+        UserError: a setting has no value, so that the sweep would have no job.
+    """
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    lines = []
+    for line in settings:
+        o = OverridesParser.create().parse_override(line)
+        if isinstance(pattern := o.value(), Glob):
+            files = (file for folder in folders for file in folder.glob(f"{o.key_or_group}/*.yaml"))
+            options = sorted({file.stem for file in files})
+            values = list(pattern.filter(options))
+            if not values:
+                raise UserError(f"{line} matches no option of {o.key_or_group}. {did_you_mean('', options)}")
+            line = f"{o.get_key_element()}={','.join(values)}"
+        elif o.is_sweep_override() and o.is_discrete_sweep() and not list(o.sweep_string_iterator()):
+            raise UserError(f"{line} has no value, and the sweep no job.")
+        lines.append(line)
+    return lines
 
 
 def varying(settings: Mapping[str, Override]) -> list[str]:
@@ -67,7 +98,7 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
 def planned_jobs(sweep: Path) -> list[str]:
     """The names (:func:`swept_name`) of the jobs of the last command of the sweep in the folder ``sweep``.
 
-    Empty if Hydra's ``multirun.yaml`` does not list them: for another sweeper, or values from a ``glob``.
+    Empty if Hydra's ``multirun.yaml`` does not list them, as for another sweeper.
     """
     try:
         hydra = OmegaConf.load(sweep / MULTIRUN).hydra
@@ -175,6 +206,7 @@ def sweep_name(
         name = _file_name("-".join(parts)[: LONGEST - 7] + f"-{digest}")
     if resume:
         return name
+    # a command that wants a fresh folder creates it with exist_ok=False (vaelab.runs.resume.claim_sweep)
     numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(fresh for fresh in numbered if not (Path(outputs) / "sweeps" / fresh).exists())
 

@@ -1,15 +1,18 @@
 """Repeating a command: finished runs are skipped, interrupted ones resumed, the others started."""
 
+import fcntl
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from omegaconf import OmegaConf
 
 from vaelab.errors import UserError, first_line
 from vaelab.runs.comparable import comparable, differences
 from vaelab.runs.files import archive_damage, replacing
+from vaelab.runs.lock import is_alive
 from vaelab.runs.naming import sweep_settings, varying
 from vaelab.runs.record import FILE_NAME, read_record
 
@@ -17,6 +20,7 @@ __all__ = [
     "FINISHED",
     "LAST",
     "check_sweep",
+    "claim_sweep",
     "earlier_record",
     "is_worth_keeping",
     "next_step",
@@ -28,6 +32,7 @@ log = logging.getLogger(__name__)
 LAST = "checkpoints/last.ckpt"  # in a run's folder: the checkpoint from which it resumes
 FINISHED = "finished"
 SWEEP = "sweep.yaml"  # in a sweep's folder: the config common to its jobs
+CLAIM = "sweep.lock"  # in a sweep's folder: shared by the commands that work on it
 SHOWN = 8  # differences listed in an error
 ROOMS = (
     "functional",
@@ -108,17 +113,56 @@ def outdated_names(settings: Mapping[str, Any]) -> list[str]:
     return [target for target, names in parts.items() if len(names) != 3 or names[1] not in ROOMS]
 
 
-def check_sweep(folder: Path, config: Any) -> None:
+def claim_sweep(folder: Path, config: Any) -> IO[str]:
+    """Check a sweep's config and store it, before its first job; an open file is the claim.
+
+    Several commands may work on one sweep. While the file of one of them is open, a command with another
+    config is refused, though no job may have a checkpoint yet. The operating system closes the file of a
+    process that is killed.
+
+    Raises:
+        UserError: the folder contains or gets the jobs of another config (:func:`check_sweep`).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = (folder / CLAIM).open("w")
+    try:
+        alone = True
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone = False
+        except OSError:  # a file system without locks
+            pass
+        if alone:
+            check_sweep(folder, config)
+            remember_sweep(folder, config)
+        with suppress(OSError):
+            fcntl.flock(claim, fcntl.LOCK_SH)
+        # the exclusive lock ends before the shared one is granted: another command may come between
+        check_sweep(folder, config, at_work=True)
+        remember_sweep(folder, config)
+    except BaseException:
+        claim.close()
+        raise
+    return claim
+
+
+def check_sweep(folder: Path, config: Any, at_work: bool = False) -> None:
     """Refuse a sweep whose folder contains jobs with another config, before any job starts.
 
     This function compares the settings that do not vary; each job compares all of its settings when it
     starts. A sweep may grow by more values of the same keys.
 
+    Args:
+        at_work: whether another command may be at work on the sweep; its jobs may not have begun yet.
+
     Raises:
         UserError: the swept keys or fixed settings differ; the message lists them.
     """
     records = [(file.parent, earlier_record(file.parent)) for file in sorted(folder.glob(f"*/{FILE_NAME}"))]
-    kept = any(record is not None and is_worth_keeping(job, record) for job, record in records)
+    kept = at_work or any(
+        record is not None and (is_worth_keeping(job, record) or is_alive(job)) for job, record in records
+    )
     if not kept or not (folder / SWEEP).is_file():
         return
     try:
