@@ -26,7 +26,7 @@ from vaelab.training.measure import (
 )
 from vaelab.training.module import LitAutoencoder
 from vaelab.training.setup import build_callbacks, build_module
-from vaelab.training.threads import set_threads
+from vaelab.training.threads import is_small, set_threads
 from vaelab.training.trainer import build_trainer, running
 
 __all__ = ["fit"]
@@ -65,6 +65,8 @@ def fit(
     else:
         pl.seed_everything(cfg.seed, verbose=False)
     module = build_module(cfg, data)
+    if cfg.threads is None and is_small(module.model, data):
+        set_threads(1)
     clock = Clock(start.progress, observer.progress)
     callbacks = [clock, *build_callbacks(cfg, request.folder, validated)]
     trainer = build_trainer(cfg.trainer, callbacks, request.folder)
