@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from cli_runner import small, without_report
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import conf_dir
 from vaelab.cli.unread import check_choices, check_keys
@@ -87,3 +88,14 @@ def test_a_schedule_and_a_number_in_its_place_exclude_each_other():
         UserError, match=r"\+schedule@model\.beta=linear and model\.beta=0\.5 exclude each other"
     ):
         check_choices(cfg, {"schedule@model.beta": "linear"})
+
+
+def test_a_sweep_may_vary_a_number_that_one_of_its_variants_does_not_have(tmp_path: Path):
+    (tmp_path / "my" / "experiment").mkdir(parents=True)
+    (tmp_path / "my" / "experiment" / "both.yaml").write_text("# @package _global_\nmodel: {beta: 1}\n")
+    folder = f"--config-dir={tmp_path / 'my'}"
+    settings = ("experiment=both", "model=vae,target_rate_vae", "model.beta=1,2", "callbacks=none")
+    with without_report():
+        result = small(tmp_path / "out", folder, "-m", *settings)
+    assert result.code == 0, result.err
+    assert [record["status"] for record in result.records.values()] == ["finished"] * 4

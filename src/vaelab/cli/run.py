@@ -40,7 +40,11 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
         UserError: a value is wrong, or the folder contains a run with another config.
     """
     with RunSession(request) as session:
-        check_keys(cfg, request.overrides)
+        # a sweep over several variants may vary a number that one of them does not have
+        fixed = [
+            text for text in request.overrides if text.partition("=")[0].lstrip("+") not in request.swept
+        ]
+        check_keys(cfg, fixed)
         config = resolved(cfg)
         session.describe(config)
         check_values(config)

@@ -3,7 +3,7 @@
 Functions of numpy arrays or tensors; they return tensors, in nats. q(z) = 1/N sum_n q(z|x_n) is the mixture
 of the posteriors q(z|x_n) = N(loc_n, diag(scale_n^2)) of N images. A scale must be > 0; scales that are all 0
 are a deterministic encoder's, which has no density: NaN. Other scales, and values that are not finite,
-raise ValueError. (Brackets of the same quantities for the q(z) of all images: :mod:`vaelab.functional.aggregate`.)
+raise ValueError. (Brackets of these for the q(z) of all images: :mod:`vaelab.functional.aggregate`.)
 """
 
 import math
