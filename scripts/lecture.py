@@ -9,6 +9,7 @@ It exits with code 1 if a claim of the page (lecture_page/questions.py) does not
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def main() -> None:
 def run_commands(question: Question, outputs: Path) -> None:
     """Run the commands shown on the page; they skip finished runs."""
     for command in question.commands:
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
         print(f"$ {command}", flush=True)
         clock = time.perf_counter()
         script = str(ROOT / "scripts" / PROGRAMS[program])
@@ -67,7 +68,8 @@ def measured(question: Question, outputs: Path) -> dict[str, dict[str, object]]:
     runs = trained_runs(question, outputs)
     values = gathered(question, runs)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    picture = figure_image(pictures.PICTURES[question.name](runs, values))
+    shown = {key: seeds[0] for key, seeds in runs.items()}
+    picture = figure_image(pictures.PICTURES[question.name](shown, values))
     picture.quantize(256, dither=Image.Dither.NONE).save(IMAGES / f"{question.name}.png", optimize=True)
     return values
 

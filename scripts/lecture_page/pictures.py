@@ -11,7 +11,7 @@ from vaelab.evaluation.noise_gap import code_noise
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.figures.generation import traversals
 from vaelab.figures.style import INK, MARKERS, MUTED, SERIES, new_figure, style_axes
-from vaelab.functional.holes import distance_threshold, nearest_distance
+from vaelab.functional.holes import distance_threshold, matched_draws, nearest_distance
 from vaelab.functional.randomness import generator
 
 Runs = Mapping[str, TrainedRun]
@@ -74,21 +74,24 @@ def kl_weight(runs: Runs, values: Values) -> Any:
 
 
 def holes(runs: Runs, values: Values) -> Any:
-    """The plane of codes with prior draws over it, and some of those draws decoded, by their colour."""
+    """The plane of codes with draws of a Gaussian over it, and some of those decoded, by their colour."""
     shown, decoded = 2000, 14
     figure = new_figure(9.0, 5.4)
     axes = figure.subplots(2, len(runs), height_ratios=[4, 1.2], squeeze=False)
     for i, (key, run) in enumerate(runs.items()):
         z = run.codes("test").z
         noise = torch.randn(shown, 2, generator=generator(0, "lecture holes"))
-        drawn = run.model.prior_density().sample(noise)
+        drawn = matched_draws(z, noise)  # an autoencoder's codes have a scale of their own
         hole = nearest_distance(drawn, z) > distance_threshold(z)
         plane = axes[0, i]
         plane.scatter(*drawn[~hole].T, s=3, color=BLUE, alpha=0.5, linewidths=0, label="draw near a code")
         plane.scatter(*drawn[hole].T, s=4, color=ORANGE, alpha=0.8, linewidths=0, label="draw in a hole")
         plane.scatter(*z.T, s=5, color=INK, linewidths=0, label="code of a test image")
         style_axes(plane, xlabel="z₁", ylabel="z₂")
-        plane.set_title(f"{NAMES[key]}: hole rate {values[key]['hole_rate']:.2f}", fontsize=9, color=INK)
+        plane.set_title(
+            f"{NAMES[key]}: hole rate of the fitted Gaussian {values[key]['hole_rate_matched']:.3f}",
+            fontsize=9, color=INK,
+        )  # fmt: skip
         plane.set_aspect("equal", adjustable="datalim")
         # of each kind in turn, so that both are seen
         order = torch.cat([hole.nonzero()[: decoded // 2, 0], (~hole).nonzero()[: decoded // 2, 0]])
@@ -117,7 +120,11 @@ def noisy_codes(runs: Runs, values: Values) -> Any:
         ends = torch.stack([x[0], x[2]])
         row = strip(torch.stack([*run.model.decode(shaken)]), 2)
         whole = np.concatenate([strip(ends, 2), np.ones((row.shape[0], 3)), row], axis=1)
-        label = f"{NAMES[key]}\nnoise costs {values[key]['noise_gap']:.1f} nats"
+        found = values[key]
+        label = (
+            f"{NAMES[key]}\nnoise costs {found['noise_gap']:.1f} nats,\n"
+            f"{found['noise_gap_share']:.0%} of another code"
+        )
         rows.append((label, [whole, strip(run.model.decode(paths), 2)]))
     return sheet(rows, ["a test image, its code shaken 8 times", "from one image's code to another's"])
 
@@ -127,8 +134,9 @@ def raising_beta(runs: Runs, values: Values) -> Any:
     plane, bars = figure.subplots(1, 2)
     rates = [values[key]["rate"] for key in runs]
     distortions = [values[key]["distortion"] for key in runs]
-    low, high = min(r + d for r, d in zip(rates, distortions, strict=True)), max(distortions)
-    span = [0.0, max(rates) * 1.06]
+    constant = values[next(iter(runs))]["constant_distortion"]
+    low, high = min(r + d for r, d in zip(rates, distortions, strict=True)), max(constant, *distortions)
+    span = [-0.03 * max(rates), max(rates) * 1.06]
     for level in range(int(low), int(high) + 12, 2):
         plane.plot(span, [level - rate for rate in span], ":", color=MUTED, linewidth=0.8)
     plane.plot(rates, distortions, f"{MARKERS[0]}-", color=BLUE, linewidth=1.4)
@@ -136,6 +144,11 @@ def raising_beta(runs: Runs, values: Values) -> Any:
         plane.annotate(
             f"β {key}", (rate, distortion), (6, 3), textcoords="offset points", fontsize=7.5, color=INK
         )
+    plane.plot([0], [constant], "*", color=ORANGE, markerfacecolor="none", markersize=15, zorder=3)
+    plane.annotate(
+        f"constant image, {constant:.2f}", (0, constant), (46, -3), textcoords="offset points", fontsize=7.5,
+        color=INK, arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8},
+    )  # fmt: skip
     plane.set_xlim(span)
     plane.set_ylim(min(distortions) - 1, high + 1)
     style_axes(
@@ -178,7 +191,7 @@ def smooth_paths(runs: Runs, values: Values) -> Any:
     panels = {
         "hole_rate": "hole rate",
         "images_per_code": "images that share a code",
-        "noise_gap": "cost of noise on z, nats",
+        "noise_gap_share": "cost of noise on z, as a\nshare of another code's",
         "path_length_linear": "path length",
     }
     figure = new_figure(9.0, 2.6)
@@ -188,24 +201,26 @@ def smooth_paths(runs: Runs, values: Values) -> Any:
         axes.semilogx(
             betas, [values[key][metric] for key in runs], f"{MARKERS[0]}-", color=SERIES[i], markersize=4
         )
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.06 * axes.get_ylim()[1])
         style_axes(axes, xlabel="β", title=name)
     return figure
 
 
 def collapse(runs: Runs, values: Values) -> Any:
-    """Reconstructions, and what the decoder makes of the codes of other images."""
+    """Reconstructions, and what the decoder makes of the codes of other images. Of the first seed."""
     first = next(iter(runs.values()))
     x = first.images("test", 10)
     rows: list[tuple[str, Sequence[np.ndarray[Any, Any]]]] = [("test images", [strip(x), strip(x)])]
     for key, run in runs.items():
+        if key.startswith("torch-"):  # other first weights
+            continue
         model, _, beta = key.partition("-")
         loc = run.codes("test").loc[:10]
         own, other = run.model.decode(loc), run.model.decode(loc.roll(1, 0))
-        found = values[key]
+        metrics = run.record["metrics"]
         label = (
-            f"{NAMES[model]}, β = {beta}: {found['verdict']}\n"
-            f"rate {found['rate']:.1f}, gap {found['shuffle_gap']:.1f}"
+            f"{NAMES[model]}, β = {beta}: {run.record['verdict']['label']}\n"
+            f"rate {metrics['test/rate']:.1f}, gap {metrics['test/shuffle_gap']:.1f}"
         )
         rows.append((label, [strip(own), strip(other)]))
     return sheet(rows, ["decoded from its own code", "decoded from the code of the image to its left"])
@@ -213,7 +228,7 @@ def collapse(runs: Runs, values: Values) -> Any:
 
 def factors(runs: Runs, values: Values) -> Any:
     """Traversals of the dimensions in use, and below which dimension tells of which factor."""
-    figure = new_figure(9.0, 3.9)
+    figure = new_figure(9.0, 2.9)
     axes = figure.subplots(1, len(runs), squeeze=False)[0]
     for axis, (key, run) in zip(axes, runs.items(), strict=True):
         pictures = traversals(run.model, run.images("test", 500), steps=7, dimensions=6).images[:, 0]
