@@ -30,9 +30,6 @@ QUICK = (
 )
 
 
-@pytest.mark.xfail(
-    reason="fails since target_share and constant images; the cause is not known yet", strict=False
-)
 @pytest.mark.usefixtures("plain_table")
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [("data=digits", "network.hidden=[32]"), SPRITES], ids="{0[0]}".format)
@@ -54,6 +51,6 @@ def test_every_variant_on_every_kind_of_data(tmp_path, monkeypatch, data):
         assert math.isfinite(record["metrics"]["train/loss"]), variant
         assert any(row.get("val/distortion") for row in read_rows(folder / "metrics.csv")), variant
         assert (folder / "samples" / "prior.png").is_file(), variant
-        samples = vaelab.load(folder).sample(4)
+        samples = vaelab.load(folder, trust=["support."]).sample(4)
         assert samples.shape == (4, *record["data"]["image_shape"]), variant
         assert bool(torch.isfinite(samples).all()), variant
