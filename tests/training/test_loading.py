@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -35,6 +36,69 @@ def test_a_loaded_run_does_what_its_model_does(vae_run: Result):
         vae_run.record,
         vae_run.record["metrics"],
     )
+
+
+@pytest.mark.parametrize("turn", [np.asarray, lambda x: x.tolist(), lambda x: x.double().numpy()])
+def test_a_loaded_run_takes_anything_like_an_array(vae_run: Result, turn):
+    run, x = vaelab.load(vae_run.folder), torch.rand(3, 1, 8, 8)
+    z = run.encode(x).loc
+    torch.testing.assert_close(run.encode(turn(x)).loc, z)
+    torch.testing.assert_close(run.reconstruct(turn(x)), run.reconstruct(x))
+    torch.testing.assert_close(run.decode(turn(z)), run.decode(z))
+    grey = (255 * x).round()
+    torch.testing.assert_close(run.encode(grey.numpy().astype("uint8")).loc, run.encode(grey / 255).loc)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.full((2, 1, 8, 8), 16),
+            r"expected images \(N, 1, 8, 8\) in \[0, 1\]; got values up to 16\. Grey",
+        ),
+        (-np.ones((2, 1, 8, 8)), r"got values down to -1\.$"),
+        (np.full((2, 1, 8, 8), np.nan), "got NaN"),
+        (np.zeros((2, 8, 8)), r"got \(2, 8, 8\)\."),
+        (np.zeros((2, 1, 9, 8)), r"got \(2, 1, 9, 8\)\."),
+        ([[1, 2], [3]], "images are not an array of numbers"),
+        ("an image", "images are not an array of numbers"),
+    ],
+)
+def test_a_loaded_run_refuses_other_images(vae_run: Result, x, message):
+    run = vaelab.load(vae_run.folder)
+    for method in (run.encode, run.reconstruct):
+        with pytest.raises(UserError, match=message):
+            method(x)
+    with pytest.raises(UserError, match=r"expected codes \(\.\.\., 4\); got \(2, 3\)\."):
+        run.decode(np.zeros((2, 3)))
+
+
+def test_a_run_is_loaded_by_its_folder_its_record_a_checkpoint_or_its_name(vae_run: Result, monkeypatch):
+    folder = vae_run.folder
+    best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    expected = vaelab.load(folder).sample(2)
+    for path in (str(folder), folder / "results.json", best):
+        assert torch.equal(vaelab.load(path).sample(2), expected)
+    by_path, by_name = vaelab.load(last), vaelab.load(folder, weights="checkpoints/last.ckpt")
+    assert torch.equal(by_path.sample(2), by_name.sample(2))
+    (vae_run.outputs / "outputs").symlink_to(vae_run.outputs)
+    try:
+        monkeypatch.chdir(vae_run.outputs)
+        assert torch.equal(vaelab.load(folder.name).sample(2), expected)
+        with pytest.raises(UserError, match=f"Did you mean '{folder.name}'"):
+            vaelab.load(folder.name[:-1])
+    finally:
+        (vae_run.outputs / "outputs").unlink()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(vae_run: Result):
+    with pytest.raises(UserError, match="device=cuda can't be used here"):
+        vaelab.load(vae_run.folder, device="cuda")
+
+
+def test_the_package_shows_its_functions():
+    assert {"load", "train", "sweep", "Run", "UserError"} <= set(dir(vaelab))
 
 
 def test_the_figures_are_those_that_the_run_drew(vae_run: Result):

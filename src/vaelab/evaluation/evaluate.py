@@ -7,10 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.errors import UserError, first_line
+from vaelab.errors import UserError
 from vaelab.evaluation.disentanglement_scores import udr_of_runs
 from vaelab.evaluation.entries import add, describe, is_measured, measure, send_to_wandb
 from vaelab.evaluation.trained_run import TrainedRun
@@ -19,6 +18,7 @@ from vaelab.runs.lock import claim
 from vaelab.runs.record import check_finished, plain, read_record, write_record
 from vaelab.runs.resume import FINISHED
 from vaelab.training.assembly import build
+from vaelab.training.loading import find_device
 from vaelab.training.threads import set_threads
 
 __all__ = ["evaluate_runs"]
@@ -46,17 +46,6 @@ def evaluate_runs(folders: Sequence[Path], cfg: DictConfig, trust: Sequence[str]
     if cfg.udr is not None:
         rank_seeds(folders, cfg, device, trust)
     return all(succeeded)
-
-
-def find_device(name: str) -> str:
-    """The name of the device; for ``auto``, "cuda" if there is a GPU, else "cpu"."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} can't be used here: {first_line(error)}") from error
-    return name
 
 
 def evaluate_run(

@@ -1,11 +1,13 @@
 """Load a finished run from its folder: the model with its weights, the record and the pictures."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,13 +17,15 @@ from vaelab.figures.pictures import sample_grids
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.files import archive_damage, digest
+from vaelab.runs.find import locate, record_folders
 from vaelab.runs.record import FILE_NAME, check_finished, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
 from vaelab.training.trust import inside, stored_config
 from vaelab.types import RunContext
 
-__all__ = ["Run", "load"]
+__all__ = ["Run", "find_device", "load"]
 
+ROUNDING = 1e-3  # by which images in [0, 1] may leave it
 SHOWN = 256  # held-out images from which pictures are drawn if the run drew none
 
 
@@ -33,12 +37,17 @@ class Run:
         folder: the run's folder.
         record: its ``results.json``.
         model: in evaluation mode, with the weights with which the record's metrics were measured.
+        context: what the model knows of its data: the shape and the range of an image.
         trust: the packages whose parts may be built (:func:`load`).
+
+    ``encode``, ``decode`` and ``reconstruct`` take tensors, arrays and whatever ``numpy.asarray`` takes, and
+    give tensors on the model's device. Images of dtype uint8 are grey levels from 0 to 255.
     """
 
     folder: Path
     record: dict[str, Any]
     model: Autoencoder
+    context: RunContext
     trust: Sequence[str] = ()
 
     @property
@@ -47,21 +56,50 @@ class Run:
         metrics: dict[str, Any] = self.record["metrics"]
         return metrics
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional."""
-        return self.model.encode(x, y)
+    def encode(self, x: Any, y: Any = None) -> Any:
+        """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional.
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        Raises:
+            UserError: the shape of the images or their range is not that of the run's data.
+        """
+        return self.model.encode(self._images(x), self._labels(y))
+
+    def decode(self, z: Any, y: Any = None) -> Tensor:
         """Codes z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        return self.model.decode(z, y)
+        codes, latent_dim = _tensor("codes", z).to(self.model.device), self.model.latent_dim
+        if codes.shape[-1:] != (latent_dim,):
+            raise UserError(f"expected codes (..., {latent_dim}); got {tuple(codes.shape)}.")
+        return self.model.decode(codes, self._labels(y))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W)."""
         return self.model.sample(n, seed)
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
-        return self.model.reconstruct(x, y)
+    def reconstruct(self, x: Any, y: Any = None) -> Tensor:
+        """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""
+        return self.model.reconstruct(self._images(x), self._labels(y))
+
+    def _images(self, x: Any) -> Tensor:
+        images = to_float(_tensor("images", x)).to(self.model.device)
+        shape = ", ".join(map(str, self.context.image_shape))
+        low, high = self.context.value_range
+        bounded = low >= 0 and high <= 1
+        low, high = (0.0, 1.0) if bounded else (low, high)
+        margin = ROUNDING if bounded else high - low  # other images of unbounded data may go further
+        expected = f"expected images (N, {shape}) in [{low:g}, {high:g}]"
+        if images.ndim != 4 or images.shape[1:] != self.context.image_shape:
+            raise UserError(f"{expected}; got {tuple(images.shape)}.")
+        least, most = (end.item() for end in images.aminmax()) if len(images) else (low, high)
+        if math.isnan(least):
+            raise UserError(f"{expected}; got NaN.")
+        if least < low - margin or most > high + margin:
+            far = f"down to {least:g}" if least < low - margin else f"up to {most:g}"
+            grey = " Grey levels from 0 to 255 have dtype uint8." if bounded and least >= 0 else ""
+            raise UserError(f"{expected}; got values {far}.{grey}")
+        return images
+
+    def _labels(self, y: Any) -> Tensor | None:
+        return None if y is None else _tensor("labels", y).long().to(self.model.device)
 
     def figures(self) -> dict[str, Image.Image]:
         """name -> picture: those in the run's folder; if it has none, sample grids drawn from its model."""
@@ -76,10 +114,22 @@ class Run:
         return {f"samples/{name}": grid for name, grid in grids.items()}
 
 
-def load(
-    folder: str | Path, weights: str | None = None, device: str = "cpu", trust: Sequence[str] = ()
-) -> Run:
-    """Load the run in ``folder``, which may come from a stranger.
+def _tensor(what: str, values: Any) -> Tensor:
+    """Anything array-like as a tensor without gradients.
+
+    Raises:
+        UserError: it is not a table of numbers.
+    """
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        return torch.as_tensor(np.array(values))  # a copy: numpy's may be read-only
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the {what} are not an array of numbers: {first_line(error)}") from error
+
+
+def load(run: str | Path, weights: str | None = None, device: str = "cpu", trust: Sequence[str] = ()) -> Run:
+    """Load a finished run, which may come from a stranger.
 
     Only tensors and plain types are unpickled; only parts of vaelab, torch.nn, torch.optim, Lightning's
     callbacks and torchmetrics are built; the record names no file outside of the folder.
@@ -89,18 +139,21 @@ def load(
     torch.Size([16, 1, 8, 8])
 
     Args:
+        run: the run's folder, its ``results.json`` or a checkpoint in it; or its name below ``outputs/runs``
+            or ``outputs/sweeps``, such as ``demo/03-beta1``.
         weights: a checkpoint in the folder; by default the one with which the record's metrics were measured.
+        device: cpu, cuda, cuda:1, ...; auto for a GPU if there is one.
         trust: packages of your own whose parts the run's config may name, such as ``["mypackage."]``.
 
     Raises:
-        UserError: the folder contains no run; its weights are missing, damaged or from an older vaelab; or
-            the config names a part of a package that is not trusted.
+        UserError: there is no such run; its weights are missing, damaged or from an older vaelab; the config
+            names a part of a package that is not trusted; or the device is not there.
     """
-    folder = Path(folder)
+    device = find_device(device)
+    folder, checkpoint = _find_run(run)
+    weights = weights or checkpoint
     try:
         record = read_record(folder)
-    except FileNotFoundError:
-        raise UserError(f"There is no {FILE_NAME} in {folder}: it is not the folder of a run.") from None
     except ValueError as error:
         raise UserError(f"{folder / FILE_NAME} can't be read: {error}") from None
     if not weights and record.get("weights") is None:
@@ -110,17 +163,55 @@ def load(
     except ValueError as error:
         raise UserError(f"{folder / FILE_NAME} is damaged: {error}.") from error
     file = folder / weights if weights else inside(folder, record["weights"], folder / FILE_NAME)
-    run = Run(folder, record, load_model(file, device, trust), trust)
+    model, context = load_model(file, device, trust)
     known = None if weights else record.get("weights_sha256")
     if known is not None and digest(file) != known:
         raise UserError(
             f"{file} is damaged or replaced: it is not the file that {FILE_NAME} was written for."
         )
-    return run
+    return Run(folder, record, model, context, trust)
 
 
-def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Autoencoder:
-    """The model of a checkpoint, in evaluation mode.
+def _find_run(run: str | Path) -> tuple[Path, str | None]:
+    """The folder of a run, and the checkpoint in it that ``run`` names.
+
+    Raises:
+        UserError: there is none, or it is a sweep of several runs.
+    """
+    path = locate(str(run), Path("outputs"))
+    if path.is_file() and path.name != FILE_NAME:
+        for folder in path.absolute().parents[:2]:
+            if (folder / FILE_NAME).is_file():
+                return folder, str(path.absolute().relative_to(folder))
+        raise UserError(
+            f"There is no {FILE_NAME} beside {path} or above it: it is not a checkpoint of a run."
+        )
+    folders = record_folders(path)
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders[:3])
+        raise UserError(f"{path} has {len(folders)} runs ({names}, ...). Name one of them: {folders[0]}")
+    if not folders or not (folders[0] / FILE_NAME).is_file():
+        raise UserError(f"There is no {FILE_NAME} in {path}: it is not the folder of a run.")
+    return folders[0], None
+
+
+def find_device(name: str) -> str:
+    """The name of the device; for ``auto``, "cuda" if there is a GPU, else "cpu".
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} can't be used here: {first_line(error)}") from error
+    return name
+
+
+def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> tuple[Autoencoder, RunContext]:
+    """The model of a checkpoint, in evaluation mode, and what it knows of its data.
 
     Raises:
         UserError: there is no such file, it is damaged, an older vaelab wrote it, or it names what is not
@@ -139,10 +230,11 @@ def load_model(file: Path, device: str = "cpu", trust: Sequence[str] = ()) -> Au
     if "context" not in extra:
         raise UserError(f"{file} was written by an older vaelab. Train the run again, or use that version.")
     config = stored_config(extra["config"], file, trust)
-    model = build_autoencoder(config, RunContext.from_plain(extra["context"]))
+    context = RunContext.from_plain(extra["context"])
+    model = build_autoencoder(config, context)
     prefix = "model."
     model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    return model.to(device).eval()
+    return model.to(device).eval(), context
 
 
 def read_picture(file: Path) -> Image.Image:
