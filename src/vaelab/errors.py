@@ -1,6 +1,7 @@
 """Mistakes that the user can correct, and the exit codes of the commands. No heavy imports."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 
 __all__ = [
@@ -9,13 +10,16 @@ __all__ = [
     "PROGRAM",
     "STOPS",
     "TERMINATED",
+    "Refusal",
     "UserError",
     "causes",
     "did_you_mean",
     "first_line",
     "nearest",
+    "needs_memory",
     "one_line",
     "reason",
+    "shown",
 ]
 
 PROGRAM = "vaelab-train"
@@ -34,6 +38,10 @@ class UserError(Exception):
 
     Its text names the key or file, what is wrong and what would be right, in one or two lines.
     """
+
+
+class Refusal(UserError):
+    """A mistake that shows only when a run has been set up, before its first step."""
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -63,6 +71,17 @@ def one_line(error: BaseException) -> str:
     return text if error.__cause__ is None else f"{text.rstrip('. ')}: {one_line(error.__cause__)}"
 
 
+def needs_memory(error: BaseException) -> str | None:
+    """A sentence about an allocation that failed, from torch's or numpy's message; None for other errors."""
+    text = str(error)
+    failed = "allocate" in text and "memory" in text.lower()
+    if not (isinstance(error, MemoryError) or failed or "Storage size calculation overflowed" in text):
+        return None
+    size = re.search(r"allocate (\d+) bytes", text)
+    asked = f"{int(size[1]) / 1e9:,.1f} GB" if size else "more memory than there is"
+    return f"it needs {asked} at once, which this machine can't give. Choose smaller numbers."
+
+
 def reason(error: BaseException) -> str:
     """Why something failed: the message of the UserError among its causes, else its own first line."""
     return next((str(cause) for cause in causes(error) if isinstance(cause, UserError)), first_line(error))
@@ -83,3 +102,21 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     if 0 < len(options) <= MOST_NAMES:
         return f"Valid names: {', '.join(options)}."
     return "No valid name is like it."
+
+
+def shown(value: object) -> str:
+    """A config's value as a command line writes it; text that YAML would read as a number keeps its quotes.
+
+    >>> shown(None), shown(True), shown("abc"), shown("0.5")
+    ('null', 'true', 'abc', '"0.5"')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return value if value.strip() and value not in ("null", "true", "false") else f'"{value}"'
+        return f'"{value}"'
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,8 +5,8 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.cli.checks import CONTRACT, Number, check_values, flag, integer, resolved
-from vaelab.errors import UserError
+from vaelab.cli.checks import CONTRACT, Node, Nodes, Number, check_values, flag, integer, resolved
+from vaelab.errors import UserError, shown
 
 SCHEDULE = {"_target_": "vaelab.models.RampSchedule", "stop": 4.0}
 
@@ -39,12 +39,16 @@ def test_a_rule_takes_what_it_declares_and_refuses_the_rest(key):
         bad += [least - 2] if math.isfinite(rule.least) else []
         bad += [least] if rule.above else []
         bad += [least + 0.5] if rule.whole else []
+    elif isinstance(rule, Node):
+        good = [{}, *([None] if rule.optional else [])]
+    elif isinstance(rule, Nodes):
+        good = [[{}], [], None]
     else:
         good = list(getattr(rule, "options", [None, "a", 7]))
     for value in good:
         check_values(config(key, value))
     for value in bad:
-        assert refusal(key, value) == f"{key}={value}: must be {rule.meaning(value)}."
+        assert refusal(key, value) == f"{key}={shown(value)}: must be {rule.meaning(value)}."
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,7 @@ def test_a_schedule_has_the_range_of_the_number_in_whose_place_it_stands(key, na
 
     check_values(config(key, schedule(0.5)))
     for bad in (-4 if math.isfinite(CONTRACT[key].least) else math.nan, math.inf, "a", None, True):
-        shown = "null" if bad is None else bad
-        assert refusal(key, schedule(bad)).startswith(f"{key}.{name}={shown}: must be a number")
+        assert refusal(key, schedule(bad)).startswith(f"{key}.{name}={shown(bad)}: must be a number")
 
 
 def test_a_flag_is_no_number_and_a_number_no_flag():
@@ -82,7 +85,7 @@ def test_a_flag_is_no_number_and_a_number_no_flag():
 
 def test_keys_that_the_config_does_not_have_are_not_asked_for():
     check_values({})
-    check_values({"model": {"latent_dim": 3}, "network": None, "logger": {}})
+    check_values({"model": {"latent_dim": 3}, "network": {}, "logger": None})
 
 
 # the parts that a variant is defined by

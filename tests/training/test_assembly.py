@@ -65,5 +65,6 @@ def test_what_counts_something_is_a_whole_number(key, settings, least, value):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*settings, f"{key}={value}"])
     context = RunContext((1, 8, 8), cfg.model.latent_dim, 100, mean_image=torch.zeros(1, 8, 8))
-    with pytest.raises(UserError, match=f"^{key} must be a whole number >= {least}, got {value}$"):
+    refused = f" must be a whole number >= {least}, got -1$" if value == -1 else "=.*: must be a whole number"
+    with pytest.raises(UserError, match=f"^{key}{refused}"):
         build_autoencoder(cfg, context)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.errors import UserError, first_line, nearest
+from vaelab.errors import UserError, first_line, nearest, shown
 
 __all__ = [
     "CONTRACT",
@@ -38,6 +38,9 @@ class Rule(Protocol):
         """What the value must be, to follow "must be" in a message."""
 
 
+LARGEST = 2**63 - 1  # of torch's whole numbers
+
+
 @dataclass(frozen=True)
 class Number:
     """A finite number >= ``least``, or > if ``above``; or one of ``also``; or, if allowed, a schedule."""
@@ -47,6 +50,7 @@ class Number:
     above: bool = False
     also: tuple[int | None, ...] = ()
     schedule: bool = False
+    most: float = math.inf
 
     def fits(self, value: Any) -> bool:
         if isinstance(value, bool):
@@ -55,11 +59,14 @@ class Number:
             return True
         if not isinstance(value, int if self.whole else int | float) or not math.isfinite(value):
             return False
-        return value > self.least if self.above else value >= self.least
+        if self.whole and abs(value) > LARGEST:
+            return False
+        return (value > self.least if self.above else value >= self.least) and value <= self.most
 
     def meaning(self, value: Any) -> str:
         kind = "a whole number" if self.whole else "a number"
         limit = f" {'>' if self.above else '>='} {self.least:g}" if math.isfinite(self.least) else ""
+        limit += f" and <= {self.most:,.0f}" if math.isfinite(self.most) else ""
         return kind + limit + "".join(f", or {'null' if other is None else other}" for other in self.also)
 
 
@@ -74,7 +81,7 @@ class OneOf:
         return any(type(value) is type(option) and value == option for option in self.options)
 
     def meaning(self, value: Any) -> str:
-        *names, last = (str(option).lower() for option in self.options)
+        *names, last = (shown(option) for option in self.options)
         guess = nearest(str(value), [*names, last])
         listed = f"{', '.join(names)} or {last}" if names else last
         return listed + (f" (did you mean {guess}?)" if guess else "")
@@ -91,6 +98,30 @@ class Text:
         return "a word, or null"
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """A list of mappings, or null."""
+
+    def fits(self, value: Any) -> bool:
+        return value is None or (isinstance(value, list) and all(isinstance(item, Mapping) for item in value))
+
+    def meaning(self, value: Any) -> str:
+        return "a list of nodes, or null"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A mapping: a node of the config; or null, if ``optional``."""
+
+    optional: bool = False
+
+    def fits(self, value: Any) -> bool:
+        return isinstance(value, Mapping) or (self.optional and value is None)
+
+    def meaning(self, value: Any) -> str:
+        return "a node, which has keys of its own" + (", or null" if self.optional else "")
+
+
 def integer(least: int, *also: int | None) -> Number:
     """A whole number >= ``least``, or one of ``also``."""
     return Number(least, whole=True, also=also)
@@ -101,8 +132,17 @@ LEVELS = ("value", "start", "stop", "values")  # of a schedule; its other number
 flag = OneOf((True, False))
 text = Text()
 weight = Number(0, schedule=True)
+layers = Number(1, whole=True, most=1000)  # more would fill the memory object by object
 
+NODES = (
+    *("model", "model.objective", "model.posterior", "network", "likelihood", "prior", "data", "data.source"),
+    *("optimizer", "trainer", "metrics", "callbacks", "paths", "sweep"),
+)
 CONTRACT: dict[str, Rule] = {
+    **{key: Node() for key in NODES},
+    "logger": Node(optional=True),
+    "model.needs": Node(optional=True),
+    "trainer.plugins": Nodes(),
     "model.latent_dim": integer(1),
     "model.weights": OneOf(("best", "last")),
     "model.beta": weight,
@@ -120,9 +160,11 @@ CONTRACT: dict[str, Rule] = {
     "model.decoder_l2": weight,
     "model.samples": integer(1),
     "model.discriminator.width": integer(1),
-    "model.discriminator.depth": integer(1),
+    "model.discriminator.depth": layers,
     "model.discriminator.lr": Number(0, above=True),
     "model.commitment": weight,
+    "network.blocks": Number(0, whole=True, most=1000),
+    "prior.transforms": layers,
     "likelihood.optimal": flag,
     "likelihood.per_pixel": flag,
     "data.batch_size": integer(1),
@@ -131,6 +173,17 @@ CONTRACT: dict[str, Rule] = {
     "data.test_size": integer(1, None),
     "optimizer.lr": Number(0, above=True),
     "optimizer.weight_decay": Number(0),
+    "trainer.num_nodes": Number(1, whole=True, most=2**16),
+    "trainer.limit_train_batches": Number(0, above=True, also=(None,)),
+    "trainer.limit_val_batches": Number(0, also=(None,)),
+    "trainer.limit_test_batches": Number(0, also=(None,)),
+    "trainer.check_val_every_n_epoch": integer(1, None),
+    "trainer.num_sanity_val_steps": integer(-1),
+    "trainer.min_epochs": integer(0, None),
+    "trainer.min_steps": integer(0, None),
+    "trainer.gradient_clip_val": Number(0, also=(None,)),
+    "trainer.gradient_clip_algorithm": OneOf(("norm", "value", None)),
+    "trainer.deterministic": OneOf((True, False, "warn", None)),
     "trainer.max_epochs": integer(0, None, -1),
     "trainer.max_steps": integer(0, -1),
     "trainer.log_every_n_steps": integer(1),
@@ -153,8 +206,8 @@ CONTRACT: dict[str, Rule] = {
     "metrics.decoder_test.images": integer(2),
     "sweep.name": text,
     "sweep.resume": flag,
-    "threads": integer(1, None),
-    "seed": integer(0, None),
+    "threads": Number(1, whole=True, also=(None,), most=2**16),
+    "seed": Number(0, whole=True, also=(None,), most=2**32 - 1),
     "name": text,
     "group": text,
     "paths.outputs": text,
@@ -195,8 +248,7 @@ def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:
         else:
             for place, part, condition in ((key, value, rule), *_levels(key, value, rule)):
                 if not condition.fits(part):
-                    shown = "null" if part is None else part
-                    raise UserError(f"{place}={shown}: must be {condition.meaning(part)}.")
+                    raise UserError(f"{place}={shown(part)}: must be {condition.meaning(part)}.")
 
 
 def _levels(key: str, value: Any, rule: Rule) -> Iterator[tuple[str, Any, Rule]]:

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.hints import error_text
-from vaelab.errors import INTERRUPTED, MISTAKE, UserError, reason
+from vaelab.errors import INTERRUPTED, MISTAKE, UserError, needs_memory, reason
 
 __all__ = ["OneLine", "present_errors", "unforeseen"]
 
@@ -69,7 +69,12 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
 
 
 def unforeseen(error: BaseException, file: str) -> str:
-    """Three lines about an error that nobody foresaw; ``file`` contains its traceback."""
+    """Three lines about an error that nobody foresaw; ``file`` contains its traceback.
+
+    One line if memory ran out.
+    """
+    if needs_memory(error):
+        return f"Out of memory: {needs_memory(error)} The traceback is in {file}"
     return (
         f"{type(error).__name__}: {reason(error)}\n"
         f"This error was not foreseen. Its traceback is in {file}\n"

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.cli.checks import Number, OneOf, Rule, flag, integer, refuse, resolved, text
+from vaelab.cli.checks import Node, Number, OneOf, Rule, flag, integer, refuse, resolved, text
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.errors import UserError
@@ -18,10 +18,14 @@ __all__ = ["config_of", "main"]
 
 PROGRAM = "vaelab-evaluate"
 CONTRACT: dict[str, Rule] = {
+    "eval": Node(),
+    "udr": Node(optional=True),
+    "paths": Node(),
     "force": flag,
     "log": flag,
     "device": text,
     "threads": integer(1, None),
+    "paths.outputs": text,
     "udr.images": integer(2),
     "udr.similarity": OneOf(("lasso", "spearman")),
     "udr.threshold": Number(0),
@@ -56,9 +60,9 @@ def config_of(settings: Sequence[str], config_dir: str | None = None) -> DictCon
     """The checked and resolved config of ``conf/evaluate.yaml`` with these settings."""
     config = resolved(composed("evaluate", settings, config_dir))
     refuse(config, CONTRACT)
-    unknown = [name for name, node in config["eval"].items() if node is not None and "_target_" not in node]
-    if unknown:
-        raise UserError(f"eval.{unknown[0]} names no class: it needs a _target_.")
+    for name, node in config["eval"].items():
+        if node is not None and not (isinstance(node, Mapping) and "_target_" in node):
+            raise UserError(f"eval.{name} names no class: it needs a _target_.")
     cfg = OmegaConf.create(config)
     assert isinstance(cfg, DictConfig)
     return cfg

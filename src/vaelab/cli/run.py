@@ -7,13 +7,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.checks import check_values, resolved
 from vaelab.cli.errors import unforeseen
 from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
 from vaelab.cli.unread import check_choices, check_keys
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line, needs_memory
 from vaelab.runs.launchers import reserved_cores
 from vaelab.runs.naming import run_name, swept_overrides
 from vaelab.runs.record import kl_weight
@@ -51,7 +52,16 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
         if session.decide() != "skip":
             from vaelab.training.fit import fit  # imports torch and Lightning
 
-            session.finish(fit(config, request, session.start, session))
+            try:
+                result = fit(config, request, session.start, session)
+            except Exception as error:
+                begun = session.record["data"] is not None
+                if not begun and isinstance(error, OmegaConfBaseException):
+                    raise UserError(f"The config can't be read: {first_line(error)}.") from error
+                if not begun and (text := needs_memory(error)):
+                    raise UserError(f"The data or the model of these settings: {text}") from error
+                raise
+            session.finish(result)
     return session.record
 
 

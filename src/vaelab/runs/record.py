@@ -94,7 +94,7 @@ def kl_weight(cfg: DictConfig) -> float | None:
     """
     try:
         beta: Any = OmegaConf.select(cfg, "model.beta")
-        if finite(beta) is None:
+        if finite(beta) is None or not OmegaConf.is_dict(OmegaConf.select(cfg, "model.objective")):
             return None
         # compare the objectives of two betas to see which settings model.beta changes
         one, other = _objective(cfg), _objective(OmegaConf.merge(cfg, {"model": {"beta": beta + 1}}))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vaelab.errors import INTERRUPTED, STOPS, UserError, reason
+from vaelab.errors import INTERRUPTED, STOPS, Refusal, UserError, reason
 from vaelab.runs.files import digest, remove_temporary
 from vaelab.runs.launchers import is_out_of_time
 from vaelab.runs.lock import FILE_NAME as BEAT
@@ -169,7 +169,8 @@ class RunSession(Observer):
 
     def _is_refused(self, error: BaseException | None) -> bool:
         """Whether the settings of a new single run were refused; their message says all that there is."""
-        new = self._earlier is None and self.record["data"] is None
+        begun = self.record["data"] is not None and not isinstance(error, Refusal)
+        new = self._earlier is None and not begun
         return self._writes and self.request.alone and new and isinstance(error, UserError)
 
     def _record_error(self, error: BaseException) -> bool:

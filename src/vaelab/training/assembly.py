@@ -13,12 +13,13 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
-from vaelab.errors import UserError, did_you_mean, nearest, one_line
+from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_line, shown
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional, class_count
 from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
+from vaelab.training.arguments import declared_types, mismatch
 from vaelab.training.constant_image import share_of_distortion
 from vaelab.types import RunContext
 
@@ -44,8 +45,9 @@ def build(
         UserError: names the key that is wrong: a target that does not exist, an argument that the target does
             not have, or a value that it refuses by a ValueError.
     """
-    settings = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
-    assert isinstance(settings, dict)
+    settings = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if not isinstance(settings, Mapping):
+        raise UserError(f"{key}={shown(settings)}: must be a node with a _target_.")
     return _build(key, settings, {**(context._asdict() if context else {}), **(offered or {})}, arguments)
 
 
@@ -61,6 +63,8 @@ def _build(
         foreseen = (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException)
         if _is_ours(target) and not isinstance(error, foreseen):
             raise  # a fault of vaelab, which needs its traceback
+        if needs_memory(error):
+            raise UserError(f"{key}: {needs_memory(error)}") from error
         reason = one_line(error)
         # a message that begins with the name of an argument shall begin with its key
         joint = "." if reason.split(maxsplit=1)[0] in _parameters(target)[0] else ": "
@@ -78,6 +82,10 @@ def _prepare(
         if name not in names and not takes_any:
             raise UserError(f"There is no key '{key}.{name}'. {did_you_mean(name, names)}")
     built = {name: _build_value(f"{key}.{name}", value, offered) for name, value in given.items()}
+    for name, declared in declared_types(target).items():
+        needed = mismatch(built[name], declared) if name in built else None
+        if needed is not None:
+            raise UserError(f"{key}.{name}={shown(given[name])}: must be {needed}.")
     return target, {name: offered[name] for name in names if name in offered} | built
 
 

@@ -27,7 +27,7 @@ from vaelab.training.measure import (
 from vaelab.training.module import LitAutoencoder
 from vaelab.training.setup import build_callbacks, build_module
 from vaelab.training.threads import is_small, set_threads
-from vaelab.training.trainer import build_trainer, running
+from vaelab.training.trainer import build_trainer, refusals, running
 
 __all__ = ["fit"]
 
@@ -83,7 +83,7 @@ def fit(
         observer.note(data=images, parameters=parameters, wandb=wandb_facts(loggers))
         trainer.loggers = loggers
 
-        with running(trainer):
+        with running(trainer), refusals(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
         train = module.training_metrics()
         weights, weights_choice = load_chosen_weights(cfg.model.get("weights", "best"), trainer, module)

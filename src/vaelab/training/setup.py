@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError
+from vaelab.errors import UserError, nearest
 from vaelab.models import Autoencoder, Codebook
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
@@ -21,6 +21,7 @@ __all__ = ["build_callbacks", "build_module", "build_optimizer"]
 
 log = logging.getLogger(__name__)
 
+MONITORED = (OBJECTIVE, "val/elbo", "val/rate", "val/distortion", "val/active_units", "train/loss")
 HALF = ("bf16-true", "16-true")  # precisions that store parameters and buffers in 16 bits
 
 
@@ -84,6 +85,9 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
     Checkpoints are written to ``<run folder>/checkpoints``. Callbacks that monitor a validation metric are
     left out if the run has no validation, and the one that keeps the best weights with
     ``model.weights=last``.
+
+    Raises:
+        UserError: a callback monitors what no run logs.
     """
     callbacks: list[pl.Callback] = []
     best = cfg.model.get("weights", "best") == "best"
@@ -92,6 +96,11 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
             continue
         callback = build(f"callbacks.{name}", node)
         monitor = getattr(callback, "monitor", None)
+        if monitor is not None and not str(monitor).startswith(("train/", "val/")):
+            raise UserError(
+                f"callbacks.{name}.monitor={monitor}: nothing is logged under this name. "
+                f"Did you mean {nearest(str(monitor).replace('_', '/'), MONITORED) or OBJECTIVE!r}?"
+            )
         if not validated and monitor is not None and monitor.startswith("val/"):
             log.info("No validation images: callbacks.%s, which monitors %s, is left out.", name, monitor)
             continue

@@ -1,6 +1,7 @@
 """Build and call Lightning's Trainer."""
 
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,12 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from vaelab.errors import INTERRUPTED, TERMINATED
+from vaelab.errors import INTERRUPTED, TERMINATED, Refusal, UserError
 from vaelab.training.assembly import build
 from vaelab.training.callbacks import StopAfterSteps
 from vaelab.training.checkpoints import AtomicCheckpointIO
 
-__all__ = ["build_trainer", "running"]
+__all__ = ["build_trainer", "refusals", "running"]
 
 # Lightning's import sets its logger to INFO, which prints devices and advertisements.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -52,6 +53,25 @@ def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder:
         default_root_dir=str(folder),
     )
     return trainer
+
+
+@contextmanager
+def refusals(trainer: pl.Trainer) -> Iterator[None]:
+    """Turn what Lightning itself refuses in this block into a UserError: a mistake in the settings.
+
+    An error is Lightning's if its own code raised it, and not that of a part which it calls.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package not in ("pytorch_lightning", "lightning_fabric"):
+            raise
+        kind = UserError if trainer.global_step else Refusal
+        raise kind(f"trainer: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

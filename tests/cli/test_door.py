@@ -1,0 +1,104 @@
+"""Bad values of every kind for every key: refused in a line or two that names a key, or accepted."""
+
+import warnings
+
+import pytest
+from omegaconf import OmegaConf
+
+from cli_runner import small
+from support.door import BAD, GROUPS, config, keys, keys_of, options, outcome
+from vaelab.training.arguments import mismatch
+
+OPTIONS = [
+    pytest.param(group, option, 4 if number == 0 else 1, marks=() if number == 0 else pytest.mark.slow)
+    for group in GROUPS
+    for number, option in enumerate(options(group))
+]
+EVERY = [pytest.param(group, options(group)[0], 1, marks=pytest.mark.slow) for group in GROUPS]
+ROOT = ("seed", "name", "group", "threads", "sweep", "sweep.name", "sweep.resume", "paths", *GROUPS, "logger")
+
+
+def check(cfg, cases, folder):
+    for number, (key, name) in enumerate(cases):
+        place = folder / str(number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                result = outcome(cfg, key, BAD[name], place)
+            except Exception as error:
+                raise AssertionError(f"{key}={BAD[name]}: {type(error).__name__} came through") from error
+        if result != "accepted":
+            assert len(result.splitlines()) <= 2, (key, name, result)
+            assert len(result) < 500, (key, name, result)
+            assert not place.exists(), (key, name, result)
+
+
+@pytest.mark.parametrize(("group", "option", "nth"), [*OPTIONS, *EVERY])
+def test_a_bad_value_of_an_options_keys_is_refused_or_accepted(tmp_path, group, option, nth):
+    cases = [(key, name) for key in keys_of(group, option) for name in BAD]
+    # nth and the number of values have no common factor with 29: every kind of value is in the sample
+    check(config(f"{group}={option}"), cases[:: nth * 29 if nth > 1 else 1], tmp_path)
+
+
+@pytest.mark.parametrize("key", ROOT)
+def test_a_bad_value_at_the_root_is_refused_or_accepted(tmp_path, key):
+    check(config(), [(key, name) for name in BAD], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("optimizer.fused=maybe", "optimizer.fused=maybe: must be true or false or null"),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1: must be a number >= 0, or null"),
+        ("seed=99999999999999999999", "must be a whole number >= 0 and <= 4,294,967,295, or null"),
+        ("seed=4294967296", "must be a whole number >= 0 and <= 4,294,967,295, or null"),
+        (
+            "trainer.val_check_interval=1000",
+            "trainer: `val_check_interval` (1000) must be less than",
+        ),
+        ("trainer.limit_val_batches=0.1", "trainer: You requested to check 0.1 of the `val_dataloader`"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: must be a number > 0, or null"),
+        ("trainer.max_time=5", "trainer.max_time=5: must be text"),
+        ("model.latent_dim=1000000000000000", "which this machine can't give"),
+        ("network.hidden=[1000000000000000]", "which this machine can't give"),
+        ("model.objective=null", "model.objective=null: must be a node"),
+        ("model.beta='\"0.5\"'", 'model.beta="0.5": must be a number'),
+        (
+            "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:val_loss}",
+            "callbacks.stop.monitor=val_loss: nothing is logged under this name. Did you mean 'val/",
+        ),
+        (
+            "+callbacks.lr._target_=pytorch_lightning.callbacks.LearningRateMonitor",
+            "trainer: Cannot use `LearningRateMonitor` callback with `Trainer` that has no logger",
+        ),
+    ],
+)
+def test_the_command_says_it_in_a_line_with_exit_code_2_and_leaves_no_folder(tmp_path, setting, text):
+    result = small(tmp_path, setting)
+    assert result.code == 2
+    assert text in " ".join(result.err.split())
+    assert len(result.err.strip().splitlines()) <= 3
+    assert "Traceback" not in result.err + result.out
+    assert "not foreseen" not in result.err
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "text"),
+    [
+        ("a", int, "a whole number"),
+        (True, int, "a whole number"),
+        (2**63, int, "a whole number"),
+        (float("nan"), float, "a number"),
+        (None, bool | str, "true or false or text"),
+        ([0.9], tuple[float, float], "a list of 2, each a number"),
+        ("abc", list[int] | None, "a list, each a whole number or null"),
+    ],
+)
+def test_a_value_is_compared_with_the_declared_type(value, declared, text):
+    assert mismatch(value, declared) == text
+
+
+def test_every_key_of_the_config_belongs_to_a_group_that_is_tried():
+    tried = {*GROUPS, *(key.partition(".")[0] for key in ROOT), "experiment", "hydra"}
+    assert {key.partition(".")[0] for key in keys(OmegaConf.to_container(config(), resolve=False))} <= tried
