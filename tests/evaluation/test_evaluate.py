@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -110,6 +111,46 @@ def test_an_evaluation_is_kept_and_skipped_the_next_time(run_folder, own):
     assert doubled == pytest.approx(2 * record["metrics"]["eval/mean_code"])
     evaluate(run_folder, own, "eval=mine", "eval.count.scale=4", "force=true")
     assert Count.calls == calls + 3
+
+
+@pytest.fixture
+def npz_run(tmp_path: Path) -> Path:
+    """The folder of a run whose data are named by a relative path, with W&B files."""
+    project = tmp_path / "project"
+    project.mkdir()
+    np.savez(project / "mine.npz", x=np.random.default_rng(0).random((80, 6, 6), dtype=np.float32))
+    settings = ("data=npz", "data.path=mine.npz", "data.val_size=10", "data.train_size=32")
+    more = ("logger=wandb", "callbacks=no_pictures", "name=one")
+    with wandb_home(tmp_path / "home"):
+        return trained(project / "outputs", *settings, *more, cwd=project).folder
+
+
+def test_a_run_is_evaluated_from_anywhere_and_writes_to_its_outputs(npz_run, own, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    copy = shutil.copytree(npz_run, tmp_path / "copies" / "one")
+    (own_outputs := npz_run.parents[1]).rename(tmp_path / "project" / "moved")
+    for folder, outputs in ((tmp_path / "project" / "moved" / "runs" / "one",) * 2, (copy, copy)):
+        with wandb_home(tmp_path / "home"):
+            code, out, err = evaluate(folder, own, "eval=mine", "eval.never=null")
+        assert (code, err) == (0, ""), out
+        assert outputs.exists()
+        assert "count" in record_of(folder)["evaluation"]
+    assert (copy / "wandb").is_dir()
+    assert not own_outputs.exists()
+    assert list(Path().iterdir()) == []
+
+
+def test_the_place_of_the_data_can_be_given(npz_run, own, tmp_path):
+    file = npz_run.parents[2] / "mine.npz"
+    file.rename(tmp_path / "renamed.npz")
+    settings = (npz_run, own, "eval=mine", "log=false")
+    code, out, _ = evaluate(*settings)
+    assert code == 1
+    assert "mine.npz" in out
+    assert evaluate(*settings, f"data.path={tmp_path / 'renamed.npz'}")[0] == 0
+    code, out, _ = evaluate(*settings, "force=true", f"data.root={tmp_path}")
+    assert (code, "have no root" in out) == (1, True)
 
 
 def test_an_evaluation_that_fails_does_not_stop_the_others(run_folder, own):

@@ -64,13 +64,18 @@ def of_an_agent(task: list[str]) -> DictConfig:
     )
 
 
-def test_a_run_of_wandbs_agent_is_named_after_its_settings(monkeypatch):
+def test_a_run_of_wandbs_agent_is_named_after_its_settings(monkeypatch, tmp_path):
     task = ["model=beta_vae", "logger=wandb", "logger.mode=online", "group='ab12'", "~callbacks.samples"]
     job = of_an_agent([*task, "model.beta=0.5", "+data.extra=x", "seed=1"])
-    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    for variable in ("WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.delenv(variable, raising=False)
     assert run_name(job) == "beta_vae-digits"
     monkeypatch.setenv("WANDB_SWEEP_ID", "ab12")
     assert run_name(job) == "beta_vae-digits-beta0.5-extrax-seed1"
+    file = tmp_path / "config-run.yaml"
+    file.write_text("wandb_version: 1\nmodel.beta:\n  value: 0.5\nmodel:\n  value: beta_vae\n")
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(file))
+    assert run_name(job) == "beta_vae-digits-beta0.5"
 
 
 # what is swept

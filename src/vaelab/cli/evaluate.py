@@ -26,6 +26,8 @@ CONTRACT: dict[str, Rule] = {
     "device": text,
     "threads": integer(1, None),
     "paths.outputs": text,
+    "data.path": text,
+    "data.root": text,
     "udr.images": integer(2),
     "udr.similarity": OneOf(("lasso", "spearman")),
     "udr.threshold": Number(0),

@@ -17,6 +17,9 @@ from vaelab.cli.paths import conf_dir
 from vaelab.cli.unread import NO_MONITOR
 from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, reason
 
+FIRST = ("model", "optimizer", "data", "trainer", "likelihood", "prior", "network", "logger", "callbacks")
+"""The nodes whose keys may be meant without their node, as in ``lr=0.1``, the likeliest first."""
+
 __all__ = ["error_text", "known_keys", "unknown_key"]
 
 
@@ -63,13 +66,19 @@ def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> 
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")
+    elsewhere = [other for node in FIRST for other in (f"{node}.{key}",) if other in keys]
+    if elsewhere:
+        return f"There is no key {key!r}. Did you mean {elsewhere[0]!r}?"
     siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
     guess = nearest(name, siblings)
     if guess is not None:
         return f"There is no key {key!r}. Did you mean {siblings[guess]!r}?"
     if parent and siblings:
         return f"There is no key {key!r}. {parent!r} has: {', '.join(sorted(siblings))}."
-    return f"There is no key {key!r}. {did_you_mean(key, keys)}"
+    ends = {k.rpartition(".")[2]: k for node in reversed(FIRST) for k in keys if k.rpartition(".")[0] == node}
+    guess = None if parent or nearest(key, keys) else nearest(key, ends)
+    hint = did_you_mean(key, keys) if guess is None else f"Did you mean {ends[guess]!r}?"
+    return f"There is no key {key!r}. {hint}"
 
 
 def known_keys(settings: Sequence[str], without: str, root: str = "train") -> set[str]:

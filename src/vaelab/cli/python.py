@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.compose import composed
 from vaelab.cli.hints import error_text
+from vaelab.cli.resume import is_resumption, resumed
 from vaelab.cli.run import hydra_request, train_run
 from vaelab.cli.sweep import comparison, enumerate_values, fresh_folder
 from vaelab.errors import INTERRUPTED, UserError
@@ -24,7 +25,7 @@ from vaelab.runs.naming import (
     job_folder,
     job_settings,
     register_resolvers,
-    run_name,
+    run_folder,
     sweep_settings,
 )
 from vaelab.runs.resume import claim_sweep
@@ -46,6 +47,7 @@ def train(*settings: str, config_dir: str | None = None) -> "Run":
 
     Args:
         settings: as on the command line.
+            ``resume=FOLDER`` goes on with a run.
         config_dir: a folder with further options, such as ``model/mine.yaml``.
 
     Raises:
@@ -53,12 +55,17 @@ def train(*settings: str, config_dir: str | None = None) -> "Run":
         KeyboardInterrupt: the training was interrupted; its folder contains a checkpoint and a record.
     """
     with user_errors(settings):
+        if is_resumption(settings):
+            from vaelab.training.loading import load
+
+            with interrupts():
+                return load(resumed(settings))
         cfg = composed("train", settings, config_dir, with_hydra=True)
         hydra = take_hydra(cfg)
         if hydra.mode == RunMode.MULTIRUN:
             raise UserError("These settings are a sweep: use vaelab.sweep(...).")
         time = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-        hydra.runtime.output_dir = str(Path(cfg.paths.outputs) / "runs" / f"{time}-{run_name(hydra)}")
+        hydra.runtime.output_dir = str(Path(cfg.paths.outputs) / "runs" / run_folder(hydra, cfg.name, time))
         folder = run_job(cfg, hydra)
         from vaelab.training.loading import load  # imports torch
 
@@ -163,13 +170,20 @@ def run_job(cfg: DictConfig, hydra: DictConfig) -> Path:
     """Train one run in the folder that Hydra's node names, and return the folder."""
     request = hydra_request(cfg, hydra)
     request.folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with interrupts():
         train_run(cfg, request)
-    except SystemExit as stop:  # the command exits on Ctrl-C; a notebook must not
+    return request.folder
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Turn the exit that follows Ctrl-C into a KeyboardInterrupt, which does not end a notebook."""
+    try:
+        yield
+    except SystemExit as stop:
         if stop.code == INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
-    return request.folder
 
 
 def compared(folder: Path, records: list[dict[str, Any]]) -> SweepResult:

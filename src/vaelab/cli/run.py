@@ -1,6 +1,8 @@
 """Check, train and record one run. It imports torch only after the config has passed its checks."""
 
 import logging
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,25 @@ from vaelab.cli.errors import unforeseen
 from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
 from vaelab.cli.unread import check_choices, check_keys
-from vaelab.errors import UserError, first_line, needs_memory
+from vaelab.errors import INTERRUPTED, PROGRAM, STOPS, UserError, first_line, needs_memory
 from vaelab.runs.launchers import reserved_cores
 from vaelab.runs.naming import run_name, swept_overrides
 from vaelab.runs.record import kl_weight
 from vaelab.runs.request import RunRequest
 from vaelab.runs.session import FolderInUse, RunSession, is_main_process
 
-__all__ = ["run", "train_run"]
+__all__ = ["run", "run_request", "train_run"]
 
 log = logging.getLogger(__name__)
 
 
-def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
+def train_run(cfg: DictConfig, request: RunRequest, stored: bool = False) -> dict[str, Any]:
     """Check, train, measure and record one run; calling it again resumes an interrupted run.
 
     Args:
         cfg: the composed config without the node ``hydra``, with or without resolved interpolations.
         request: the folder and the name of the run.
+        stored: the config is a record's, whose keys were checked when it was composed.
 
     Returns:
         The run's record. In a multirun (``request.alone`` is False) it may be that of a failed run.
@@ -45,7 +48,8 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
         fixed = [
             text for text in request.overrides if text.partition("=")[0].lstrip("+") not in request.swept
         ]
-        check_keys(cfg, fixed)
+        if not stored:
+            check_keys(cfg, fixed)
         config = resolved(cfg)
         session.describe(config)
         check_values(config)
@@ -66,22 +70,33 @@ def train_run(cfg: DictConfig, request: RunRequest) -> dict[str, Any]:
 
 
 def run(cfg: DictConfig) -> None:
-    """The job of ``vaelab-train``: call :func:`train_run` and print a summary at the end.
+    """The job of ``vaelab-train``.
 
     A failed single run ends the command with exit code 1. In a multirun the other jobs run, and the end of
     the sweep sets the exit code.
     """
-    request = hydra_request(cfg, HydraConfig.get())
+    run_request(cfg, hydra_request(cfg, HydraConfig.get()))
+
+
+def run_request(cfg: DictConfig, request: RunRequest, stored: bool = False) -> None:
+    """Call :func:`train_run` and print a summary, or how a single run goes on that was stopped."""
     if not is_main_process():
         logging.getLogger().setLevel(logging.WARNING)
     try:
-        record = train_run(cfg, request)
+        record = train_run(cfg, request, stored)
     except FolderInUse:
         if request.alone:
             raise
         log.warning("%s: skipped, another process is training it", request.folder.name)
         return
     except UserError:
+        raise
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+        if request.alone and is_main_process() and code in STOPS:
+            command = f"{PROGRAM} {shlex.quote(f'resume={request.folder}')}"
+            print(f"{PROGRAM}: stopped by {STOPS[code]}. To go on: {command}", file=sys.stderr)
+            raise SystemExit(code) from None
         raise
     except Exception as error:
         log.exception("%s", unforeseen(error, str(request.folder / "run.log")))

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from vaelab.cli.errors import present_errors
 from vaelab.cli.listing import answer, is_asked
 from vaelab.cli.paths import conf_dir
+from vaelab.cli.resume import is_resumption, resume
 from vaelab.cli.sweep import Sweep
 from vaelab.errors import MISTAKE, PROGRAM, STOPS, UserError
 from vaelab.runs.naming import register_resolvers
@@ -36,16 +37,21 @@ def train() -> None:
     """Compose, check, train, test and record a run, or each run of a sweep.
 
     ``--list`` prints the options instead, and ``--explain`` describes the run without training it.
+    ``resume=FOLDER`` goes on with a single run.
     """
     if is_asked(sys.argv[1:]):
         present_errors(PROGRAM, lambda: answer(sys.argv[1:]))
+        return
+    if is_resumption(sys.argv[1:]):
+        present_errors(PROGRAM, lambda: resume(sys.argv[1:]))
         return
     Sweep.unfinished = 0
     run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job)
     try:
         present_errors(PROGRAM, run)
     except SystemExit as stop:
-        if stop.code in STOPS:
+        several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        if stop.code in STOPS and several:
             print(f"{PROGRAM}: stopped. The same command continues a sweep.", file=sys.stderr)
         raise
     finally:

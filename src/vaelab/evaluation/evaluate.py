@@ -9,12 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.errors import UserError
+from vaelab.errors import UserError, first_line
 from vaelab.evaluation.disentanglement_scores import udr_of_runs
 from vaelab.evaluation.entries import add, describe, is_measured, measure, send_to_wandb
 from vaelab.evaluation.trained_run import TrainedRun
 from vaelab.runs.comparable import comparable
 from vaelab.runs.lock import claim
+from vaelab.runs.places import outputs_of
 from vaelab.runs.record import check_finished, plain, read_record, write_record
 from vaelab.runs.resume import FINISHED
 from vaelab.training.assembly import build
@@ -55,7 +56,7 @@ def evaluate_run(
     try:
         with finished_record(folder) as record:
             print(f"{folder.name}: {record['name']}", flush=True)
-            run = TrainedRun(folder, record, Path(cfg.paths.outputs) / "cache", device, trust=trust)
+            run = TrainedRun(folder, record, _cache(folder), device, trust=trust, places=cfg.data)
             new, failed = [], []
             for name, evaluation in evaluations.items():
                 settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
@@ -77,11 +78,23 @@ def evaluate_run(
                 write_record(folder, record)  # at once: the next evaluation may be interrupted
                 print(f"  {name}: {describe(entry)}", flush=True)
             if new and cfg.log:
-                send_to_wandb(record, Path(cfg.paths.outputs))
+                _send(record, folder)
             return not failed
     except UserError as error:
         print(f"{folder}: {error}", flush=True)
         return False
+
+
+def _cache(folder: Path) -> Path:
+    return outputs_of(folder) / "cache"
+
+
+def _send(record: Mapping[str, Any], folder: Path) -> None:
+    """Add the numbers to the run's W&B run; a folder that can't be written costs no evaluation."""
+    try:
+        send_to_wandb(record, outputs_of(folder))
+    except OSError as error:
+        print(f"  W&B: not written: {first_line(error)}", flush=True)
 
 
 @contextmanager
@@ -111,7 +124,7 @@ def finished_record(folder: Path) -> Iterator[dict[str, Any]]:
 def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str, trust: Sequence[str]) -> None:
     """Compute UDR for each group of runs that differ only in their seed."""
     settings = plain(OmegaConf.to_container(cfg.udr))
-    for runs in replicates(folders, Path(cfg.paths.outputs) / "cache", device, trust):
+    for runs in replicates(folders, cfg, device, trust):
         seeds = settings | {"seeds": [run.record["seed"] for run in runs]}
         if len(runs) < 2 or (not cfg.force and all(is_measured(run.record, UDR, seeds) for run in runs)):
             continue
@@ -130,14 +143,14 @@ def rank_seeds(folders: Sequence[Path], cfg: DictConfig, device: str, trust: Seq
                     add(record, UDR, run_entry)
                     write_record(run.folder, record)
                     if cfg.log:
-                        send_to_wandb(record, Path(cfg.paths.outputs))
+                        _send(record, run.folder)
                 print(f"{run.folder.name}: {describe(run_entry)}", flush=True)
             except UserError as error:
                 print(f"{run.folder}: {UDR} is not kept: {error}", flush=True)
 
 
 def replicates(
-    folders: Sequence[Path], cache: Path, device: str, trust: Sequence[str]
+    folders: Sequence[Path], cfg: DictConfig, device: str, trust: Sequence[str]
 ) -> list[list[TrainedRun]]:
     """Groups of finished runs whose settings that affect the result differ only in the seed."""
     groups: dict[str, list[TrainedRun]] = {}
@@ -148,5 +161,7 @@ def replicates(
                 check_finished(record)
                 config = {key: value for key, value in comparable(record["config"]).items() if key != "seed"}
                 key = json.dumps(config, sort_keys=True)
-                groups.setdefault(key, []).append(TrainedRun(folder, record, cache, device, trust=trust))
+                groups.setdefault(key, []).append(
+                    TrainedRun(folder, record, _cache(folder), device, trust=trust, places=cfg.data)
+                )
     return list(groups.values())

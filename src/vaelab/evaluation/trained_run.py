@@ -1,7 +1,7 @@
 """The argument of evaluations: a trained run with its model, its data and the codes of its images."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes, encoded
+from vaelab.runs.places import with_data_found
 from vaelab.runs.record import FILE_NAME
 from vaelab.training.assembly import build_data
 from vaelab.training.loading import load
@@ -49,6 +50,7 @@ class TrainedRun:
         device: the device of the model.
         quiet: True for no progress bars.
         trust: packages of the user's own whose parts the run's config may name.
+        places: where its data are, ``path`` or ``root``, if not where the record says.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class TrainedRun:
         device: str = "cpu",
         quiet: bool = False,
         trust: Sequence[str] = (),
+        places: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.record = record
@@ -66,11 +69,13 @@ class TrainedRun:
         self.device = torch.device(device)
         self.quiet = quiet
         self.trust = trust
+        self.places = places
         self._codes: dict[tuple[str, int], Codes] = {}
 
     @cached_property
     def config(self) -> DictConfig:
-        return stored_config(self.record["config"], self.folder / FILE_NAME, self.trust)
+        config = with_data_found(self.record["config"], self.folder, self.record, self.places)
+        return stored_config(config, self.folder / FILE_NAME, self.trust)
 
     @cached_property
     def model(self) -> Autoencoder:

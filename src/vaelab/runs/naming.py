@@ -25,6 +25,7 @@ __all__ = [
     "job_settings",
     "planned_jobs",
     "register_resolvers",
+    "run_folder",
     "run_name",
     "short_names",
     "sweep_name",
@@ -151,8 +152,8 @@ def short_names(keys: Iterable[str]) -> list[str]:
 def run_name(hydra: DictConfig) -> str:
     """Variant, data set and the swept values: ``beta_vae-digits-beta4-seed1``.
 
-    Hydra sees a run of W&B's sweep agent (WANDB_SWEEP_ID) as a single run, and does not know which settings
-    the W&B Sweep varies. Its name therefore contains all settings that affect the result.
+    Hydra sees a run of W&B's sweep agent (WANDB_SWEEP_ID) as a single run. Its name has the settings that the
+    agent's file for the run lists (WANDB_SWEEP_PARAM_PATH); without one, all that affect the result.
     """
     choices = hydra.runtime.choices
     values = swept_overrides(hydra)
@@ -163,8 +164,33 @@ def run_name(hydra: DictConfig) -> str:
             for key, o in given.items()
             if bears_on_result(key) and not o.is_delete()
         }
+        chosen = _agents_keys()
+        values = {key: value for key, value in values.items() if key in chosen} or values
     rest = {k: v for k, v in values.items() if k not in ("model", "data")}
     return "-".join(filter(None, [choices["model"], choices["data"], swept_name(rest)]))[:LONGEST]
+
+
+def _agents_keys() -> set[str]:
+    """The keys that W&B's sweep agent has chosen values for; empty if its file can't be read."""
+    try:
+        parameters = OmegaConf.load(os.environ["WANDB_SWEEP_PARAM_PATH"])
+        return {str(key) for key in parameters} - {"wandb_version"}
+    except Exception:  # no such variable or file, or not YAML: W&B's matter
+        return set()
+
+
+def run_folder(hydra: Any, name: Any, time: str) -> str:
+    """The name of a single run's folder: ``name``, or the time and :func:`run_name`.
+
+    Raises:
+        UserError: the name has no letter or digit.
+    """
+    if name is None:
+        return f"{time}-{run_name(hydra)}"
+    folder = _file_name(str(name)).lstrip(".-+_")[:LONGEST]
+    if not folder:
+        raise UserError(f"name={name}: it names the run's folder, so it needs a letter or a digit.")
+    return folder
 
 
 def job_folder(hydra: DictConfig) -> str:
@@ -214,6 +240,9 @@ def sweep_name(
 def register_resolvers() -> None:
     """Register ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` with OmegaConf."""
     OmegaConf.register_new_resolver("vaelab.name", _with_hydra(run_name), replace=True)
+    OmegaConf.register_new_resolver(
+        "vaelab.run", lambda name, time: run_folder(HydraConfig.get(), name, time), replace=True
+    )
     OmegaConf.register_new_resolver("vaelab.job", _with_hydra(job_folder), replace=True)
     # cached: Hydra copies the cache to every job, so that all jobs get the same folder
     OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)

@@ -17,11 +17,13 @@ from vaelab.runs.naming import sweep_settings, varying
 from vaelab.runs.record import FILE_NAME, read_record
 
 __all__ = [
+    "EPOCHS",
     "FINISHED",
     "LAST",
     "check_sweep",
     "claim_sweep",
     "earlier_record",
+    "extension",
     "is_worth_keeping",
     "next_step",
     "remember_sweep",
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 LAST = "checkpoints/last.ckpt"  # in a run's folder: the checkpoint from which it resumes
 FINISHED = "finished"
+EPOCHS = "trainer.max_epochs"  # the one setting that bears on the result and may grow
+FRESH = "another sweep.name, or sweep.resume=false for a fresh folder"
 SWEEP = "sweep.yaml"  # in a sweep's folder: the config common to its jobs
 CLAIM = "sweep.lock"  # in a sweep's folder: shared by the commands that work on it
 SHOWN = 8  # differences listed in an error
@@ -67,9 +71,11 @@ def is_worth_keeping(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def next_step(
-    folder: Path, record: Mapping[str, Any], earlier: Mapping[str, Any] | None
+    folder: Path, record: Mapping[str, Any], earlier: Mapping[str, Any] | None, alone: bool = False
 ) -> Literal["start", "resume", "skip"]:
     """Whether to start a run, to resume it from its last checkpoint, or to skip a finished run.
+
+    More epochs than before extend a run, which resumes though it is finished.
 
     A failed run, and one that stopped before its first checkpoint, starts again. So does one whose checkpoint
     is damaged; the file is kept as ``last.ckpt.damaged``.
@@ -78,22 +84,37 @@ def next_step(
         folder: the run's folder.
         record: the new record, with the config.
         earlier: the record in ``folder``; None if there is none.
+        alone: the run is no job of a sweep.
 
     Raises:
-        UserError: the folder contains a run with another config, or a run of an older vaelab.
+        UserError: the folder contains a run with another config or of an older vaelab, or one that can't be
+            extended.
     """
     if earlier is None or not is_worth_keeping(folder, earlier):
         return "start"
-    before, now = comparable(earlier.get("config") or {}), comparable(record["config"])
-    _refuse_differences(f"{folder} holds a run", before, now)
+    fresh = "another name" if alone else FRESH
+    config = earlier.get("config") or {}
+    before, now = comparable(config), comparable(record["config"])
+    longer = extension(config, record["config"])
+    if longer is not None:
+        before[EPOCHS] = now[EPOCHS]
+    if earlier.get("data_file") and record.get("data_file") == earlier["data_file"]:
+        path = config["data"]["path"]  # the same file in another place
+        before |= {k: now.get(k) for k, value in before.items() if k.startswith("data.") and value == path}
+    _refuse_differences(f"{folder} holds a run", before, now, fresh)
     if earlier.get("data_file") and record.get("data_file") not in (None, earlier["data_file"]):
         raise UserError(
             f"{folder} holds a run on another file: data.path={record['config']['data']['path']} has changed "
-            "since. Restore it, or use another sweep.name, or sweep.resume=false for a fresh folder."
+            f"since. Restore it, or use {fresh}."
         )
-    if earlier["status"] == FINISHED:
+    finished = earlier["status"] == FINISHED
+    if finished and longer is None:
         return "skip"
-    damage = archive_damage(folder / LAST)
+    if longer is not None:
+        _refuse_shares(folder, record["config"], longer)
+    damage = archive_damage(folder / LAST) if (folder / LAST).is_file() else "it is missing"
+    if damage is not None and finished:
+        raise UserError(f"{folder} is finished and can't be extended: {LAST} can't be read ({damage}).")
     if damage is not None:
         aside = (folder / LAST).rename(folder / f"{Path(LAST).name}.damaged")
         log.warning(
@@ -101,6 +122,33 @@ def next_step(
         )
         return "start"
     return "resume"
+
+
+def extension(before: Any, now: Any) -> tuple[int, int] | None:
+    """The epochs of a config and the larger number of another one; None if they are not larger."""
+    first, second = ((config.get("trainer") or {}).get("max_epochs") for config in (before, now))
+    if not (isinstance(first, int) and isinstance(second, int) and 0 < first < second):
+        return None
+    return first, second
+
+
+def _refuse_shares(folder: Path, config: Mapping[str, Any], longer: tuple[int, int]) -> None:
+    """Refuse to extend a run with a schedule in shares of the training.
+
+    In the longer training it would have had other values from the first step on.
+    """
+    flat = comparable(config)
+    for key, target in flat.items():
+        node, _, name = key.rpartition(".")
+        kind = str(target).rpartition(".")[2]
+        if name != "_target_" or not kind.endswith("Schedule") or kind == "ConstantSchedule":
+            continue
+        if flat.get(f"{node}.unit", "share") != "steps":
+            raise UserError(
+                f"{folder} can't be extended from {longer[0]} to {longer[1]} epochs: {node} follows a "
+                f"schedule in shares of the training ({kind}), which would have been another from the start. "
+                "Train a new run, or count the schedule in steps (unit: steps) from the first."
+            )
 
 
 def outdated_names(settings: Mapping[str, Any]) -> list[str]:
@@ -184,7 +232,10 @@ def check_sweep(folder: Path, config: Any, at_work: bool = False) -> None:
         return {key: value for key, value in settings.items() if not f"{key}.".startswith(below)}
 
     below = tuple(f"{key}." for key in swept)
-    _refuse_differences(f"The sweep in {folder} was run", fixed(before), fixed(config))
+    earlier, now = fixed(before), fixed(config)
+    if extension(before, config) is not None:  # each job looks at its schedules
+        earlier[EPOCHS] = now.get(EPOCHS)
+    _refuse_differences(f"The sweep in {folder} was run", earlier, now)
 
 
 def remember_sweep(folder: Path, config: Any) -> None:
@@ -201,8 +252,9 @@ def swept_keys(config: Any) -> list[str]:
     return varying(sweep_settings(config.hydra.overrides.task, config.hydra.sweeper.get("params")))
 
 
-def _refuse_differences(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    others = "another sweep.name, or sweep.resume=false for a fresh folder"
+def _refuse_differences(
+    what: str, before: Mapping[str, Any], now: Mapping[str, Any], others: str = FRESH
+) -> None:
     old = outdated_names(before)
     if old and old != outdated_names(now):
         raise UserError(f"{what} by an older vaelab, which had other names: {old[0]}. Use {others}.")

@@ -21,7 +21,15 @@ from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import LOCK_NAME, beat, claim, read_beat
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, write_record
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
-from vaelab.runs.resume import FINISHED, LAST, earlier_record, is_worth_keeping, next_step
+from vaelab.runs.resume import (
+    EPOCHS,
+    FINISHED,
+    LAST,
+    earlier_record,
+    extension,
+    is_worth_keeping,
+    next_step,
+)
 
 __all__ = ["FolderInUse", "RunSession", "is_main_process"]
 
@@ -115,7 +123,7 @@ class RunSession(Observer):
             checkpoint = os.environ.get(CHECKPOINT_VARIABLE)
             self.start = StartingPoint(Path(checkpoint) if checkpoint else None)
             return "resume" if checkpoint else "start"
-        step = next_step(self.folder, self.record, self._earlier)
+        step = next_step(self.folder, self.record, self._earlier, self.request.alone)
         if step == "skip":
             assert self._earlier is not None
             self.record = self._earlier
@@ -198,6 +206,9 @@ class RunSession(Observer):
         wandb = None
         record["sessions"][-1]["from"] = "checkpoint" if resumes else "start"
         if earlier is not None:
+            longer = extension(earlier.get("config") or {}, record["config"]) if resumes else None
+            if longer is not None:
+                record["sessions"][-1]["extended"] = {EPOCHS: list(longer)}
             record["sessions"] = [*earlier.get("sessions", []), *record["sessions"]]
             if earlier["status"] != "failed":
                 wandb = record["wandb"] = earlier.get("wandb")  # the same W&B run
@@ -209,7 +220,7 @@ class RunSession(Observer):
                     (self.folder / name).unlink(missing_ok=True)
         self.start = StartingPoint(
             checkpoint=(self.folder / LAST).absolute() if resumes else None,
-            progress=(read_beat(self.folder) or {}) if resumes else {},
+            progress=(read_beat(self.folder) or _progress_of(earlier)) if resumes else {},
             wandb_id=(wandb or {}).get("id"),
             data_sha256=((earlier or {}).get("data") or {}).get("sha256") if resumes else None,
         )
@@ -223,6 +234,13 @@ class RunSession(Observer):
         """Seconds of all sessions of the run so far."""
         before = float(self.start.progress.get("total_seconds", 0))
         return before + time.perf_counter() - self._clock
+
+
+def _progress_of(finished: Mapping[str, Any] | None) -> dict[str, float]:
+    """The seconds and images of a finished run, which has no heartbeat, for a session that extends it."""
+    timing = {name: value for name, value in ((finished or {}).get("timing") or {}).items() if value}
+    images = round(timing.pop("images_per_second", 0) * timing.get("train_seconds", 0))
+    return {**timing, "images": images}
 
 
 def discard(folder: Path) -> None:
@@ -252,6 +270,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "latent_dim": None,
         "swept": dict(request.swept),
         "overrides": list(request.overrides),
+        "directory": os.getcwd(),  # from which relative paths of the config start
         "started": now,
         "finished": None,
         "sessions": [{"started": now, "ended": None, "status": "running", "from": "start"}],

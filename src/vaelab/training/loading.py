@@ -18,6 +18,7 @@ from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.runs.files import archive_damage, digest
 from vaelab.runs.find import locate, record_folders
+from vaelab.runs.places import with_data_found
 from vaelab.runs.record import FILE_NAME, check_finished, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
 from vaelab.training.trust import inside, stored_config
@@ -106,7 +107,8 @@ class Run:
         files = sorted(self.folder.glob("*/*.png"))
         if files:
             return {f"{file.parent.name}/{file.stem}": read_picture(file) for file in files}
-        data = build_data(stored_config(self.record["config"], self.folder / FILE_NAME, self.trust))
+        config = with_data_found(self.record["config"], self.folder, self.record)
+        data = build_data(stored_config(config, self.folder / FILE_NAME, self.trust))
         images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
         x = to_float(images.x.to(self.model.device))
         y = None if images.y is None else images.y.to(self.model.device)
