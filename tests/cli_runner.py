@@ -88,11 +88,20 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(outputs: Path, *arguments: str, cwd: Path | None = None, terminal: bool = False) -> Result:
-    """`vaelab-train *arguments paths.outputs=<outputs>`, called from `cwd` (`outputs` itself if None)."""
+def run(
+    outputs: Path,
+    *arguments: str,
+    cwd: Path | None = None,
+    terminal: bool = False,
+    last: str | None = None,
+) -> Result:
+    """`vaelab-train *arguments paths.outputs=<outputs>`, called from `cwd` (`outputs` itself if None).
+
+    `last` replaces the last argument.
+    """
     outputs.mkdir(parents=True, exist_ok=True)
     out, err = Terminal() if terminal else io.StringIO(), io.StringIO()
-    command = ["vaelab-train", *arguments, f"paths.outputs={outputs}"]
+    command = ["vaelab-train", *arguments, last or f"paths.outputs={outputs}"]
     with chdir(cwd or outputs), process_put_back(), redirect_stdout(out), redirect_stderr(err):
         sys.argv[:] = command
         try:

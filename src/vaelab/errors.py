@@ -10,6 +10,7 @@ __all__ = [
     "PROGRAM",
     "STOPS",
     "TERMINATED",
+    "DiskFull",
     "Refusal",
     "UserError",
     "causes",
@@ -38,6 +39,10 @@ class UserError(Exception):
 
     Its text names the key or file, what is wrong and what would be right, in one or two lines.
     """
+
+
+class DiskFull(Exception):
+    """Nothing more can be written: the other jobs of a sweep would fail too."""
 
 
 class Refusal(UserError):

@@ -5,7 +5,7 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.cli.checks import CONTRACT, Node, Nodes, Number, check_values, flag, integer, resolved
+from vaelab.cli.checks import CONTRACT, Node, Nodes, Number, Place, check_values, flag, integer, resolved
 from vaelab.errors import UserError, shown
 
 SCHEDULE = {"_target_": "vaelab.models.RampSchedule", "stop": 4.0}
@@ -41,6 +41,8 @@ def test_a_rule_takes_what_it_declares_and_refuses_the_rest(key):
         bad += [least + 0.5] if rule.whole else []
     elif isinstance(rule, Node):
         good = [{}, *([None] if rule.optional else [])]
+    elif isinstance(rule, Place):
+        good, bad = ["a", "/a/b", 7], [*bad, "", "~", None]
     elif isinstance(rule, Nodes):
         good = [[{}], [], None]
     else:

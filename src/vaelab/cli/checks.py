@@ -6,6 +6,7 @@ value is checked by the part that receives it; :func:`vaelab.training.assembly.b
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ __all__ = [
     "Number",
     "OneOf",
     "Rule",
+    "check_places",
     "check_values",
     "flag",
     "integer",
@@ -96,6 +98,35 @@ class Text:
 
     def meaning(self, value: Any) -> str:
         return "a word, or null"
+
+
+@dataclass(frozen=True)
+class FolderName:
+    """The name of a folder, not a path; or null."""
+
+    def fits(self, value: Any) -> bool:
+        return value is None or (
+            isinstance(value, str | int | float)
+            and not isinstance(value, bool)
+            and re.fullmatch(r"[^/\\~\0][^/\\\0]*", str(value)) is not None
+            and str(value) not in (".", "..")
+            and str(value) == str(value).strip()
+        )
+
+    def meaning(self, value: Any) -> str:
+        return "the name of a folder, without / and ~, or null"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The path of a folder."""
+
+    def fits(self, value: Any) -> bool:
+        usable = isinstance(value, str | int) and not isinstance(value, bool)
+        return usable and bool(str(value).strip()) and not str(value).startswith("~")
+
+    def meaning(self, value: Any) -> str:
+        return "a folder" + (" (a shell expands ~ only without quotes)" if str(value)[:1] == "~" else "")
 
 
 @dataclass(frozen=True)
@@ -204,13 +235,13 @@ CONTRACT: dict[str, Rule] = {
     "metrics.aggregate_posterior.images": integer(2),
     "metrics.aggregate_posterior.posteriors": integer(1),
     "metrics.decoder_test.images": integer(2),
-    "sweep.name": text,
+    "sweep.name": FolderName(),
     "sweep.resume": flag,
     "threads": Number(1, whole=True, also=(None,), most=2**16),
     "seed": Number(0, whole=True, also=(None,), most=2**32 - 1),
     "name": text,
     "group": text,
-    "paths.outputs": text,
+    "paths.outputs": Place(),
 }
 
 
@@ -235,6 +266,15 @@ def check_values(config: Mapping[str, Any]) -> None:
     """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
     check_needs(config)
+
+
+def check_places(config: DictConfig) -> None:
+    """Refuse folders that can't be meant, before Hydra makes any."""
+    places = {"sweep.name": OmegaConf.select(config, "sweep.name", default=None)}
+    places["paths.outputs"] = OmegaConf.select(config, "paths.outputs", default=None)
+    for key, value in places.items():
+        group, name = key.split(".")
+        refuse({group: {name: value}}, CONTRACT)
 
 
 def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:

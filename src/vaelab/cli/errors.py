@@ -12,13 +12,14 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.hints import error_text
-from vaelab.errors import INTERRUPTED, MISTAKE, UserError, needs_memory, reason
+from vaelab.errors import INTERRUPTED, MISTAKE, UserError, needs_memory, one_line, reason
 
 __all__ = ["OneLine", "present_errors", "unforeseen"]
 
@@ -34,6 +35,7 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         run: the command.
         root: the config in conf/ with whose keys a misspelt key is compared.
     """
+    prepare_process()
     if os.environ.get("HYDRA_FULL_ERROR"):
         with pipe_may_close():
             run()
@@ -56,6 +58,12 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         exit_with(f"{place} is not valid YAML: {getattr(error, 'problem', error)}.", MISTAKE)
     except OSError as error:  # a folder can't be created or read; errors inside a job are in its record
         exit_with(f"{error.filename or ''}: {error.strerror or error}.", MISTAKE)
+    except RecursionError as error:
+        file = local_value(error, "full_path")
+        exit_with(f"{file or 'A config'}: its defaults lead back to itself.", MISTAKE)
+    except UnicodeDecodeError as error:
+        file = local_value(error, "full_path") or "A config file"
+        exit_with(f"{file} is not text in UTF-8: {one_line(error)}.", MISTAKE)
     except KeyboardInterrupt:
         exit_with("interrupted", INTERRUPTED)
     except Exception as error:
@@ -66,6 +74,27 @@ def present_errors(program: str, run: Callable[[], None], root: str = "train") -
         exit_with(unforeseen(error, file.name), 1)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def prepare_process() -> None:
+    """Make the process independent of what its output and its environment can't do.
+
+    A closed stream (``>&-``) becomes /dev/null, a character that the output can't encode becomes a question
+    mark, and figures are drawn into files whatever MPLBACKEND says.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    os.environ["MPLBACKEND"] = "agg"
+
+
+def local_value(error: BaseException, name: str) -> Any:
+    """The variable ``name`` of the innermost function that has one, of those that the error passed."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((frame.f_locals[name] for frame in reversed(frames) if name in frame.f_locals), None)
 
 
 def unforeseen(error: BaseException, file: str) -> str:

@@ -16,8 +16,9 @@ from vaelab.cli.errors import unforeseen
 from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
 from vaelab.cli.unread import check_choices, check_keys
-from vaelab.errors import INTERRUPTED, PROGRAM, STOPS, UserError, first_line, needs_memory
-from vaelab.runs.launchers import reserved_cores
+from vaelab.errors import INTERRUPTED, PROGRAM, STOPS, DiskFull, UserError, first_line, needs_memory
+from vaelab.runs.files import cannot_write
+from vaelab.runs.launchers import is_orphaned, reserved_cores
 from vaelab.runs.naming import run_name, swept_overrides
 from vaelab.runs.record import kl_weight
 from vaelab.runs.request import RunRequest
@@ -75,7 +76,8 @@ def run(cfg: DictConfig) -> None:
     A failed single run ends the command with exit code 1. In a multirun the other jobs run, and the end of
     the sweep sets the exit code.
     """
-    run_request(cfg, hydra_request(cfg, HydraConfig.get()))
+    if not is_orphaned(HydraConfig.get()):
+        run_request(cfg, hydra_request(cfg, HydraConfig.get()))
 
 
 def run_request(cfg: DictConfig, request: RunRequest, stored: bool = False) -> None:
@@ -99,6 +101,12 @@ def run_request(cfg: DictConfig, request: RunRequest, stored: bool = False) -> N
             raise SystemExit(code) from None
         raise
     except Exception as error:
+        why = cannot_write(error, request.folder)
+        if isinstance(error, DiskFull) or why:
+            text = str(error) if isinstance(error, DiskFull) else f"Can't write to {request.folder}: {why}."
+            print(f"{PROGRAM}: {text}", file=sys.stderr)
+            # no Exception, after which the other jobs of a sweep would be tried
+            raise SystemExit(1) from None
         log.exception("%s", unforeseen(error, str(request.folder / "run.log")))
         raise SystemExit(1) from None
     if request.alone and is_main_process():

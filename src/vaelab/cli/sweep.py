@@ -1,16 +1,20 @@
 """A multirun's work beside its jobs: checks before the first job, and the comparison after the last."""
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from vaelab.cli.checks import check_places
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
-from vaelab.runs.launchers import check_launcher
+from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher
 from vaelab.runs.naming import enumerated
 from vaelab.runs.resume import FINISHED, claim_sweep
 from vaelab.runs.status import sweep_jobs
@@ -33,14 +37,18 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         Sweep.unfinished = 1  # until the jobs are counted
         Sweep.release()
-        try:
+        os.environ[SWEEP_PROCESS] = str(os.getpid())
+        if os.environ.pop("WANDB_RUN_ID", None):
+            log.warning("WANDB_RUN_ID is ignored in a sweep, whose jobs are W&B runs of their own.")
+        with refusing():
+            check_places(config)
             check_launcher(config.hydra)
             enumerate_values(config.hydra)
             Sweep.claim = claim_sweep(fresh_folder(config), config)
-        except UserError as error:
-            # Hydra turns every other exception of a callback than SystemExit into a warning
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
-            raise SystemExit(MISTAKE) from None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with refusing():
+            check_places(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
@@ -55,6 +63,16 @@ class Sweep(Callback):
         if cls.claim is not None:
             cls.claim.close()
             cls.claim = None
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Print a mistake and exit: Hydra turns other exceptions of a callback than SystemExit into warnings."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        raise SystemExit(MISTAKE) from None
 
 
 def enumerate_values(hydra: DictConfig) -> None:

@@ -1,14 +1,19 @@
 """Atomic writing: a file is complete or absent, whenever the process is killed. And what damages a file."""
 
+import errno
 import hashlib
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["archive_damage", "digest", "remove_temporary", "replacing"]
+__all__ = ["archive_damage", "cannot_write", "digest", "remove_temporary", "replacing"]
+
+
+LEAST_BYTES = 2**16  # free on a disk that is not full
 
 
 @contextmanager
@@ -33,6 +38,22 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def cannot_write(error: BaseException, folder: Path) -> str | None:
+    """Why nothing can be written below ``folder`` any more; None if ``error`` has another reason.
+
+    Libraries hide a full disk behind errors of their own, so the free space is looked at too.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < LEAST_BYTES:
+            return os.strerror(errno.ENOSPC)
+    return None
 
 
 def remove_temporary(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Hydra's launchers: whether one can run a sweep here, and the cores that it reserves for each job."""
 
+import os
 import shutil
 import warnings
 from importlib.util import find_spec
@@ -9,12 +10,13 @@ from hydra.types import RunMode
 
 from vaelab.errors import UserError
 
-__all__ = ["check_launcher", "is_out_of_time", "reserved_cores"]
+__all__ = ["SWEEP_PROCESS", "check_launcher", "is_orphaned", "is_out_of_time", "reserved_cores"]
 
 # conf/hydra/launcher/ sets defaults over the plugins' configs of the same names, which have all keys and
 # their types. Hydra 1.3 merges the two, and warns that this is deprecated.
 warnings.filterwarnings("ignore", message=r"\n?'hydra/launcher/\w+' is validated against ConfigStore schema")
 
+SWEEP_PROCESS = "VAELAB_SWEEP_PROCESS"  # a variable with the number of the process that runs a sweep
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm"}
 """The extra of vaelab that installs each of Hydra's launcher plugins."""
 
@@ -33,6 +35,9 @@ def check_launcher(hydra: Any) -> None:
     extra = EXTRAS.get(plugin.rpartition(".")[2])
     if extra is not None and not _is_installed(plugin):
         raise UserError(f"hydra/launcher={name} needs a plugin: pip install 'vaelab[{extra}]'.")
+    jobs = hydra.launcher.get("n_jobs")
+    if jobs == 0:
+        raise UserError("hydra.launcher.n_jobs=0: must be a number of jobs, or -1 for one on each core.")
     if name == "submitit_slurm":
         missing = [command for command in ("sbatch", "srun") if shutil.which(command) is None]
         if missing:
@@ -52,6 +57,17 @@ def reserved_cores(hydra: Any) -> int | None:
         return None
     cores = hydra.launcher.get("cpus_per_task")
     return None if cores is None else int(cores)
+
+
+def is_orphaned(hydra: Any) -> bool:
+    """Whether this process is a worker of joblib whose sweep has been killed.
+
+    Such a worker would go on with the jobs that wait.
+    """
+    sweep = os.environ.get(SWEEP_PROCESS)
+    if hydra.mode != RunMode.MULTIRUN or "joblib" not in hydra.launcher["_target_"] or not sweep:
+        return False
+    return str(os.getpid()) != sweep != str(os.getppid())
 
 
 def is_out_of_time(error: BaseException) -> bool:

@@ -103,6 +103,9 @@ def planned_jobs(sweep: Path) -> list[str]:
     """
     try:
         hydra = OmegaConf.load(sweep / MULTIRUN).hydra
+        plain: Any = OmegaConf.to_container(hydra, resolve=False)
+        if "vaelab.job" not in plain.get("sweep", {}).get("subdir", "vaelab.job"):
+            return []  # folders with names of the user's own
         settings = sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))
         jobs = [sweep_settings(job, None) for job in job_settings(settings)]
     except Exception:  # another program may have written the file
@@ -244,8 +247,15 @@ def register_resolvers() -> None:
         "vaelab.run", lambda name, time: run_folder(HydraConfig.get(), name, time), replace=True
     )
     OmegaConf.register_new_resolver("vaelab.job", _with_hydra(job_folder), replace=True)
+    OmegaConf.register_new_resolver("vaelab.wandb_mode", wandb_mode, replace=True)
     # cached: Hydra copies the cache to every job, so that all jobs get the same folder
     OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)
+
+
+def wandb_mode() -> str:
+    """WANDB_MODE with the SDK's older names; offline if it is empty or not set."""
+    mode = os.environ.get("WANDB_MODE") or "offline"
+    return {"dryrun": "offline", "run": "online"}.get(mode, mode)
 
 
 def _with_hydra(function: Callable[[Any], str]) -> Callable[[], str]:

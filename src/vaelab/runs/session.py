@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vaelab.errors import INTERRUPTED, STOPS, Refusal, UserError, reason
-from vaelab.runs.files import digest, remove_temporary
+from vaelab.errors import INTERRUPTED, STOPS, DiskFull, Refusal, UserError, reason
+from vaelab.runs.files import cannot_write, digest, remove_temporary
 from vaelab.runs.launchers import is_out_of_time
 from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import LOCK_NAME, beat, claim, read_beat
@@ -166,6 +166,9 @@ class RunSession(Observer):
             if self._is_refused(error):
                 discard(self.folder)
                 return False
+            full = error and isinstance(error, Exception) and cannot_write(error, self.folder)
+            if full:
+                self._stop_writing(full)
             suppressed = error is not None and self._record_error(error)
             self.record["timing"]["total_seconds"] = round(self._seconds(), 3)
             self.record["finished"] = _now()
@@ -174,6 +177,15 @@ class RunSession(Observer):
             if self._writes and self.record["status"] == FINISHED:
                 (self.folder / BEAT).unlink(missing_ok=True)
         return suppressed
+
+    def _stop_writing(self, why: str) -> None:
+        """Record the run as interrupted if that can be written, and raise DiskFull."""
+        self.record |= {"status": "interrupted", "error": f"stopped ({why})"}
+        with suppress(OSError):
+            remove_temporary(self.folder)
+            self._save()
+        again = "" if self.request.alone else " Then the same command continues the sweep."
+        raise DiskFull(f"Can't write to {self.folder}: {why}.{again}") from None
 
     def _is_refused(self, error: BaseException | None) -> bool:
         """Whether the settings of a new single run were refused; their message says all that there is."""

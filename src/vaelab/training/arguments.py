@@ -3,7 +3,7 @@
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -11,7 +11,7 @@ __all__ = ["declared_types", "mismatch"]
 
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 UNIONS = (Union, types.UnionType)
-ITEMS = (list, tuple, set, frozenset, Sequence)
+ITEMS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 
 
 @cache

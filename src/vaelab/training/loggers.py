@@ -18,6 +18,8 @@ from vaelab.training.callbacks.history import read_rows
 
 __all__ = ["csv_logger", "running_loggers", "wandb_facts", "wandb_logger", "write_summary"]
 
+LONGEST_TAG = 64  # of W&B
+
 log = logging.getLogger(__name__)
 
 
@@ -85,6 +87,8 @@ def wandb_logger(
     """
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return []
+    if long := [tag for tag in tags if not 0 < len(tag) <= LONGEST_TAG]:
+        raise ValueError(f"tags must have 1 to {LONGEST_TAG} characters, got {long[0][:80]!r}")
     from vaelab.runs.wandb_run import start_run
 
     outputs = Path(config["paths"]["outputs"])

@@ -118,7 +118,10 @@ def smoothed_mean(x: Tensor) -> Tensor:
     return (x.sum(0) + x.mean()) / (len(x) + 1)
 
 
+ROUNDING = 1e-6
+
+
 def check_unit_interval(name: str, low: float, high: float) -> None:
-    """Raise a ValueError if values from ``low`` to ``high`` leave [0, 1]."""
-    if low < 0 or high > 1:
-        raise ValueError(f"{name} needs pixels in [0, 1], the data lie in [{low:g}, {high:g}]")
+    """Raise a ValueError if values from ``low`` to ``high`` leave [0, 1] by more than float32 rounds."""
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(f"{name} needs pixels in [0, 1], the data lie in [{low:.9g}, {high:.9g}]")
