@@ -1,5 +1,6 @@
 """Bad values of every kind for every key: refused in a line or two that names a key, or accepted."""
 
+import re
 import warnings
 
 import pytest
@@ -7,7 +8,11 @@ from omegaconf import OmegaConf
 
 from cli_runner import small
 from support.door import BAD, GROUPS, config, keys, keys_of, options, outcome
+from vaelab.cli.compose import composed
+from vaelab.cli.evaluate import config_of
+from vaelab.errors import UserError
 from vaelab.training.arguments import mismatch
+from vaelab.training.assembly import build
 
 OPTIONS = [
     pytest.param(group, option, 4 if number == 0 else 1, marks=() if number == 0 else pytest.mark.slow)
@@ -81,6 +86,51 @@ def test_the_command_says_it_in_a_line_with_exit_code_2_and_leaves_no_folder(tmp
     assert "Traceback" not in result.err + result.out
     assert "not foreseen" not in result.err
     assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_key_of_a_callback_that_is_left_out_is_not_about_a_sweep(tmp_path):
+    result = small(tmp_path, "callbacks=none", "callbacks.samples=null")
+    assert result.code == 2
+    assert "There is no key 'callbacks.samples'" in result.err
+    assert "sweep" not in result.err
+
+
+@pytest.mark.parametrize("name", sorted(composed("evaluate", ["eval=full"]).eval))
+def test_a_bad_value_of_an_evaluation_is_refused_or_accepted(name):
+    node = composed("evaluate", ["eval=full"]).eval[name]
+    for key in node:
+        for value in BAD.values():
+            cfg = OmegaConf.create({"eval": {name: node}})
+            OmegaConf.update(cfg, f"eval.{name}.{key}", value, merge=False)
+            text = refusal(f"eval.{name}", cfg.eval[name])
+            assert text == "" or text.startswith(f"eval.{name}")
+            assert len(text.splitlines()) <= 2
+
+
+def refusal(key, node):
+    try:
+        build(key, node)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("eval.latent_space.images=-5", "eval.latent_space.images must be >= 2, got -5"),
+        ("eval.latent_space.images=abc", "eval.latent_space.images=abc: must be a whole number"),
+        ("eval.latent_space=5", "eval.latent_space names no class"),
+        ("threads=0", "threads=0: must be a whole number >= 1, or null"),
+    ],
+)
+def test_an_evaluation_says_what_is_wrong_before_it_measures(setting, text):
+    def build_all():
+        for name, node in config_of([setting]).eval.items():
+            build(f"eval.{name}", node)
+
+    with pytest.raises(UserError, match=f"^{re.escape(text)}"):
+        build_all()
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,10 @@ def test_each_image_is_by_itself_and_each_sample_too(name):
     assert likelihood.mean(decoded).shape == (S, B, *SHAPE)
     assert likelihood.discrete(x).shape == ()
     assert likelihood.discrete(x).dtype == torch.bool
+
+
+@pytest.mark.parametrize("name", [Bernoulli, ContinuousBernoulli])
+def test_pixels_may_leave_the_unit_interval_by_a_rounding(name):
+    name().check(-1e-7, 1.0000001)
+    with pytest.raises(ValueError, match=r"\[0, 1.00001\]"):
+        name().check(0, 1.00001)

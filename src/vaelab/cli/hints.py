@@ -63,8 +63,6 @@ def unknown_key(key: str, settings: Sequence[str] = (), root: str = "train") -> 
     if "/" in key and (conf_dir() / key).is_dir():  # a group such as model/corruption
         return f"This model has no {key} to replace. To give it one: +{key}=..."
     keys = known_keys(settings, without=key, root=root)
-    if key in keys and "callbacks=none" in settings and key.startswith("callbacks."):
-        return f"There is no key {key!r}: callbacks=none has no callback."
     if key in keys:  # of the default option, but not of one that is swept over
         return f"Not every option of this sweep has the key {key!r}."
     parent, _, name = key.rpartition(".")

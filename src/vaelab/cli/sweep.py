@@ -70,8 +70,9 @@ def refusing() -> Iterator[None]:
     """Print a mistake and exit: Hydra turns other exceptions of a callback than SystemExit into warnings."""
     try:
         yield
-    except UserError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        text = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        print(f"{PROGRAM}: {text}", file=sys.stderr)
         raise SystemExit(MISTAKE) from None
 
 
