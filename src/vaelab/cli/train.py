@@ -50,8 +50,7 @@ def train() -> None:
     try:
         present_errors(PROGRAM, run)
     except SystemExit as stop:
-        several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-        if stop.code in STOPS and several:
+        if stop.code in STOPS and Sweep.claim is not None:
             print(f"{PROGRAM}: stopped. The same command continues a sweep.", file=sys.stderr)
         raise
     finally:
