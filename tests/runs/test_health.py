@@ -45,7 +45,7 @@ NAN = float("nan")
         ({"kl_per_dim": None, "active_units": 2.0}, "healthy", "2 dimensions are active"),
         # a single image, or a record of an earlier version
         ({"shuffle_gap": 0.1, "shuffle_gap_se": NAN}, "healthy", "0.1 nats"),
-        ({"shuffle_gap": -0.1, "shuffle_gap_se": None}, "collapsed", "-0.1 nats"),
+        ({"shuffle_gap": -0.1, "shuffle_gap_se": None}, "collapsed", "saves the decoder 0.1 nats"),
     ],
 )
 def test_the_verdict(changed, label, reason):
@@ -179,3 +179,31 @@ def test_a_missed_target_is_off_target_and_not_healthy(of, target, reached, erro
 def test_without_a_target_none_is_missed():
     assert missed_target(HEALTHY) is None
     assert missed_target(HEALTHY | {"train/rate_target": 3.0, "train/rate_reached": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("distortion", "error", "label"),
+    [(40.0, 0.5, "untrained"), (27.9, 0.5, "healthy"), (20.0, 0.5, "healthy"), (27.6, NAN, "untrained")],
+)
+def test_a_decoder_that_is_worse_than_a_constant_image_is_untrained(distortion, error, label):
+    metrics = {"test/distortion": distortion, "test/constant_distortion": 27.3}
+    metrics |= {"test/distortion_se": error, "test/constant_distortion_se": error, "test/shuffle_gap": -23.0}
+    found = verdict(HEALTHY | metrics)
+    if label == "untrained":
+        assert found.label == label
+        assert "that of the best constant image 27.3" in found.reason
+        assert "another image's code saves the decoder 23 ± 0.5 nats" in found.reason
+    else:
+        assert verdict(HEALTHY | metrics | {"test/shuffle_gap": 30.0}).label == label
+
+
+def test_a_rate_below_zero_is_said_to_be_an_estimate():
+    assert (
+        "the rate is -3.04 nats per image, an estimate below 0"
+        in verdict(HEALTHY | {"test/rate": -3.04}).reason
+    )
+
+
+def test_few_images_have_no_verdict():
+    assert verdict(HEALTHY | {"test/aggregate_images": 19.0}) is None
+    assert verdict(HEALTHY | {"test/aggregate_images": 20.0}).label == "healthy"

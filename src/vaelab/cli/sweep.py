@@ -16,6 +16,7 @@ from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
 from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher
 from vaelab.runs.naming import enumerated
+from vaelab.runs.record import finite
 from vaelab.runs.resume import FINISHED, claim_sweep
 from vaelab.runs.status import sweep_jobs
 from vaelab.runs.tables import text_table
@@ -107,7 +108,7 @@ def sweep_table(records: list[dict[str, Any]]) -> str:
     rows = []
     for record in records:
         names = [record["swept"].get(key) for key in keys] or [record["name"]]
-        numbers = [record.get("metrics", {}).get(f"test/{metric}") for metric in COLUMNS.values()]
+        numbers = [finite(record.get("metrics", {}).get(f"test/{metric}")) for metric in COLUMNS.values()]
         units = None if numbers[-1] is None else int(numbers[-1])
         rows.append([*names, *numbers[:-1], units, *([record["status"]] if states else [])])
     header = [

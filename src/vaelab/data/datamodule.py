@@ -74,7 +74,9 @@ class DataModule(pl.LightningDataModule):
             raise UserError(
                 f"data.train_size: {len(self.train)} images are too few for {world_size} devices."
             )
-        sampler = Shuffled(len(self.train), seed, rank, world_size)
+        # trainer.overfit_batches takes the first batches of an epoch: they have to be the same in every epoch
+        fixed = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        sampler = Shuffled(len(self.train), seed, rank, world_size, fixed=fixed)
         return InMemoryLoader(
             self.train, self.batch_size, sampler, redraw=seed if self.splits.redraw else None
         )

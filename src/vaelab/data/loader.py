@@ -26,6 +26,7 @@ class Sequential:
     rank: int = 0
     world_size: int = 1
     epoch: ClassVar[int] = 0  # every pass is the same
+    draw: ClassVar[int] = 0
 
     def indices(self) -> Tensor:
         """The positions of this rank (n,), int64."""
@@ -41,7 +42,8 @@ class Shuffled:
 
     All shards have one length, since ranks that wait for each other must take equally many steps: the last
     ``size % world_size`` positions of an epoch's permutation are dropped (other images in every epoch).
-    Lightning calls :meth:`set_epoch` before every epoch; without Lightning, call it yourself.
+    Lightning calls :meth:`set_epoch` before every epoch; without Lightning, call it yourself. With ``fixed``
+    every epoch has the permutation of the first one.
     """
 
     size: int
@@ -49,13 +51,19 @@ class Shuffled:
     rank: int = 0
     world_size: int = 1
     epoch: int = 0
+    fixed: bool = False
+
+    @property
+    def draw(self) -> int:
+        """The number of this epoch's random draw."""
+        return 0 if self.fixed else self.epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def indices(self) -> Tensor:
         """The positions of this rank in this epoch (n,), int64."""
-        order = torch.randperm(self.size, generator=generator(self.seed, "data/order", self.epoch))
+        order = torch.randperm(self.size, generator=generator(self.seed, "data/order", self.draw))
         return order[self.rank :: self.world_size][: len(self)]
 
     def __len__(self) -> int:
@@ -103,5 +111,5 @@ class InMemoryLoader:
         self._resume = (state_dict["epoch"], state_dict["served"])
 
     def _drawn(self, batch: Batch, seed: int, number: int) -> Batch:
-        random = generator(seed, "data/binarize", self.sampler.epoch, self.sampler.rank, number)
+        random = generator(seed, "data/binarize", self.sampler.draw, self.sampler.rank, number)
         return batch._replace(x=bernoulli(batch.x, random))

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vaelab.evaluation.feature_networks import FeatureNetwork, feature_network
-from vaelab.evaluation.trained_run import SEED, TrainedRun, require
+from vaelab.evaluation.trained_run import SEED, NotApplicable, TrainedRun, require
 from vaelab.functional.frechet import SUBSET, frechet_distance, kernel_distance
+from vaelab.functional.measures import standard_error
 from vaelab.functional.precision_recall import Support, expected_coverage, support
 from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
@@ -18,6 +19,7 @@ from vaelab.models.autoencoder import Autoencoder
 __all__ = ["SampleQuality", "quality_of"]
 
 CHUNK = 500  # images per pass
+FEWEST = 4  # test images
 GROUPS = 10  # of the jackknife
 K, K_DENSITY = 3, 5  # neighbours for precision and recall, for density and coverage; as published
 
@@ -132,7 +134,7 @@ class SampleQuality:
         features: str | FeatureNetwork = "auto",
         weights: str | None = None,
     ) -> None:
-        require(4, images=images)
+        require(FEWEST, images=images)
         require(1, draws=draws)
         self.images, self.draws = images, draws
         self.features, self.weights = features, weights
@@ -141,6 +143,8 @@ class SampleQuality:
         network = feature_network(run, self.features, self.weights)
         reference = network(run.images("test", self.images))
         number = len(reference)
+        if number < FEWEST:
+            raise NotApplicable(f"it needs at least {FEWEST} test images, the data have {number}")
         codes = run.codes("test", self.images)
         model, parts = run.model, -(-number // CHUNK)
 
@@ -161,7 +165,7 @@ class SampleQuality:
         apart = difference(samples[0], of_z, reference)
         fid = {
             "fid_prior": fmean(fids),
-            "fid_prior_se": stdev(fids) / math.sqrt(self.draws) if self.draws > 1 else math.nan,
+            "fid_prior_se": standard_error(torch.tensor(fids, dtype=torch.float64)).item(),
             "fid_posterior": apart.posterior,
             "fid_difference": apart.value,
             "fid_difference_se": apart.error,

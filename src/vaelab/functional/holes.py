@@ -139,6 +139,8 @@ def matched_draws(z: Tensor, noise: Tensor) -> Tensor:
 
     NaN unless the covariance is positive definite.
     """
+    if len(z) < 2:
+        return torch.full_like(noise, torch.nan).to(z)
     centred = _float64(z - z.mean(0))
     root, failed = torch.linalg.cholesky_ex(torch.cov(centred.T).reshape(z.shape[-1], z.shape[-1]))
     if failed or not root.isfinite().all():

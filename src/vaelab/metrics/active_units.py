@@ -16,7 +16,7 @@ class ActiveUnits(Metric):
 
     The variance is that of the posterior mean over the images of the split (divided by N). It can disagree
     with a threshold on the KL: a dimension whose mean is constant but whose scale is not 1 pays KL.
-    See :func:`~vaelab.functional.measures.active_units`.
+    See :func:`~vaelab.functional.measures.active_units`. NaN of a single image, which has no variance.
     """
 
     full_state_update = True  # forward(): torchmetrics can't merge states without a reduction
@@ -37,12 +37,17 @@ class ActiveUnits(Metric):
         before = RunningMoments(self.count, self.mean, self.squares)
         self.count, self.mean, self.squares = merge(before, moments(loc))
 
-    def variance(self) -> Tensor:
-        """Var_x(E_q[z_d|x]), (D,)."""
+    def moments(self) -> RunningMoments:
+        """Of the posterior means of all images, of every process."""
         states = (self.count, self.mean, self.squares)
         if self.mean.ndim == 1:
-            return RunningMoments(*states).variance
-        return reduce(merge, map(RunningMoments._make, zip(*states, strict=True))).variance
+            return RunningMoments(*states)
+        return reduce(merge, map(RunningMoments._make, zip(*states, strict=True)))
+
+    def variance(self) -> Tensor:
+        """Var_x(E_q[z_d|x]), (D,)."""
+        return self.moments().variance
 
     def compute(self) -> Tensor:
-        return active_units(self.variance(), self.threshold)
+        units = active_units(self.variance(), self.threshold)
+        return torch.where(self.moments().n > 1, units, torch.nan)

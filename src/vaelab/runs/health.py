@@ -1,5 +1,6 @@
 """The verdict on posterior collapse from a run's metrics, with its evidence."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,18 +10,21 @@ __all__ = [
     "COLLAPSED",
     "CRITERION",
     "DETERMINISTIC",
+    "FEWEST",
     "HEALTHY",
     "OFF_TARGET",
     "PRUNED",
+    "UNTRAINED",
     "Verdict",
     "missed_target",
     "verdict",
 ]
 
 HEALTHY, PRUNED, COLLAPSED, DETERMINISTIC = "healthy", "pruned", "collapsed", "deterministic"
-OFF_TARGET = "off target"
+OFF_TARGET, UNTRAINED = "off target", "untrained"
 TOLERANCE = 0.02  # of a target; runs that hold theirs are within 1.6%, most within 0.5%
 
+FEWEST = 20  # images; with fewer, neither active units nor the gap tell a collapse from chance
 ERRORS = 2  # standard errors of the shuffle gap; of a decoder that ignores z, 2.3% of test sets exceed them
 EVIDENCE = (
     *("rate", "rate_se", "mutual_information_low", "mutual_information_high", "active_units"),
@@ -32,7 +36,7 @@ CRITERION = "no active unit, or a shuffle gap below two of its standard errors"
 class Verdict(NamedTuple):
     """The verdict on a run's latent space."""
 
-    label: str  # healthy, pruned, collapsed, off target; deterministic where no posterior could collapse
+    label: str  # healthy, pruned, collapsed, untrained, off target; deterministic where none could collapse
     reason: str  # the reason, as a clause
     evidence: dict[str, float | None]  # the metrics that decide; None if undefined or not measured
 
@@ -43,6 +47,10 @@ class Verdict(NamedTuple):
 def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     """The verdict on the metrics ``<split>/...``; None if the metrics that decide are missing.
 
+    None as well for fewer than FEWEST images.
+
+    - untrained: units are active, but the decoder is worse than the best one that ignores z
+      (:func:`below_constant`), so that the other numbers say nothing about z.
     - collapsed: no unit is active (Burda et al., *Importance Weighted Autoencoders*, 2016), or the decoder
       ignores z: what the code of another image costs it (``shuffle_gap``) is not above ERRORS of its standard
       errors. Where the standard error is unknown, as of a single image, only a gap of 0 or less counts.
@@ -62,22 +70,30 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     dimensions = len(kl) if isinstance(kl, list) else None
     evidence["latent_dim"] = None if dimensions is None else float(dimensions)
     rate, units, gap = evidence["rate"], evidence["active_units"], evidence["shuffle_gap"]
-    if units is None and gap is None:
+    images = finite(metrics.get(f"{split}/aggregate_images"))
+    if (units is None and gap is None) or (images is not None and images < FEWEST):
         return None
     error = evidence["shuffle_gap_se"]
     ignored = gap is not None and gap <= ERRORS * (error or 0.0)
-    facts = [] if rate is None else [f"the rate is {rate:.2f} nats per image"]
+    facts = []
+    if rate is not None:
+        below = ", an estimate below 0, which no rate is" if rate < 0 else ""
+        facts.append(f"the rate is {rate:.2f} nats per image{below}")
     if gap is not None:
         margin = "" if error is None else f" ± {error:.2g}"
-        facts.append(f"another image's code costs the decoder {gap:.3g}{margin} nats")
+        does = "costs" if gap >= 0 else "saves"
+        facts.append(f"another image's code {does} the decoder {abs(gap):.3g}{margin} nats")
+    worse = below_constant(metrics, split)
+    missed = missed_target(metrics)
+    facts = [*([missed] if missed else []), *facts]
+    if worse and units != 0:
+        return Verdict(UNTRAINED, "; ".join([worse, *facts]), evidence)
     if rate is None:
         uses = [] if gap is None else ["the decoder ignores it" if ignored else "the decoder uses it"]
         no_rate = "the code has no density, so no rate that could collapse"
         return Verdict(DETERMINISTIC, "; ".join([no_rate, *uses, *facts]), evidence)
     of = "" if dimensions is None else f" of {dimensions} dimensions"
     active = [] if units is None else [f"{units:.0f}{of or ' dimensions'} are active"]
-    missed = missed_target(metrics)
-    facts = [*([missed] if missed else []), *facts]
     if units == 0:
         return Verdict(COLLAPSED, "; ".join(["no unit is active", *facts]), evidence)
     if ignored:
@@ -87,6 +103,24 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     if units is not None and dimensions is not None and units < dimensions:
         return Verdict(PRUNED, "; ".join([*active, *facts]), evidence)
     return Verdict(HEALTHY, "; ".join([*active, *facts]), evidence)
+
+
+def below_constant(metrics: Mapping[str, Any], split: str = "test") -> str:
+    """A clause if the distortion is above that of the best constant image, by ERRORS standard errors; or "".
+
+    >>> below_constant({"test/distortion": 40.0, "test/constant_distortion": 27.3})
+    'the distortion is 40.0 nats, that of the best constant image 27.3: a longer training or more images'
+    """
+    names = [f"{split}/{of}{end}" for end in ("", "_se") for of in ("distortion", "constant_distortion")]
+    distortion, constant, *errors = (finite(metrics.get(name)) for name in names)
+    if distortion is None or constant is None:
+        return ""
+    if distortion - constant <= ERRORS * math.hypot(*(error or 0.0 for error in errors)):
+        return ""
+    return (
+        f"the distortion is {distortion:.1f} nats, that of the best constant image {constant:.1f}: "
+        "a longer training or more images"
+    )
 
 
 def missed_target(metrics: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ __all__ = ["as_text", "cell", "table", "text_table"]
 STYLES = {
     **dict.fromkeys(("finished", "healthy"), "green"),
     "running": "cyan",
-    **dict.fromkeys(("interrupted", "pruned", "off target", "partial"), "yellow"),
+    **dict.fromkeys(("interrupted", "pruned", "off target", "untrained", "partial"), "yellow"),
     **dict.fromkeys(("failed", "unreadable", "collapsed"), "bold red"),
     **dict.fromkeys(("waiting", "deterministic"), "dim"),
 }

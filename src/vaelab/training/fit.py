@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, reason
-from vaelab.runs.health import verdict
+from vaelab.runs.health import FEWEST, UNTRAINED, Verdict, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data
 from vaelab.training.callbacks import Clock
@@ -94,6 +94,14 @@ def fit(
         at_rate_zero, constant = constant_metrics(module, data)
         metrics = train | target_values(module, data) | held_out_metrics(module) | at_rate_zero
         health = verdict(metrics)
+        if trainer.global_step == 0:
+            health = Verdict(
+                UNTRAINED, "no optimizer step was taken", {} if health is None else health.evidence
+            )
+        elif health is None:
+            log.info(
+                "No verdict: it needs at least %d test images, or their numbers are not measured.", FEWEST
+            )
         result = RunResult(
             data=images,
             parameters=parameters,

@@ -29,6 +29,8 @@ IGNORED = (
     ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
     # in a resumed run, which finds its own checkpoints
     "Checkpoint directory .* exists and is not empty",
+    # the loaders have a fixed order then (DataModule.train_dataloader)
+    "You requested to overfit but enabled .* dataloader shuffling",
     # a run without validation images has an empty list of validation loaders
     "Total length of `list` across ranks is zero",
 )

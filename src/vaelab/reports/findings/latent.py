@@ -4,22 +4,27 @@ import math
 
 from vaelab.reports.findings.sentences import listed, rows_with_verdict
 from vaelab.reports.table import Table
-from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED, missed_target
+from vaelab.runs.health import COLLAPSED, CRITERION, DETERMINISTIC, PRUNED, UNTRAINED, missed_target
 
 __all__ = ["collapsed", "information_limit", "off_target", "without_rate"]
 
 
 def collapsed(table: Table) -> list[str]:
-    """Which configurations have collapsed, with the criterion, and which use only some dimensions."""
+    """Which configurations have collapsed, use only some dimensions, or are not trained enough to tell."""
     labels = {verdict.label for run in table.runs if (verdict := run.verdict(table.split))}
     if not labels - {DETERMINISTIC}:
         return []
+    worse = rows_with_verdict(table, UNTRAINED, "distortion", "distortion {:.2f}")
+    if worse:
+        worse = f"Untrained (the decoder is worse than one that ignores z): {worse}."
+    if not labels - {DETERMINISTIC, UNTRAINED}:
+        return [worse]
     whole = rows_with_verdict(table, COLLAPSED, "rate", "rate {:.2f}")
     sentences = [f"Collapsed ({CRITERION}): {whole}." if whole else f"No run has collapsed ({CRITERION})."]
     part = rows_with_verdict(table, PRUNED, "active_units", "{:g} active units")
     if part:
         sentences.append(f"Pruned (the other dimensions are the same for every image): {part}.")
-    return sentences
+    return [*sentences, *([worse] if worse else [])]
 
 
 def off_target(table: Table) -> list[str]:
