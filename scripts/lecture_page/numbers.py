@@ -115,6 +115,11 @@ def objective(run: TrainedRun) -> float:
     return float(metrics["test/distortion"] + beta * metrics["test/rate"])
 
 
+def code_spread(run: TrainedRun) -> float:
+    """The standard deviation of the codes of test images, the root of its mean square over dimensions."""
+    return run.codes("test").z.var(0).mean().sqrt().item()
+
+
 def information_limit(run: TrainedRun) -> float:
     """log(M + 1): no lower end of the mutual information from M posteriors is larger."""
     return math.log(run.record["metrics"]["test/aggregate_posteriors"] + 1)
@@ -123,6 +128,7 @@ def information_limit(run: TrainedRun) -> float:
 DERIVED = {
     "objective": objective,
     "images_per_code": images_per_code,
+    "code_spread": code_spread,
     "information_limit": information_limit,
     "information_below_limit": lambda run: (
         information_limit(run) - run.record["metrics"]["test/mutual_information_low"]
@@ -186,7 +192,9 @@ def shown_error(value: float, error: float) -> tuple[str, str]:
     >>> shown_error(-24.5123, 0.1417)
     ('−24.51', '0.14')
     """
-    places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 2
+    if not error:
+        return shown(value), "0"
+    places = max(0, 1 - math.floor(math.log10(error)))
     return shown(value, f".{places}f"), shown(error, f".{places}f")
 
 

@@ -104,8 +104,9 @@ QUESTIONS = (
         "holes",
         ("ae", "vae"),
         ("hole_rate_matched*", "hole_rate"),
-        ("hole_rate_null",),
+        ("hole_rate_null", "code_spread"),
         (
+            ("ae/code_spread", "1.5"),
             ("ae/hole_rate_matched", "3 * vae/hole_rate_matched"),
             ("0.05", "vae/hole_rate_matched"),
             ("0.05", "ae/hole_rate"),
@@ -191,9 +192,8 @@ QUESTIONS = (
             # the ranges of the aggregate KL that do not overlap, and those that do
             ("0.01/aggregate_kl_low", "0.5/aggregate_kl_high"),
             ("0.5/aggregate_kl_low", "1/aggregate_kl_high"),
-            ("0.5/aggregate_kl_high", "0.1/aggregate_kl_low"),
             ("0.1/aggregate_kl_high", "0.01/aggregate_kl_low"),
-            ("1/aggregate_kl_high", "0.0001/aggregate_kl_low"),
+            *(("1/aggregate_kl_high", f"{beta}/aggregate_kl_low") for beta in ("0.0001", "0.1")),
             # up to 0.1 the code's own posterior makes up more than half of the mixture (log 2 = 0.693)
             *(("0.693", f"{beta}/information_below_limit") for beta in SMOOTH[:3]),
             *((f"{beta}/information_below_limit", "0.693") for beta in SMOOTH[3:]),

@@ -3,7 +3,9 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from vaelab.cli.compose import composed
@@ -11,7 +13,8 @@ from vaelab.cli.compose import composed
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from lecture_page.numbers import SLOT, broken, holds, rendered  # noqa: E402
+from lecture_page.comparisons import COMPARISONS  # noqa: E402
+from lecture_page.numbers import SLOT, broken, holds, rendered, shown_cell  # noqa: E402
 from lecture_page.questions import QUESTIONS  # noqa: E402
 
 TEMPLATES = {
@@ -47,6 +50,49 @@ def test_a_claim_can_fail():
     assert not holds(("a/x", "b/x"), numbers)
     assert not holds(("b/x", "3 * a/x"), numbers)
     assert not holds(("b/x", "c/x"), numbers)  # undefined
+    assert holds(("a/x + 2 * b/x", "4.9"), numbers)
+    assert not holds(("a/x + 2 * b/x", "5.1"), numbers)
+
+
+def test_numbers_are_shown_with_their_errors():
+    values = {
+        "elbo": -24.5123,
+        "elbo_se": 0.1417,
+        "gap": 7.04,
+        "gap_half": 0.5,
+        "kl_low": 0.0,
+        "kl_high": 88.3,
+    }
+    assert shown_cell(values, "elbo") == "−24.51 (0.14)"
+    assert shown_cell(values, "gap") == "7.04 ± 0.50"
+    assert shown_cell(values, "kl_range") == "[0, 88.3]"
+
+
+def fake_run(tmp_path, beta, rate, distortion, constant):
+    folder = tmp_path / str(beta)
+    folder.mkdir()
+    arrays = {"rate": rate, "distortion": distortion, "constant_distortion": constant}
+    np.savez(folder / "per_image.npz", position=np.arange(len(rate)),
+             **{name: np.float32(values) for name, values in arrays.items()})  # fmt: skip
+    return SimpleNamespace(folder=folder, record={"config": {"model": {"beta": beta}}})
+
+
+def test_each_beta_is_compared_at_its_own_objective_and_with_a_constant_image(tmp_path):
+    """Costs at beta 1: 5, 6, and 9, 8 (means 5.5, 8.5); at beta 3: 9, 10, and 9, 8 (means 9.5, 8.5)."""
+    runs = {
+        "1": [fake_run(tmp_path, 1.0, [2, 2], [3, 4], [7, 9])],
+        "3": [fake_run(tmp_path, 3.0, [0, 0], [9, 8], [7, 9])],
+    }
+    found = COMPARISONS["betas"](runs)
+    assert found["1"]["own_lead"] == pytest.approx(3.0)
+    assert found["1"]["own_lead_se"] == pytest.approx(1.0)  # of 4 and 2: sd √2, over √2
+    assert found["3"]["own_lead"] == pytest.approx(1.0)
+    assert found["1"]["elbo_below_best"] == 0
+    assert found["3"]["elbo_below_best"] == pytest.approx(3.0)
+    above = COMPARISONS["constant"](runs)
+    assert above["1"]["above_constant"] == pytest.approx(-2.5)  # of -2 and -3
+    assert above["3"]["above_constant"] == pytest.approx(0.5)  # of 2 and -1
+    assert above["3"]["above_constant_se"] == pytest.approx(1.5)
 
 
 def test_a_slot_without_a_number_is_an_error():
