@@ -56,7 +56,7 @@ def test_python_extends_a_run(outputs: Path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["resume=short", "model.beta=3"], "model.beta: 4.0 before, 3 now"),
+        (["resume=short", "model.beta=3"], "model.beta: 1.0 before, 3 now"),
         (["resume=short", "trainer.max_epochs=1"], "trainer.max_epochs: 2 before, 1 now"),
         (["resume=short", "lr=1"], "The run has no key 'lr'. Did you mean 'optimizer.lr'?"),
         (["resume=short", "model.beta=1,2"], "takes only key=value"),
