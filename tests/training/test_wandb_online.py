@@ -74,7 +74,7 @@ def test_the_same_arrives(tmp_path):
         "problem": None,
     }
     assert result.out.count(url) == 2  # before the training and after it
-    assert (run.name, run.project, sorted(run.tags)) == ("vae-digits", "mine", ["vae", "digits"])
+    assert (run.name, run.project, sorted(run.tags)) == ("vae-digits", "mine", ["digits", "vae"])
     assert (run.config["beta"], run.config["model"]["latent_dim"]) == (1, 3)
     [local] = [read_run(path) for path in tmp_path.glob("wandb/run-*")]
     assert_nothing_lost(stub, local, epochs=1)
