@@ -40,9 +40,6 @@ def test_what_is_wrong_fails(numbers, check):
     assert judged(numbers[0].quantity, numbers)[-1] == check
 
 
-@pytest.mark.xfail(
-    reason="one of two seeds is compared with a wrong truth; make checks holds over 20", strict=False
-)
 @pytest.mark.slow
 def test_linear_vaes_report_their_exact_numbers(tmp_path):
     command = [

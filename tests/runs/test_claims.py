@@ -1,12 +1,13 @@
 """Commands that begin at the same time: who may work in a sweep's folder."""
 
+import json
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 import vaelab
-from cli_runner import SMALL, small, without_report
+from cli_runner import SMALL, read_record, small, without_report
 from vaelab.cli.sweep import fresh_folder
 from vaelab.errors import UserError
 from vaelab.runs.naming import enumerated, planned_jobs, register_resolvers
@@ -108,3 +109,26 @@ def test_other_settings_stay_as_they_are():
         "seed=range(3)",
     ]
     assert enumerated(lines, []) == lines
+
+
+# interpolations
+
+
+@pytest.mark.parametrize("where", ["command line", "sweep file", "Python"])
+def test_an_interpolation_is_resolved_in_each_job(tmp_path, where):
+    settings, options = ["seed=2,3", "model.latent_dim=${seed}"], []
+    if where == "sweep file":
+        (tmp_path / "my/sweep").mkdir(parents=True)
+        params = {key: value for key, _, value in (setting.partition("=") for setting in settings)}
+        hydra = {"mode": "MULTIRUN", "sweeper": {"params": params}}
+        (tmp_path / "my/sweep/seeds.yaml").write_text(f"# @package _global_\nhydra: {json.dumps(hydra)}\n")
+        settings, options = ["sweep=seeds"], ["--config-dir", str(tmp_path / "my")]
+    outputs = tmp_path / "outputs"
+    with without_report():
+        if where == "Python":
+            vaelab.sweep("model=vae", *SMALL, *settings, "callbacks=none", f"paths.outputs={outputs}")
+        else:
+            result = small(outputs, *options, "-m", "model=vae", *settings, "callbacks=none")
+            assert result.code == 0, result.err
+    records = [read_record(file.parent) for file in sorted(outputs.glob("sweeps/*/*/results.json"))]
+    assert [record["config"]["model"]["latent_dim"] for record in records] == [2, 3]

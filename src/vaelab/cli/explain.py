@@ -14,6 +14,7 @@ from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
 from vaelab.errors import UserError
+from vaelab.runs.naming import as_written
 from vaelab.runs.tables import text_table
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def explanation(options: Namespace) -> str:
     if options.multirun or any(setting.is_sweep_override() for setting in settings):
         raise UserError("--explain shows one run: leave out -m, and give every key one value.")
     cfg = composed(options.config_name, options.settings, options.config_dir, with_hydra=True)
-    choices, swept = cfg.hydra.runtime.choices, {}
+    choices, swept = cfg.hydra.runtime.choices, None
     if cfg.hydra.mode == RunMode.MULTIRUN:  # a file such as sweep=beta
-        swept = dict(cfg.hydra.sweeper.params or {})
+        swept = as_written(cfg.hydra.sweeper.params)
     with open_dict(cfg):
         del cfg["hydra"]
     check_keys(cfg, options.settings)

@@ -19,7 +19,7 @@ from vaelab.cli.unread import check_choices, check_keys
 from vaelab.errors import INTERRUPTED, PROGRAM, STOPS, DiskFull, UserError, first_line, needs_memory
 from vaelab.runs.files import cannot_write
 from vaelab.runs.launchers import is_orphaned, reserved_cores
-from vaelab.runs.naming import run_name, swept_overrides
+from vaelab.runs.naming import as_written, run_name, swept_overrides
 from vaelab.runs.record import kl_weight
 from vaelab.runs.request import RunRequest
 from vaelab.runs.session import FolderInUse, RunSession, is_main_process
@@ -127,7 +127,7 @@ def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
         beta=kl_weight(cfg),
         # of a group, the name of its option; of a key, its value with its type
         swept={key: _select(cfg, key, default=text) for key, text in swept_overrides(hydra).items()},
-        overrides=tuple(hydra.overrides.task),
+        overrides=tuple(as_written(hydra.overrides.task)),
         alone=alone,
         cores=reserved_cores(hydra),
     )

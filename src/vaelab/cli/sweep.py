@@ -15,7 +15,7 @@ from vaelab.cli.checks import check_places
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
 from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher
-from vaelab.runs.naming import enumerated
+from vaelab.runs.naming import as_written, enumerated
 from vaelab.runs.record import finite
 from vaelab.runs.resume import FINISHED, claim_sweep
 from vaelab.runs.status import sweep_jobs
@@ -78,12 +78,19 @@ def refusing() -> Iterator[None]:
 
 
 def enumerate_values(hydra: DictConfig) -> None:
-    """Replace patterns in the settings of the command line and of a sweep file by their options."""
+    """Replace patterns in the settings of the command line and of a sweep file by their options.
+
+    Settings of the file with ``${...}`` become some of the command line: Hydra would resolve them for all
+    jobs alike, with the settings of none.
+    """
     sources = hydra.runtime.config_sources
+    task = enumerated(hydra.overrides.task, sources)
+    params = (as_written(hydra.sweeper.get("params")) or {}).items()
+    lines = enumerated((f"{key}={value}" for key, value in params), sources)
     with read_write(hydra):
-        hydra.overrides.task = enumerated(hydra.overrides.task, sources)
-        for key, value in (hydra.sweeper.get("params") or {}).items():
-            hydra.sweeper.params[key] = enumerated([f"{key}={value}"], sources)[0].partition("=")[2]
+        hydra.overrides.task = [*(line for line in lines if "${" in line), *task]
+        if lines:
+            hydra.sweeper.params = dict(line.split("=", 1) for line in lines if "${" not in line)
 
 
 def fresh_folder(config: DictConfig) -> Path:

@@ -20,6 +20,7 @@ from vaelab.runs.comparable import bears_on_result
 
 __all__ = [
     "MULTIRUN",
+    "as_written",
     "enumerated",
     "job_folder",
     "job_settings",
@@ -39,9 +40,18 @@ LONGEST = 120  # characters in a name; file systems allow 255 bytes
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the sweep's folder before the first job
 
 
+def as_written(node: Any) -> Any:
+    """The settings in a node of the config as plain text, with ``${...}`` as the user has written it.
+
+    OmegaConf resolves ``${seed}`` when the node is iterated: with the seed of the sweep, not with that of
+    each job.
+    """
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+
+
 def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dict[str, Override]:
     """A sweep's settings by key, from the command line's overrides and the sweep file's ``params``."""
-    lines = [*(f"{key}={value}" for key, value in (params or {}).items()), *task]
+    lines = [*(f"{key}={value}" for key, value in (as_written(params) or {}).items()), *as_written(task)]
     # the later setting of a key wins, so the command line overrides the file
     return {o.key_or_group: o for o in OverridesParser.create().parse_overrides(lines)}
 
@@ -60,7 +70,7 @@ def enumerated(settings: Iterable[str], sources: Iterable[Any]) -> list[str]:
     """
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     lines = []
-    for line in settings:
+    for line in as_written(settings):
         o = OverridesParser.create().parse_override(line)
         if isinstance(pattern := o.value(), Glob):
             files = (file for folder in folders for file in folder.glob(f"{o.key_or_group}/*.yaml"))
