@@ -51,7 +51,7 @@ def distortion(likelihood: Likelihood, theta: Tensor, x: Tensor) -> Tensor:
 def test_no_other_constant_output_has_a_lower_distortion(images: Tensor, name: str):
     """Gradient descent by scipy from another start finds nothing lower by more than the one image added."""
     given = deepcopy(LIKELIHOODS[name])
-    likelihood, theta = given.constant(images)
+    likelihood, (theta,) = given.constant([images])
     found = distortion(likelihood, theta, images).mean().item()
     free = list(given.parameters())  # a learned scale is free too
 
@@ -74,11 +74,12 @@ def test_bernoulli_is_the_entropy_of_the_mean_image():
     """The digits' value that science.md gives for a test split, 27.17, within its sampling error."""
     x = torch.tensor(load_digits().images / 16, dtype=torch.float32)[:, None]
     train, test = x[:1437], x[1437:]
-    likelihood, theta = Bernoulli().constant(train)
+    likelihood, (theta,) = Bernoulli().constant([train])
     values = distortion(likelihood, theta, test)
     mean = x.mean(0).clamp(1e-9, 1 - 1e-9)
     entropy = -(mean * mean.log() + (1 - mean) * (1 - mean).log()).sum().item()
-    assert distortion(*Bernoulli().constant(x), x).mean().item() == pytest.approx(entropy, abs=0.02)
+    _, (of_all,) = Bernoulli().constant([x])
+    assert distortion(Bernoulli(), of_all, x).mean().item() == pytest.approx(entropy, abs=0.02)
     assert abs(values.mean().item() - 27.17) < 4 * values.std().item() / math.sqrt(len(test))
 
 
@@ -86,14 +87,53 @@ def test_bernoulli_is_the_entropy_of_the_mean_image():
 def test_a_pixel_that_was_always_black_may_be_lit_later(name: str):
     x = torch.zeros(100, *SHAPE)
     x[::2, 0, 0, 0] = 1
-    likelihood, theta = LIKELIHOODS[name].constant(x)
+    likelihood, (theta,) = LIKELIHOODS[name].constant([x])
     assert theta.isfinite().all()
     lit = torch.ones(1, *SHAPE)
     assert distortion(likelihood, theta, lit).isfinite().all()
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_images_of_one_value_have_a_finite_constant(name: str, value: float):
+    """A probability of the images is 1: 0 nats. A density has the value of its own formula."""
+    x = torch.full((5000, *SHAPE), value)
+    likelihood, (theta,) = deepcopy(LIKELIHOODS[name]).constant([x])
+    found = distortion(likelihood, theta, x.double()).mean().item()
+    mean = 0.5 / 30001 / 5001  # of 5000 images of 6 pixels, one pixel of 1/2 and the image added
+    expected = {
+        "bernoulli": -6 * math.log1p(-mean),
+        "continuous": 6 * math.log(mean),  # an exponential density of this mean, at 0
+        "gaussian": 3 * math.log(2 * math.pi * 0.3**2),
+        "laplace": 6 * math.log(2 * 0.2),
+        "learned": 3 * math.log(2 * math.pi * 1e-12),
+        "predicted": 3 * math.log(2 * math.pi * 0.002**2),
+        "logistic": 0.0,
+        "logistic per pixel": 0.0,
+    }
+    assert found == pytest.approx(expected[name], rel=1e-4, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_each_group_has_its_own_output_and_all_have_one_scale(images: Tensor, name: str):
+    """Without a learned scale each is as if alone; with one, between alone and one output for all."""
+    groups = [images[:300], (127.5 + 127.5 * images[300:]).round() / 255]
+
+    def least(*parts: Tensor) -> tuple[float, Tensor]:
+        likelihood, thetas = deepcopy(LIKELIHOODS[name]).constant(parts)
+        values = [distortion(likelihood, t, x).sum().item() for t, x in zip(thetas, parts, strict=True)]
+        return math.fsum(values), thetas
+
+    (together, thetas), (one, _) = least(*groups), least(torch.cat(groups))
+    alone = [least(group) for group in groups]
+    if name in ("learned", "logistic"):
+        assert sum(value for value, _ in alone) + 1 < together < one - 1
+    else:
+        assert torch.equal(thetas, torch.cat([theta for _, theta in alone]))
+
+
 def test_the_learned_scale_is_the_root_mean_squared_error(images: Tensor):
-    likelihood, theta = LearnedGaussian().constant(images)
+    likelihood, (theta,) = LearnedGaussian().constant([images])
     error = (images - images.mean(0)).square().mean().item()
     expected = images[0].numel() / 2 * (math.log(2 * math.pi * error) + 1)
     assert distortion(likelihood, theta, images).mean().item() == pytest.approx(expected, rel=1e-5)

@@ -209,11 +209,18 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
     share = cfg.model.get("target_share")
     if share is None or cfg.model.get("target_distortion") is not None:
         return context
+    likelihood, condition = build("likelihood", cfg.likelihood, context), _condition(cfg, context)
     try:
-        target = share_of_distortion(share, build("likelihood", cfg.likelihood, context), data)
+        target = share_of_distortion(share, likelihood, condition, data)
     except ValueError as error:
         raise UserError(f"model.target_share={share:g}: it {error}.") from error
     return context._replace(target_distortion=target)
+
+
+def _condition(cfg: DictConfig, context: RunContext) -> Unconditional:
+    """What encoder and decoder are told beside the image."""
+    node = cfg.model.get("condition")
+    return Unconditional() if node is None else build("model.condition", node, context)
 
 
 def _mean_image(data: DataModule, images: int = 1000) -> Tensor:
@@ -230,7 +237,7 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
 
     posterior = part("model.posterior", model.posterior)
     likelihood = part("likelihood", cfg.likelihood)
-    condition = part("model.condition", model.get("condition")) or Unconditional()
+    condition = _condition(cfg, context)
     channels, *size = context.image_shape
     encoder, decoder = build(
         "network",

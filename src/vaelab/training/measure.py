@@ -95,7 +95,7 @@ def constant_metrics(module: LitAutoencoder, data: DataModule) -> tuple[dict[str
     """``<split>/constant_distortion`` with its standard error, and that of each test image, (N,)."""
     likelihood = copy.deepcopy(module.model.likelihood).float().cpu()
     splits = {name: images for name, images in (("val", data.val), ("test", data.test)) if images is not None}
-    values = constant_distortions(likelihood, data, splits)
+    values = constant_distortions(likelihood, module.model.condition, data, splits)
     found: dict[str, float] = {}
     for name in module.results:
         found |= mean_and_error(f"{name}/constant_distortion", values[name])

@@ -1,12 +1,24 @@
 """What an autoencoder asks of p(x|z), and what the likelihoods share."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaelab.models.numbers import scalar
 
-__all__ = ["LearnedScale", "Likelihood", "check_unit_interval", "smoothed_mean", "soft_floor", "sum_pixels"]
+__all__ = [
+    "LearnedScale",
+    "Likelihood",
+    "check_unit_interval",
+    "inverse_soft_floor",
+    "smoothed_mean",
+    "smoothed_unit_mean",
+    "soft_floor",
+    "sum_pixels",
+    "unit_mean",
+]
 
 
 def sum_pixels(values: Tensor) -> Tensor:
@@ -82,16 +94,20 @@ class Likelihood(nn.Module):
             levels: L if every value is one of 0, 1/(L-1), ..., 1 (:func:`vaelab.data.images.grey_levels`).
         """
 
-    def constant(self, x: Tensor) -> tuple["Likelihood", Tensor]:
-        """The best output of a decoder that ignores z: the end of a rate-distortion curve with rate 0.
+    def constant(self, groups: Sequence[Tensor]) -> tuple["Likelihood", Tensor]:
+        """The best outputs of a decoder that ignores z: the end of a rate-distortion curve with rate 0.
 
-        argmax over theta (C', H, W) of the mean of log p(x_n|theta), for images x (N, C, H, W); the scale of
-        a likelihood that learns one is maximised over too. Where a pixel that never changes would get
-        infinite parameters, one image that has everywhere the mean of all pixels is added
-        (:func:`smoothed_mean`).
+        argmax over theta_1, ..., theta_K, each (C', H, W), of the sum of log p(x|theta_k) over the images x
+        of each group; the one scale of a likelihood that learns one is maximised over too. Where a pixel that
+        never changes would get infinite parameters, one image that has everywhere the mean of all pixels is
+        added to each group (:func:`smoothed_mean`).
+
+        Args:
+            groups: K sets of images (N_k, C, H, W) that the decoder can tell apart without z: those of each
+                label for a conditional model, else a single one.
 
         Returns:
-            the likelihood with that scale, and theta.
+            the likelihood with that scale, and theta (K, C', H, W), in float64.
         """
         raise NotImplementedError
 
@@ -113,9 +129,24 @@ class Likelihood(nn.Module):
 def smoothed_mean(x: Tensor) -> Tensor:
     """The mean image of x (N, C, H, W) and one more image, whose pixels are the mean of all: (C, H, W).
 
-    A pixel that was 0 in N images is not taken to be 0 in all others.
+    A pixel that was 0 in N images is not taken to be 0 in all others. In float64.
     """
-    return (x.sum(0) + x.mean()) / (len(x) + 1)
+    total = x.sum(0, dtype=torch.float64)
+    return (total + total.mean() / len(x)) / (len(x) + 1)
+
+
+def smoothed_unit_mean(x: Tensor) -> Tensor:
+    """:func:`smoothed_mean` of pixels in [0, 1], within (0, 1) even where all of them are 0, or 1.
+
+    The mean of all pixels, which the further image has, counts one more pixel, of value 1/2.
+    """
+    total = x.clamp(0, 1).sum(0, dtype=torch.float64)
+    return (total + unit_mean(x)) / (len(x) + 1)
+
+
+def unit_mean(x: Tensor) -> float:
+    """The mean of all pixels, in [0, 1], and one more of value 1/2: within (0, 1)."""
+    return (x.clamp(0, 1).sum(dtype=torch.float64).item() + 0.5) / (x.numel() + 1)
 
 
 ROUNDING = 1e-6

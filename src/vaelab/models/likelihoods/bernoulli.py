@@ -1,12 +1,14 @@
 """Pixels in [0, 1]: Bernoulli for binary ones, continuous Bernoulli for grey ones."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from vaelab.functional.distributions import bernoulli_cross_entropy
 from vaelab.functional.images import on_grid
 from vaelab.functional.randomness import uniform
-from vaelab.models.likelihoods.base import Likelihood, check_unit_interval, smoothed_mean, sum_pixels
+from vaelab.models.likelihoods.base import Likelihood, check_unit_interval, smoothed_unit_mean, sum_pixels
 
 
 class Bernoulli(Likelihood):
@@ -27,8 +29,9 @@ class Bernoulli(Likelihood):
         # black or white, whatever the pixels that it was trained on
         return (uniform(noise) < decoded.sigmoid()).to(decoded)
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
-        return self, smoothed_mean(x).logit()  # D = sum_i h(mean_i), the entropies of the mean pixels
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        # D = sum_i h(mean_i), the entropies of the mean pixels
+        return self, torch.stack([smoothed_unit_mean(x) for x in groups]).logit()
 
     def least_distortion(self, x: Tensor) -> Tensor:
         return sum_pixels(torch.special.entr(x) + torch.special.entr(1 - x))
@@ -59,16 +62,16 @@ class ContinuousBernoulli(Likelihood):
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         return continuous_bernoulli_quantile(noise, decoded)
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
         # the logits whose mean is that of the pixels, by bisection: |mean - 1/2| < 1/2 - 1/|logit|
-        mean = smoothed_mean(x).double()
-        high = 2 / torch.minimum(mean, 1 - mean).amin()
-        low, high = torch.full_like(mean, -float(high)), torch.full_like(mean, float(high))
+        mean = torch.stack([smoothed_unit_mean(x) for x in groups])
+        high = 2 / torch.minimum(mean, 1 - mean)
+        low = -high
         for _ in range(60):
             middle = (low + high) / 2
             below = continuous_bernoulli_mean(middle) < mean
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return self, ((low + high) / 2).to(x.dtype)
+        return self, (low + high) / 2
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         check_unit_interval("a continuous Bernoulli likelihood", low, high)

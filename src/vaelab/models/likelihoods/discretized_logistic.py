@@ -1,26 +1,28 @@
 """8-bit pixels: a logistic distribution cut into 256 bins, so that bits per dimension are defined."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vaelab.functional.images import on_grid
+from vaelab.functional.logistic_fit import fit_discretized_logistic
 from vaelab.models.likelihoods.base import (
     LearnedScale,
     Likelihood,
     inverse_soft_floor,
-    smoothed_mean,
     soft_floor,
     sum_pixels,
+    unit_mean,
 )
 from vaelab.models.numbers import scalar
 
 LEVELS = 256
 HALF = 0.5 / (LEVELS - 1)  # half a bin
-FITTED = 2000  # images
 LEAST_LOG_SCALE = -8.0  # a tenth of a bin: a predicted scale below it says nothing more
+LEAST_SHARED_SCALE = 1e-5  # of constant images: all of the mass is in one bin
 
 
 class DiscretizedLogistic(Likelihood):
@@ -65,30 +67,19 @@ class DiscretizedLogistic(Likelihood):
         steps = LEVELS - 1
         return ((loc + log_scale.exp() * logit) * steps).round().clamp(0, steps) / steps
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
-        """By L-BFGS from the moments, on at most FITTED images: there is no closed form."""
-        x = x[:FITTED]
-        loc = smoothed_mean(x)
-        spread = math.sqrt(3) / math.pi * (x - loc).square().mean(0 if self.per_pixel else None).sqrt()
-        least = inverse_soft_floor(spread.clamp(min=2 * HALF).log(), LEAST_LOG_SCALE)
-        scale = (least - self.start if self.per_pixel else spread.clamp(min=2 * HALF).log()).requires_grad_()
-        loc = loc.requires_grad_()
-        optimizer = torch.optim.LBFGS([loc, scale], max_iter=30, line_search_fn="strong_wolfe")
-
-        def split() -> tuple[Tensor, Tensor]:
-            return (loc, soft_floor(self.start + scale, LEAST_LOG_SCALE) if self.per_pixel else scale)
-
-        def distortion() -> Tensor:
-            optimizer.zero_grad()
-            value = -sum_pixels(discretized_logistic_log_prob(x, *split())).mean()
-            value.backward()
-            return value
-
-        with torch.enable_grad():
-            optimizer.step(distortion)
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        """Each pixel by itself, from its histogram, by Newton's method: the problem is convex."""
+        image_shape = groups[0].shape[1:]
         if self.per_pixel:
-            return self, torch.cat([loc, scale], dim=-3).detach()
-        return DiscretizedLogistic(float(scale.detach().exp())), loc.detach()
+            thetas = []
+            for x in groups:
+                loc, log_scale = fit_discretized_logistic(smoothed_histograms(x), math.exp(-LEAST_LOG_SCALE))
+                output = inverse_soft_floor(log_scale, LEAST_LOG_SCALE) - self.start
+                thetas.append(torch.cat([part.reshape(image_shape) for part in (loc, output)], dim=-3))
+            return self, torch.stack(thetas)
+        counts = torch.cat([smoothed_histograms(x) for x in groups])
+        loc, log_scale = fit_discretized_logistic(counts, 1 / LEAST_SHARED_SCALE, shared=True)
+        return DiscretizedLogistic(log_scale.exp().item()), loc.reshape(-1, *image_shape)
 
     def least_distortion(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x))  # all of the mass in the pixel's own bin, in the limit of small scales
@@ -102,6 +93,25 @@ class DiscretizedLogistic(Likelihood):
 
     def discrete(self, x: Tensor) -> Tensor:
         return on_grid(x, LEVELS)
+
+
+def smoothed_histograms(x: Tensor, images: int = 512) -> Tensor:
+    """How often each pixel of x (N, C, H, W) has each level, (C H W, 256), in one more image as well.
+
+    The further image has everywhere the mean of all pixels, shared between the two levels beside it.
+    """
+    pixels = x[0].numel()
+    places = torch.arange(pixels, device=x.device) * LEVELS
+    counts = torch.zeros(pixels * LEVELS, device=x.device)
+    for part in x.split(images):
+        level = (part.flatten(1) * (LEVELS - 1)).round().long().clamp(0, LEVELS - 1)
+        counts += torch.bincount((places + level).flatten(), minlength=len(counts))
+    counts = counts.reshape(pixels, LEVELS).double()
+    mean = unit_mean(x) * (LEVELS - 1)
+    below = min(int(mean), LEVELS - 2)
+    counts[:, below] += 1 - (mean - below)
+    counts[:, below + 1] += mean - below
+    return counts
 
 
 def discretized_logistic_log_prob(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:

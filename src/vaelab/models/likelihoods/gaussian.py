@@ -1,6 +1,7 @@
 """Gaussian pixels: with a fixed, a learned or a predicted standard deviation."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,8 +42,8 @@ class Gaussian(Likelihood):
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         return decoded + self.sigma * noise
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
-        return self, x.mean(0)
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        return self, means(groups)
 
     def least_distortion(self, x: Tensor) -> Tensor:
         return -self.log_prob(x, x)
@@ -88,8 +89,9 @@ class LearnedGaussian(Likelihood):
     def sample(self, decoded: Tensor, noise: Tensor) -> Tensor:
         return decoded + self.sigma() * noise
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
-        return Gaussian(max(float(x.std(0, correction=0).square().mean().sqrt()), TINY)), x.mean(0)
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        errors = sum(float(x.var(0, correction=0).mean()) * len(x) for x in groups)
+        return Gaussian(max(math.sqrt(errors / sum(map(len, groups))), TINY)), means(groups)
 
 
 class PredictedGaussian(Likelihood):
@@ -126,17 +128,25 @@ class PredictedGaussian(Likelihood):
         loc, log_sigma = self._split(decoded)
         return loc + log_sigma.exp() * noise
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        return self, torch.stack([self._constant(x) for x in groups])
+
+    def _constant(self, x: Tensor) -> Tensor:
         loc = smoothed_mean(x)
         squares = (x - loc).square()
         variance = (squares.sum(0) + (x.mean() - loc).square() + x.var(correction=0)) / (len(x) + 1)
         output = inverse_soft_floor(0.5 * variance.log(), self.least) - self.start
-        return self, torch.cat([loc, output], dim=-3)
+        return torch.cat([loc, output], dim=-3)
 
 
 def squared_error(x: Tensor, loc: Tensor) -> Tensor:
     """|x - loc|^2, summed over pixels."""
     return sum_pixels((x - loc).square())
+
+
+def means(groups: Sequence[Tensor]) -> Tensor:
+    """The mean image of each group (N_k, C, H, W), in float64: (K, C, H, W)."""
+    return torch.stack([x.mean(0, dtype=torch.float64) for x in groups])
 
 
 def pixels(images: Tensor) -> int:

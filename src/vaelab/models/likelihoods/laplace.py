@@ -1,6 +1,7 @@
 """Laplace pixels: the absolute error."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,8 +35,8 @@ class Laplace(Likelihood):
         size = -(math.log(2) + torch.special.log_ndtr(-noise.abs()))
         return decoded + self.scale * noise.sign() * size
 
-    def constant(self, x: Tensor) -> tuple[Likelihood, Tensor]:
-        return self, x.median(0).values
+    def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
+        return self, torch.stack([x.median(0).values.double() for x in groups])
 
     def least_distortion(self, x: Tensor) -> Tensor:
         return -self.log_prob(x, x)
