@@ -1,5 +1,8 @@
 """trainer.overfit_batches trains on the same images in every epoch."""
 
+import math
+
+import pytest
 import pytorch_lightning as pl
 import torch
 
@@ -32,3 +35,16 @@ def test_overfitting_has_the_same_images_in_every_epoch(tmp_path):
 def test_a_limit_of_batches_has_other_images_in_every_epoch(tmp_path):
     first, *others = images_by_epoch(tmp_path, limit_train_batches=2)
     assert not any(torch.equal(first, other) for other in others)
+
+
+def test_four_fixed_images_are_learned_by_heart(tmp_path):
+    losses = {}
+    for option in ("overfit_batches", "limit_train_batches"):
+        made = trainer(tmp_path / option, max_epochs=60, limit_val_batches=0, **{option: 1})
+        module = lit(lr=0.03)
+        with running(made):
+            made.fit(module, datamodule=data_module(binarize="dynamic"))
+        losses[option] = module.training_metrics()["train/loss"]
+    # nats of 16 random bits: log 4 tells the four images apart, nothing tells the bits of new ones
+    assert losses["overfit_batches"] < 0.7 * losses["limit_train_batches"]
+    assert losses["limit_train_batches"] == pytest.approx(16 * math.log(2), rel=0.15)

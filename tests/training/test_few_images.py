@@ -8,6 +8,7 @@ import pytest
 
 from cli_runner import small
 from vaelab.cli import evaluate
+from vaelab.runs.health import verdict
 from vaelab.runs.record import read_record
 
 ONE = ("data=npz", "data.test_size=1", "data.val_size=1", "trainer.max_epochs=8", "callbacks=none")
@@ -37,6 +38,23 @@ def test_one_image_is_measured_without_a_warning_or_a_verdict(tmp_path, file, mo
 
 
 def test_a_run_without_a_step_is_untrained(tmp_path):
-    record = small(tmp_path, "model=vae", "trainer.max_epochs=0", "callbacks=none").record
+    result = small(tmp_path, "model=vae", "trainer.max_epochs=0", "callbacks=no_pictures")
+    record = result.record
+    assert record["metrics"]["train/steps"] == 0
     assert record["verdict"]["label"] == "untrained"
     assert record["verdict"]["reason"] == "no optimizer step was taken"
+    assert "collapsed" not in result.out + result.err
+    assert verdict(record["metrics"]).label == "untrained"  # as a comparison reads it
+
+
+def test_a_decoder_that_is_worse_than_a_constant_image_is_not_called_collapsed(tmp_path):
+    """One step from large random weights: units are active, another image's code makes no difference."""
+    result = small(tmp_path, "network.init=kaiming", "optimizer.lr=1e-4", "callbacks=no_pictures")
+    metrics = result.record["metrics"]
+    assert metrics["train/steps"] == 1
+    assert metrics["test/active_units"] > 0
+    assert metrics["test/shuffle_gap"] < 2 * metrics["test/shuffle_gap_se"]  # what a collapse would be
+    assert metrics["test/distortion"] > metrics["test/constant_distortion"]
+    assert result.record["verdict"]["label"] == "untrained"
+    assert "that of the best constant image" in result.out
+    assert "collapsed" not in result.out + result.err

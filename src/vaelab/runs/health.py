@@ -49,8 +49,8 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
 
     None as well for fewer than FEWEST images.
 
-    - untrained: units are active, but the decoder is worse than the best one that ignores z
-      (:func:`below_constant`), so that the other numbers say nothing about z.
+    - untrained: no optimizer step was taken (``train/steps``), or units are active, but the decoder is worse
+      than the best one that ignores z (:func:`below_constant`): the other numbers say nothing about z.
     - collapsed: no unit is active (Burda et al., *Importance Weighted Autoencoders*, 2016), or the decoder
       ignores z: what the code of another image costs it (``shuffle_gap``) is not above ERRORS of its standard
       errors. Where the standard error is unknown, as of a single image, only a gap of 0 or less counts.
@@ -69,6 +69,8 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     kl = metrics.get(f"{split}/kl_per_dim")
     dimensions = len(kl) if isinstance(kl, list) else None
     evidence["latent_dim"] = None if dimensions is None else float(dimensions)
+    if metrics.get("train/steps") == 0:
+        return Verdict(UNTRAINED, "no optimizer step was taken", evidence)
     rate, units, gap = evidence["rate"], evidence["active_units"], evidence["shuffle_gap"]
     images = finite(metrics.get(f"{split}/aggregate_images"))
     if (units is None and gap is None) or (images is not None and images < FEWEST):

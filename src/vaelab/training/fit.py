@@ -10,12 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, reason
-from vaelab.runs.health import FEWEST, UNTRAINED, Verdict, verdict
+from vaelab.runs.health import FEWEST, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data
 from vaelab.training.callbacks import Clock
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
 from vaelab.training.measure import (
+    STEPS,
     constant_metrics,
     describe,
     headline,
@@ -79,6 +80,7 @@ def fit(
         )
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     log.info("%s", headline(request, images, parameters))
+    module.at_rate_zero, constant = constant_metrics(module, data)
     with running_loggers(cfg, request, start.wandb_id) as loggers:
         observer.note(data=images, parameters=parameters, wandb=wandb_facts(loggers))
         trainer.loggers = loggers
@@ -91,14 +93,10 @@ def fit(
             measure("val", trainer.validate, trainer, module, data)
         measure("test", trainer.test, trainer, module, data)
 
-        at_rate_zero, constant = constant_metrics(module, data)
-        metrics = train | target_values(module, data) | held_out_metrics(module) | at_rate_zero
+        steps = {STEPS: trainer.global_step}
+        metrics = train | steps | target_values(module, data) | held_out_metrics(module)
         health = verdict(metrics)
-        if trainer.global_step == 0:
-            health = Verdict(
-                UNTRAINED, "no optimizer step was taken", {} if health is None else health.evidence
-            )
-        elif health is None:
+        if health is None:
             log.info(
                 "No verdict: it needs at least %d test images, or their numbers are not measured.", FEWEST
             )

@@ -25,6 +25,7 @@ from vaelab.types import Batch
 
 __all__ = [
     "OBJECTIVE",
+    "STEPS",
     "constant_metrics",
     "describe",
     "headline",
@@ -35,8 +36,10 @@ __all__ = [
 ]
 
 OBJECTIVE = "val/objective"  # the best weights are those of its least value
+STEPS = "train/steps"  # of the optimizer
 
 
+CONSTANT = "constant_distortion"
 CHECKED = 5_000  # training images on which a target is checked
 
 
@@ -91,14 +94,18 @@ def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder
     return str(chosen.relative_to(folder) if chosen.is_relative_to(folder) else chosen), found
 
 
-def constant_metrics(module: LitAutoencoder, data: DataModule) -> tuple[dict[str, float], Tensor]:
-    """``<split>/constant_distortion`` with its standard error, and that of each test image, (N,)."""
+def constant_metrics(module: LitAutoencoder, data: DataModule) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
+    """Of each held-out split ``constant_distortion`` with its standard error; that of each test image, (N,).
+
+    They do not depend on the training: a learned scale is fitted to the constant image.
+    """
     likelihood = copy.deepcopy(module.model.likelihood).float().cpu()
     splits = {name: images for name, images in (("val", data.val), ("test", data.test)) if images is not None}
     values = constant_distortions(likelihood, module.model.condition, data, splits)
-    found: dict[str, float] = {}
-    for name in module.results:
-        found |= mean_and_error(f"{name}/constant_distortion", values[name])
+    found: dict[str, dict[str, Tensor]] = {}
+    for split, of_images in values.items():
+        numbers = mean_and_error(CONSTANT, of_images)
+        found[split] = {name: torch.tensor(number, dtype=torch.float64) for name, number in numbers.items()}
     return found, values["test"]
 
 
@@ -124,7 +131,7 @@ def write_image_rates(module: LitAutoencoder, folder: Path, constant: Tensor) ->
     if module.trainer.is_global_zero:
         if rates is not None and found:
             arrays = {name: value.cpu().numpy() for name, value in rates._asdict().items()}
-            arrays["constant_distortion"] = constant.numpy()[arrays["position"]]
+            arrays[CONSTANT] = constant.numpy()[arrays["position"]]
             types = {name: np.int64 if name == "position" else np.float32 for name in arrays}
             with replacing(path) as temporary:
                 np.savez(temporary, **{name: arrays[name].astype(kind) for name, kind in types.items()})

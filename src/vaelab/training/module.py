@@ -56,6 +56,7 @@ class LitAutoencoder(pl.LightningModule):
 
     Attributes:
         results: the latest metrics of each held-out split; NaN where a quantity is undefined.
+        at_rate_zero: what a decoder that ignores z reaches on each split; added to the results.
         image_rates: rate and distortion of each image of the split, of which ``results`` has the means.
     """
 
@@ -76,6 +77,7 @@ class LitAutoencoder(pl.LightningModule):
         self.seed = secrets.randbits(32) if seed is None else seed
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
+        self.at_rate_zero: dict[str, dict[str, Tensor]] = {}
         self.image_rates: dict[str, ImageRates | None] = {}
         self.learning_rates = LearningRates(lr_factor)
         self.held_out_noise = HeldOutNoise(model.samples, model.latent_dim)
@@ -280,7 +282,7 @@ class LitAutoencoder(pl.LightningModule):
                     f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. "
                     "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
                 )
-        self.results[split] = results
+        self.results[split] = results | self.at_rate_zero.get(split, {})
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
         for name, value in named_scalars({name: value.tolist() for name, value in results.items()}).items():
             # the metrics are already reduced over devices, so sync_dist averages equal numbers

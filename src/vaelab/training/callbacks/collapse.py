@@ -33,7 +33,7 @@ class Collapse(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, lit: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        found = verdict_of(lit, "val")
+        found = verdict_of(trainer, lit, "val")
         if found is None or found.label != COLLAPSED:
             self.collapsed = 0
             return
@@ -49,7 +49,7 @@ class Collapse(pl.Callback):
             trainer.should_stop = True
 
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
-        found = verdict_of(lit, "test")
+        found = verdict_of(trainer, lit, "test")
         if found is not None and found.label == COLLAPSED:
             self.warn(trainer, found, "on test images")
 
@@ -70,7 +70,7 @@ class Collapse(pl.Callback):
         self.collapsed, self.warned = state_dict["collapsed"], state_dict["warned"]
 
 
-def verdict_of(lit: Any, split: str) -> Verdict | None:
+def verdict_of(trainer: pl.Trainer, lit: Any, split: str) -> Verdict | None:
     """The verdict on the latest metrics of a split."""
-    results = lit.results.get(split, {})
-    return verdict({f"{split}/{name}": value.tolist() for name, value in results.items()}, split)
+    results = {f"{split}/{name}": value.tolist() for name, value in lit.results.get(split, {}).items()}
+    return verdict({"train/steps": trainer.global_step, **results}, split)
