@@ -60,6 +60,28 @@ def test_values_of_factors_need_not_be_whole_but_few(tmp_path):
         Probes()(run_of(tmp_path, *sets, model, factor_names=("quantity",)))
 
 
+def test_what_is_the_same_for_all_images_counts_in_no_mean(tmp_path):
+    model = linear_vae(torch.ones(3), torch.ones(3), torch.ones(3))
+    train, test = planted_codes(300, 0), planted_codes(100, 1)
+    one = [torch.full((len(images), 1), 4) for images in (train, test)]
+    names = ("sign", "one", "nothing")
+
+    def with_one(images: ImageSet, value: torch.Tensor) -> ImageSet:
+        factors = torch.cat([images.factors[:, :1], value, images.factors[:, 1:]], dim=1)
+        return ImageSet(images.x, factors=factors)
+
+    sets = [with_one(*pair) for pair in zip((train, test), one, strict=True)]
+    found = Probes()(run_of(tmp_path, *sets, model, factor_names=names))
+    accuracy = found["metrics"]
+    mean = (accuracy["probe_accuracy_sign"] + accuracy["probe_accuracy_nothing"]) / 2
+    assert accuracy["probe_accuracy"] == pytest.approx(mean)
+    assert "probe_accuracy_one" not in accuracy
+    assert (found["protocol"]["factors"], found["protocol"]["constant"]) == ("sign, nothing", "one")
+    sets = [ImageSet(images.x, value[:, 0], value) for images, value in zip((train, test), one, strict=True)]
+    with pytest.raises(NotApplicable, match="the same for all images: labels, one"):
+        Probes()(run_of(tmp_path, *sets, model, factor_names=("one",)))
+
+
 def test_without_classes_there_is_nothing_to_probe(tmp_path):
     images = ImageSet(corners(20).x)
     with pytest.raises(NotApplicable, match="neither labels nor factors"):

@@ -24,10 +24,11 @@ class Probes:
     Codes are posterior means. ``probe_accuracy``: a linear classifier on standardised codes;
     ``knn_accuracy``: the 5 nearest codes; ``majority_accuracy``: the largest class for every image, which
     needs no code. Data with factors of variation also give ``probe_accuracy_<factor>`` and
-    ``knn_accuracy_<factor>``, where each factor's values are classes; a factor with more than 100 values is
-    left out. Without labels, the three names without a factor are means over the factors. Each has a standard
-    error ``..._se`` over test images, that of a share; of means over factors, whose errors may have any
-    correlation, it is too large rather than too small.
+    ``knn_accuracy_<factor>``, where each factor's values are classes. A factor with more than 100 values is
+    left out, and so is one that is constant among the training or the test images, which any codes predict;
+    the protocol names them (``constant``). So it is with labels. Without labels, the three names without a
+    factor are means over the factors. Each has a standard error ``..._se`` over test images, that of a share;
+    of means over factors, whose errors may have any correlation, it is too large rather than too small.
 
     Args:
         train, test: the maximum numbers of images of each split.
@@ -41,14 +42,25 @@ class Probes:
         self.train, self.test = train, test
 
     def __call__(self, run: TrainedRun) -> dict[str, Any]:
-        """Raises NotApplicable where the data have neither labels nor factors that are classes."""
+        """Raises NotApplicable where the data have neither labels nor factors that are classes and vary."""
         train, test = run.codes("train", self.train), run.codes("test", self.test)
-        by_factor = _factor_accuracies(train, test, run.data.factor_names)
-        if train.y is not None and test.y is not None:
-            classes, whole = "labels", _accuracies(train, test, train.y, test.y)
+        factors = _factor_classes(train, test, run.data.factor_names)
+        constant = [name for name, classes in factors.items() if not _vary(*classes)]
+        by_factor = {
+            name: _accuracies(train, test, *classes)
+            for name, classes in factors.items()
+            if name not in constant
+        }
+        labels = None if train.y is None or test.y is None else (train.y, test.y)
+        if labels is not None and not _vary(*labels):
+            constant, labels = ["labels", *constant], None
+        if labels is not None:
+            classes, whole = "labels", _accuracies(train, test, *labels)
         elif by_factor:
             classes = f"factors, mean over {', '.join(by_factor)}"
             whole = {key: fmean(accuracy[key] for accuracy in by_factor.values()) for key in ACCURACIES}
+        elif constant:
+            raise NotApplicable(f"the same for all images: {', '.join(constant)}")
         else:
             raise NotApplicable("the data have neither labels nor factors that are classes")
         each = {f"{key}_{name}": by_factor[name][key] for name in by_factor for key in ACCURACIES[:2]}
@@ -58,6 +70,7 @@ class Probes:
                 "codes": "posterior means",
                 "classes": classes,
                 "factors": ", ".join(by_factor) or "none",
+                "constant": ", ".join(constant) or "none",
                 "probe": "multinomial logistic regression on standardised codes, L2 penalty 1 (scikit-learn)",
                 "knn": f"k={NEIGHBOURS}, Euclidean distance, codes not standardised",
                 "train": len(train.loc),
@@ -76,13 +89,21 @@ def _accuracies(train: Codes, test: Codes, y: Tensor, y_test: Tensor) -> dict[st
     return dict(zip(ACCURACIES, (linear_probe(*codes), knn_probe(*codes), majority(y, y_test)), strict=True))
 
 
-def _factor_accuracies(train: Codes, test: Codes, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The accuracies of each factor with at most MOST_CLASSES values, by name; empty without factors."""
+def _factor_classes(train: Codes, test: Codes, names: Sequence[str]) -> dict[str, Sequence[Tensor]]:
+    """The classes of training and of test images by each factor with at most MOST_CLASSES values.
+
+    By the factor's name; empty without factors.
+    """
     if train.factors is None or test.factors is None:
         return {}
-    accuracies = {}
+    found = {}
     for name, *columns in zip(names, train.factors.T, test.factors.T, strict=True):
         values, classes = torch.cat(columns).unique(return_inverse=True)  # values need not be whole numbers
         if len(values) <= MOST_CLASSES:
-            accuracies[name] = _accuracies(train, test, *classes.split([len(train.loc), len(test.loc)]))
-    return accuracies
+            found[name] = classes.split([len(train.loc), len(test.loc)])
+    return found
+
+
+def _vary(*splits: Tensor) -> bool:
+    """Whether the images of every split have at least two classes."""
+    return all(len(classes.unique()) > 1 for classes in splits)
