@@ -34,7 +34,8 @@ class RunContext(NamedTuple):
     image_shape: tuple[int, ...]  # (C, H, W)
     latent_dim: int  # D
     dataset_size: int  # training images
-    num_classes: int | None = None  # the labels are 0, ..., num_classes - 1; None without labels
+    num_classes: int | None = None  # the labels are 0, ..., num_classes - 1; None if they are not
+    no_classes: str = ""  # why num_classes is None, as a clause
     value_range: tuple[float, float] = (0.0, 1.0)  # the least and the largest value of the images
     levels: int | None = None  # L if every value is one of 0, 1/(L-1), ..., 1 (functional.images.grey_levels)
     target_distortion: float | None = None  # nats per image, of model.target_share; None without one

@@ -11,7 +11,7 @@ from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
 from support.stacking import assert_stacked_as_alone
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import LabelCondition, class_count
+from vaelab.models.conditions import LabelCondition
 from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
@@ -47,12 +47,7 @@ def test_the_label_is_one_hot_in_planes_and_in_the_decoders_input():
             assert (latent[:, b, D + k] == float(k == label)).all()
 
 
-def test_classes_are_counted_over_the_splits_and_come_in_turn():
-    assert class_count(torch.tensor([0, 2]), torch.tensor([4])) == 5
-    assert class_count(torch.tensor([0, 2]), None) is None
-    assert class_count(None, None) is None
-    with pytest.raises(ValueError, match="whole numbers >= 0"):
-        class_count(torch.tensor([0, -1]))
+def test_classes_come_in_turn():
     assert LabelCondition(3).in_turn(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
@@ -84,6 +79,16 @@ def test_the_label_is_needed():
         model.decode(torch.zeros(2, D))
 
 
+@pytest.mark.parametrize("y", [torch.tensor([0, 3]), torch.tensor([-1, 0]), torch.tensor([0.0, 1.5])])
+def test_a_label_that_the_model_does_not_know_is_refused(y):
+    model = conditional()
+    message = rf"labels must be whole numbers from 0 to {K - 1}, got (3|-1|1\.5)$"
+    with pytest.raises(ValueError, match=message):
+        model.encode(images(2, SHAPE), y)
+    with pytest.raises(ValueError, match=message):
+        model.decode(torch.zeros(2, D), y)
+
+
 def test_conditional_models_stack():
     models = [conditional(seed=seed) for seed in range(2)]
     assert_stacked_as_alone(models, images(5, SHAPE), [models[0].draw_noise(5, random())] * 2, y=Y)
@@ -101,6 +106,43 @@ def test_data_without_labels_are_refused_before_training(tmp_path):
     assert result.code != 0
     assert "the data have none" in result.err + result.out
     assert "Traceback" not in result.err + result.out
+
+
+def test_labels_that_are_no_classes_are_refused_where_they_are_used(tmp_path):
+    """In two lines, by name; without a condition they may be anything."""
+    x, y = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8), np.arange(60) % 3
+
+    def run(*overrides: str, **arrays: np.ndarray):
+        np.savez(tmp_path / "x.npz", x=x, **arrays)
+        return small(
+            tmp_path, "data=npz", f"data.path={tmp_path / 'x.npz'}", "data.train_size=null",
+            "data.val_size=10", "callbacks=none", *overrides,
+        )  # fmt: skip
+
+    refused = {
+        "images have the label -1, where K classes are numbered 0, ..., K-1": {"y": y - 1},
+        "images have the label 1000000000000": {"y": y * 500_000_000_000},
+        "the test images have none": {"y": y, "x_test": x[:20]},
+    }
+    for message, arrays in refused.items():
+        result = run("model=conditional_vae", **arrays)
+        assert result.code == 2
+        assert message in result.err
+        assert len(result.err.splitlines()) <= 2
+    few = run("model=conditional_vae", "+model.condition.num_classes=2", y=y)
+    assert few.code == 2
+    assert "model.condition: labels must be whole numbers from 0 to 1, got 2." in few.err
+    assert run("model=vae", y=y - 1).code == 0
+
+
+def test_a_loaded_model_checks_labels(tmp_path):
+    loaded = vaelab.load(trained(tmp_path, "model=conditional_vae", "callbacks=none").folder)
+    with pytest.raises(vaelab.UserError, match="from 0 to 9, got 10"):
+        loaded.encode(np.zeros((1, 1, 8, 8), np.float32), [10])
+    with pytest.raises(vaelab.UserError, match="needs the labels y"):
+        loaded.decode(np.zeros((2, loaded.model.latent_dim), np.float32))
+    with pytest.raises(vaelab.UserError, match=r"expected labels \(2,\)"):
+        loaded.reconstruct(np.zeros((2, 1, 8, 8), np.float32), [1])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 =============  ============================================================================
 x              (N, H, W), (N, C, H, W), (N, H, W, C) or (N, F) numbers; (N, F): N images (1, 1, F)
-y              optional, (N,) whole numbers: class labels
+y              optional, (N,) whole numbers: class labels, 0, 1, ... for conditional models
 factors        optional, (N, F) numbers: ground-truth factors of variation
 x_test         optional, images of the same shape and type, with y_test and factors_test
 =============  ============================================================================

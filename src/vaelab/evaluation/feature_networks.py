@@ -186,7 +186,9 @@ def train_classifier(
 
     The result depends only on the arguments, not on global generators.
     """
-    classes = int(max(y.max(), y_test.max())) + 1
+    known, numbered = torch.cat([y, y_test]).unique(return_inverse=True)  # labels may be any numbers
+    y, y_test = numbered.split([len(y), len(y_test)])
+    classes = len(known)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = ConvFeatures(x.shape[1:])

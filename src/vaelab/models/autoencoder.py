@@ -161,13 +161,18 @@ class Autoencoder(nn.Module):
 
         A conditional model needs the labels y (B,), here and in what follows. What these functions take may
         have any precision; what they give has the model's, but 32 bits at the least.
+
+        Raises:
+            ValueError: a label that a conditional model does not know, here and in ``decode``.
         """
+        self.condition.check(y)
         q = self.posterior_parameters(to_float(x).to(self.dtype), y)
         return q._make(map(at_least_float32, q))
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
+        self.condition.check(y)
         return self.likelihood.mean(at_least_float32(self.likelihood_parameters(z.to(self.dtype), y)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:

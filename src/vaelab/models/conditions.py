@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from vaelab.models.numbers import check_whole
 from vaelab.models.requirements import Property
 
-__all__ = ["LabelCondition", "Unconditional", "class_count"]
+__all__ = ["LabelCondition", "Unconditional"]
 
 
 class Unconditional(nn.Module):
@@ -15,6 +16,12 @@ class Unconditional(nn.Module):
     needs: frozenset[Property] = frozenset()
     channels = 0  # how many the encoder's input gains
     features = 0  # how many numbers the decoder's input gains
+
+    def check(self, y: Tensor | None) -> None:
+        """Raise a ValueError if the labels y (...) do not fit. Without a condition any do, and none.
+
+        A forward pass does not check: it has no branch on a tensor.
+        """
 
     def image(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The encoder's input: (B, C, H, W) -> (B, C + channels, H, W)."""
@@ -38,16 +45,27 @@ class LabelCondition(Unconditional):
     Generative Models" (Kingma et al., 2014, arXiv:1406.5298). The rate and the ELBO are of log p(x|y).
 
     Raises:
-        ValueError: ``num_classes`` is None, for data without labels.
+        ValueError: ``num_classes`` is None, for data without classes, or < 1; ``no_classes`` says why.
     """
 
     provides = frozenset()
 
-    def __init__(self, num_classes: int | None = None) -> None:
+    def __init__(self, num_classes: int | None = None, no_classes: str = "") -> None:
         super().__init__()
         if num_classes is None:
-            raise ValueError("this model needs a label for each image, and the data have none")
+            raise ValueError(
+                f"this model needs a class label for each image, and {no_classes or 'the data have none'}"
+            )
+        check_whole("num_classes", num_classes, least=1)
         self.channels = self.features = num_classes
+
+    def check(self, y: Tensor | None) -> None:
+        if y is None:
+            raise ValueError("a conditional model needs the labels y")
+        fits = (y >= 0) & (y < self.channels) & (y == y.round())
+        if not fits.all():
+            most = self.channels - 1
+            raise ValueError(f"labels must be whole numbers from 0 to {most}, got {y[~fits][0].item():g}")
 
     def image(self, x: Tensor, y: Tensor | None) -> Tensor:
         planes = self._one_hot(y, x)[..., None, None].expand(-1, -1, *x.shape[-2:])
@@ -64,17 +82,3 @@ class LabelCondition(Unconditional):
         if y is None:
             raise ValueError("a conditional model needs the labels y")
         return (y[..., None] == torch.arange(self.channels, device=y.device)).to(like)
-
-
-def class_count(*labels: Tensor | None) -> int | None:
-    """K, where the labels (N,) of the splits are 0, ..., K-1; None if a split has none.
-
-    Raises:
-        ValueError: a label below 0.
-    """
-    labelled = [y for y in labels if y is not None and len(y)]
-    if not labelled or len(labelled) < len(labels):
-        return None
-    if min(int(y.min()) for y in labelled) < 0:
-        raise ValueError("labels must be whole numbers >= 0, and one is below 0")
-    return max(int(y.max()) for y in labelled) + 1

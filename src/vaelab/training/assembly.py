@@ -13,10 +13,11 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
+from vaelab.data.labels import class_labels
 from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_line, shown
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
-from vaelab.models.conditions import Unconditional, class_count
+from vaelab.models.conditions import Unconditional
 from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
 from vaelab.training.arguments import declared_types, mismatch
@@ -192,16 +193,13 @@ def build_data(cfg: DictConfig) -> DataModule:
 
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
     """The facts about this run's data that parts may ask for."""
-    labels = [part.y for part in (data.train, data.val, data.test) if part is not None]
-    try:
-        num_classes = class_count(*labels)
-    except ValueError as error:
-        raise UserError(f"data: {error}.") from error
+    labels = class_labels(data.splits)
     context = RunContext(
         image_shape=tuple(data.image_shape),
         latent_dim=cfg.model.latent_dim,
         dataset_size=len(data.train),
-        num_classes=num_classes,
+        num_classes=labels.classes,
+        no_classes=labels.problem,
         value_range=data.value_range,
         levels=data.levels,
         mean_image=_mean_image(data),

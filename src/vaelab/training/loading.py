@@ -61,9 +61,11 @@ class Run:
         """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional.
 
         Raises:
-            UserError: the shape of the images or their range is not that of the run's data.
+            UserError: the shape of the images or their range is not that of the run's data, or a conditional
+                model does not know the labels.
         """
-        return self.model.encode(self._images(x), self._labels(y))
+        images = self._images(x)
+        return self.model.encode(images, self._labels(y, len(images)))
 
     def decode(self, z: Any, y: Any = None) -> Tensor:
         """Codes z (..., D) -> mean images E[x|z], (..., C, H, W)."""
@@ -78,7 +80,8 @@ class Run:
 
     def reconstruct(self, x: Any, y: Any = None) -> Tensor:
         """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""
-        return self.model.reconstruct(self._images(x), self._labels(y))
+        images = self._images(x)
+        return self.model.reconstruct(images, self._labels(y, len(images)))
 
     def _images(self, x: Any) -> Tensor:
         images = to_float(_tensor("images", x)).to(self.model.device)
@@ -99,8 +102,18 @@ class Run:
             raise UserError(f"{expected}; got values {far}.{grey}")
         return images
 
-    def _labels(self, y: Any) -> Tensor | None:
-        return None if y is None else _tensor("labels", y).long().to(self.model.device)
+    def _labels(self, y: Any, number: int | None = None) -> Tensor | None:
+        """The labels of ``number`` images, or of codes; None for a model that takes none."""
+        if not self.model.condition.features:
+            return None
+        labels = None if y is None else _tensor("labels", y)
+        if labels is not None and number is not None and labels.shape != (number,):
+            raise UserError(f"expected labels ({number},), one for each image; got {tuple(labels.shape)}.")
+        try:
+            self.model.condition.check(labels)
+        except ValueError as error:
+            raise UserError(f"{error}.") from error
+        return None if labels is None else labels.long().to(self.model.device)
 
     def figures(self) -> dict[str, Image.Image]:
         """name -> picture: those in the run's folder; if it has none, sample grids drawn from its model."""

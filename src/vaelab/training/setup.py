@@ -33,6 +33,7 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     """
     context = run_context(cfg, data)
     model = build_autoencoder(cfg, context)
+    check_labels(data, model)
     check_precision(str(cfg.trainer.get("precision")), model)
     check_weights(cfg, model)
     factor = cfg.model.get("lr_factor", 1.0)
@@ -47,6 +48,16 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
         },
         lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )
+
+
+def check_labels(data: DataModule, model: Autoencoder) -> None:
+    """Refuse labels that the condition does not know, as with fewer classes than the data have."""
+    for part in (data.train, data.val, data.test):
+        try:
+            if part is not None:
+                model.condition.check(part.y)
+        except ValueError as error:
+            raise UserError(f"model.condition: {error}.") from error
 
 
 def check_precision(precision: str, model: Autoencoder) -> None:
