@@ -125,8 +125,7 @@ def measured(
         part = slice(start, start + size)
         batch = {  # what has a dimension for samples has the images second
             name: value[:, part] if name in ("distortion", "z", "log_q", "log_p") else value[part]
-            for name, value in stats._asdict().items()
-            if value is not None  # q
+            for name, value in stats.for_metrics().items()
         }
         position = torch.arange(first + start, first + start + size)
         metrics.update(**batch, x=x[part], reconstruction=reconstruction[:, part], position=position)

@@ -1,4 +1,4 @@
-"""Named tuples that the parts exchange, with the shape of each field.
+"""What the parts exchange, with the shape of each field.
 
 Shapes: B images in a batch, S posterior samples per image, D latent dimensions, (C, H, W) one image.
 """
@@ -64,8 +64,15 @@ class Noise(NamedTuple):
     corruption: Tensor = torch.empty(0)
 
 
-class LatentStats(NamedTuple):
-    """The statistics of one forward pass, in nats; objective terms and metrics read them by field name."""
+class LatentStats:
+    """The statistics of one forward pass, in nats; objective terms and metrics read them by field name.
+
+    A field may be given as a function without arguments. It is called when the field is first read, so that a
+    training step computes what its objective reads and nothing else.
+
+    Raises:
+        TypeError: a name that is not a field.
+    """
 
     distortion: Tensor  # (S, B)     -log p(x|z), summed over pixels
     rate: Tensor  # (B,)       KL(q(z|x) || p(z)), or an estimate of it; NaN, not 0, where it is undefined
@@ -76,10 +83,34 @@ class LatentStats(NamedTuple):
     log_q: Tensor  # (S, B)     log q(z|x); NaN where q has none
     log_p: Tensor  # (S, B)     log p(z)
     z_prior: Tensor  # (B, D)     an independent prior sample
-    q: Any = None  # all parameters of q(z|x), a named tuple of the posterior's
-    # (2, S, B)  log p(x, z) - log q(z|x) with other gradients, empty unless a term reads it: the first with
-    # the parameters of q fixed, so that it reaches the encoder through z alone; the second with z fixed too
-    log_weights: Tensor = torch.empty(0)
+    q: Any  # all parameters of q(z|x), a named tuple of the posterior's
+    # (2, S, B)  log p(x, z) - log q(z|x) with other gradients, for terms alone, as it costs a second pass of
+    # the decoder: the first with the parameters of q fixed, so that it reaches the encoder through z alone;
+    # the second with z fixed too
+    log_weights: Tensor
+
+    def __init__(self, **fields: Any) -> None:
+        unknown = fields.keys() - LatentStats.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"LatentStats has no fields {', '.join(sorted(unknown))}")
+        self._fields = fields
+
+    def __getattr__(self, name: str) -> Any:  # called for what is not an attribute yet
+        try:
+            value = self.__dict__["_fields"][name]
+        except KeyError as error:
+            raise AttributeError(f"LatentStats without {name}") from error
+        value = value() if callable(value) else value
+        setattr(self, name, value)
+        return value
+
+    def for_metrics(self) -> dict[str, Any]:
+        """Every field that was given, by name, but for the log-weights."""
+        return {name: getattr(self, name) for name in self._fields if name != "log_weights"}
+
+    def replace(self, **fields: Any) -> Self:
+        """The same statistics with some fields replaced."""
+        return type(self)(**(self._fields | fields))
 
 
 class Output(NamedTuple):

@@ -68,7 +68,7 @@ def test_reset_forgets_everything():
 
 def test_a_deterministic_posterior_has_no_rate():
     stats, x, reconstruction = data()
-    nothing = stats._replace(rate=stats.rate * math.nan, kl=stats.kl * math.nan)
+    nothing = stats.replace(rate=stats.rate * math.nan, kl=stats.kl * math.nan)
     found = measured(every_metric(), nothing, x, reconstruction, batches(64))
     expected = measured(every_metric(), stats, x, reconstruction, batches(64))
     assert found["kl_per_dim"].isnan().all()
@@ -85,8 +85,7 @@ def shard(rank: int, size: int, folder: str) -> None:
         stats, x, reconstruction = data()
         part, batch = ((slice(0, 200), 64), (slice(200, N), 30))[rank]
         samples_first = ("distortion", "z", "log_q", "log_p")
-        known = {k: v for k, v in stats._asdict().items() if v is not None}  # all but q
-        own = {k: v[:, part] if k in samples_first else v[part] for k, v in known.items()}
+        own = {k: v[:, part] if k in samples_first else v[part] for k, v in stats.for_metrics().items()}
         n = len(x[part])
         found = measured(
             every_metric(),

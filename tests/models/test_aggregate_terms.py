@@ -41,7 +41,7 @@ def correlated(number: int, rho: float, seed: int = 0, s: float = 0.3) -> Latent
     loc = torch.tensor(rng.multivariate_normal([0, 0], covariance - s**2 * np.eye(2), size=number)).float()
     scale = torch.full_like(loc, s)
     z = loc + scale * torch.randn(loc.shape, generator=random(seed))
-    return latent_stats(number, 2)._replace(
+    return latent_stats(number, 2).replace(
         loc=loc, scale=scale, z=z[None], z_prior=torch.randn(loc.shape, generator=random(seed + 1))
     )
 
@@ -82,7 +82,7 @@ def test_mws_is_the_total_correlation_of_the_mixture_of_the_batch(number, seed):
 
 def test_mws_of_apart_posteriors_is_the_log_of_the_batch_and_not_of_the_training_set():
     loc = torch.arange(20.0)[:, None] * torch.tensor([100.0, 100.0, 100.0])
-    stats = latent_stats(20, 3)._replace(loc=loc, scale=torch.ones(20, 3), z=loc[None])
+    stats = latent_stats(20, 3).replace(loc=loc, scale=torch.ones(20, 3), z=loc[None])
     found = TotalCorrelation(2.0, dataset_size=1237)(stats, 0).item()
     assert found == pytest.approx(2 * math.log(20), abs=1e-3)  # (D - 1) log B; that of q(z) is (D - 1) log N
 

@@ -18,7 +18,7 @@ from vaelab.models.objectives import KL, Distortion, Objective
 from vaelab.models.posteriors import Deterministic, DiagonalGaussian
 from vaelab.models.priors import StandardNormal
 from vaelab.models.requirements import Misfit
-from vaelab.types import Noise
+from vaelab.types import LatentStats, Noise
 
 # shapes and identities
 
@@ -30,10 +30,9 @@ def test_a_forward_pass_has_the_shapes_it_promises(samples):
     output = model(images(b, shape), model.draw_noise(b, random(), samples))
     assert output.loss.shape == ()
     assert {name: value.shape for name, value in output.terms.items()} == {"distortion": (), "kl": ()}
-    stats = output.stats._asdict()
+    stats = output.stats.for_metrics()
     assert [tuple(part.shape) for part in stats.pop("q")] == [(b, d)] * 3
     assert {name: tuple(value.shape) for name, value in stats.items()} == {
-        "log_weights": (0,),  # no term needs them
         **dict.fromkeys(("distortion", "log_q", "log_p"), (samples, b)),
         **dict.fromkeys(("kl", "loc", "scale", "z_prior"), (b, d)),
         "rate": (b,),
@@ -308,3 +307,26 @@ def test_stacked_models_are_the_models_one_by_one():
         vae(likelihood=Gaussian(sigma), terms=elbo_terms(beta), seed=seed) for beta, sigma, seed in settings
     ]
     assert_stacked_as_alone(models, images(5), [m.draw_noise(5, random(k)) for k, m in enumerate(models)])
+
+
+def test_what_nobody_reads_is_not_computed():
+    class Unreadable(StandardNormal):
+        def log_prob(self, z):
+            raise AssertionError("nothing reads log p(z)")
+
+        def sample(self, noise):
+            raise AssertionError("nothing reads a prior sample")
+
+    model = vae()
+    model.prior = Unreadable()
+    output = model(images(5), model.draw_noise(5, random()))
+    assert output.loss.isfinite()
+    with pytest.raises(AssertionError, match="nothing reads a prior sample"):
+        output.stats.z_prior  # noqa: B018
+
+
+def test_statistics_have_no_other_fields():
+    with pytest.raises(TypeError, match="no fields rates"):
+        LatentStats(rates=torch.zeros(3))
+    with pytest.raises(AttributeError, match="without kl"):
+        LatentStats(rate=torch.zeros(3)).kl  # noqa: B018

@@ -61,7 +61,7 @@ def test_the_two_terms_have_one_value_and_move_opposite_ends(term, moves_codes):
     encoded = whole.encoder(x)
     encoded.retain_grad()
     q = whole.posterior(encoded)
-    stats = whole(x, whole.draw_noise(7, random())).stats._replace(q=q)
+    stats = whole(x, whole.draw_noise(7, random())).stats.replace(q=q)
     value = term(stats, 0)
     value.sum().backward()
     apart = (encoded - q.loc).detach()

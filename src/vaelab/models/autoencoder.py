@@ -11,7 +11,7 @@ from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.conditions import Unconditional
 from vaelab.models.corruption import Corruption
-from vaelab.models.divergence import divergence, kl_per_dimension
+from vaelab.models.divergence import kl_per_dimension, rate
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import Posterior
@@ -107,27 +107,29 @@ class Autoencoder(nn.Module):
         prior = self.prior_density()
         z = self.posterior.sample(q, noise.posterior)
         decoded = self.likelihood_parameters(z, y)
-        log_q, log_p = self.posterior.log_prob(q, z), prior.log_prob(z)
-        rate, kl = divergence(self.posterior, q, prior, log_q, log_p)
-        stats = LatentStats(
+        # what is a function is computed if it is read
+        stats: LatentStats = LatentStats(
             distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
-            rate=rate,
-            kl=kl,
+            rate=lambda: rate(self.posterior, q, prior, stats),
+            kl=lambda: kl_per_dimension(self.posterior, q, prior),
             loc=q.loc,
             scale=q.scale,
             z=z,
-            log_q=log_q,
-            log_p=log_p,
-            z_prior=prior.sample(noise.prior),
+            log_q=lambda: self.posterior.log_prob(q, z),
+            log_p=lambda: prior.log_prob(z),
+            z_prior=lambda: prior.sample(noise.prior),
             q=q,
+            log_weights=lambda: self._log_weights(x, q, prior, stats, y),
         )
-        if self.objective.needs_log_weights:
-            log_w = log_p - stats.distortion - self.posterior.log_prob(detached(q), z)
-            fixed = z.detach()
-            log_w_fixed = self.log_likelihood(x, fixed, y) + prior.log_prob(fixed) - log_q.detach()
-            stats = stats._replace(log_weights=torch.stack([log_w, log_w_fixed]))
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)
+
+    def _log_weights(self, x: Tensor, q: Any, prior: Density, stats: LatentStats, y: Tensor | None) -> Tensor:
+        """:attr:`LatentStats.log_weights`, (2, S, B)."""
+        log_w = stats.log_p - stats.distortion - self.posterior.log_prob(detached(q), stats.z)
+        fixed = stats.z.detach()
+        log_w_fixed = self.log_likelihood(x, fixed, y) + prior.log_prob(fixed) - stats.log_q.detach()
+        return torch.stack([log_w, log_w_fixed])
 
     def _corrupted(self, x: Tensor, noise: Tensor) -> Tensor:
         """The encoder's input: x itself without a corruption, or without noise for it."""

@@ -1,6 +1,6 @@
 """KL(q(z|x) || p(z)): in closed form where there is one, else estimated from samples."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,19 +8,13 @@ from torch import Tensor
 from vaelab.functional.distributions import gaussian_kl
 from vaelab.models.posteriors import Posterior
 from vaelab.models.priors import Density, StandardNormal
+from vaelab.types import LatentStats
 
-__all__ = ["Divergence", "divergence", "kl_per_dimension"]
-
-
-class Divergence(NamedTuple):
-    """KL(q(z|x) || p(z)) in nats."""
-
-    rate: Tensor  # (B,)
-    per_dimension: Tensor  # (B, D)  sums to the rate; NaN where the rate is not such a sum
+__all__ = ["kl_per_dimension", "rate"]
 
 
-def divergence(posterior: Posterior, q: Any, prior: Density, log_q: Tensor, log_p: Tensor) -> Divergence:
-    """KL(q(z|x) || p(z)).
+def rate(posterior: Posterior, q: Any, prior: Density, stats: LatentStats) -> Tensor:
+    """KL(q(z|x) || p(z)) in nats, (B,), from ``stats.kl`` or ``stats.log_q`` and ``stats.log_p``.
 
     Exact for Gaussian posteriors beside N(0, I). Otherwise the estimate mean_s [log q(z_s|x) - log p(z_s)]
     from the samples z_s ~ q(z|x): it is unbiased, as is its gradient through reparametrised samples, and can
@@ -28,11 +22,10 @@ def divergence(posterior: Posterior, q: Any, prior: Density, log_q: Tensor, log_
 
     Args:
         q: the parameters of q(z|x), as ``posterior`` gives them.
-        log_q, log_p: (S, B), log q(z_s|x) and log p(z_s) in nats.
     """
-    parts = kl_per_dimension(posterior, q, prior)
-    exact = isinstance(prior, StandardNormal) and posterior.conditionals(q) is not None
-    return Divergence(parts.sum(-1) if exact else (log_q - log_p).mean(0), parts)
+    if isinstance(prior, StandardNormal) and posterior.conditionals(q) is not None:
+        return stats.kl.sum(-1)
+    return (stats.log_q - stats.log_p).mean(0)
 
 
 def kl_per_dimension(posterior: Posterior, q: Any, prior: Any) -> Tensor:

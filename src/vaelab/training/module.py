@@ -219,7 +219,7 @@ class LitAutoencoder(pl.LightningModule):
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         output = self(batch, self.held_out_noise(split, batch.position))
         metrics.update(
-            **output.stats._asdict(),
+            **output.stats.for_metrics(),
             x=batch.x,
             reconstruction=self.model.likelihood.mean(output.decoded),
             discrete=self.model.likelihood.discrete(batch.x),
@@ -238,7 +238,7 @@ class LitAutoencoder(pl.LightningModule):
         """What metrics get of pass ``number`` over a test batch; 0 is the first."""
         assert batch.position is not None
         stats = self(batch, self.held_out_noise.of_pass(number, "test", batch.position)).stats
-        return {**stats._asdict(), "objective": self.model.objective.per_image(stats)}
+        return {**stats.for_metrics(), "objective": self.model.objective.per_image(stats)}
 
     def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""

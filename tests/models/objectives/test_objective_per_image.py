@@ -58,7 +58,7 @@ def stats(images: int = 12, samples: int = 3) -> LatentStats:
     plain = latent_stats(images, samples=samples)
     encoded = torch.randn(images, 4, generator=random(7))
     codes = torch.zeros(images, 2, dtype=torch.long)
-    return plain._replace(q=CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes))
+    return plain.replace(q=CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes))
 
 
 def part(whole: LatentStats, rows: slice) -> LatentStats:
@@ -66,7 +66,7 @@ def part(whole: LatentStats, rows: slice) -> LatentStats:
     first = ("rate", "kl", "loc", "scale", "z_prior")
     chosen = {name: getattr(whole, name)[rows] for name in first}
     chosen |= {name: getattr(whole, name)[:, rows] for name in ("distortion", "z", "log_q", "log_p")}
-    return whole._replace(**chosen, q=type(whole.q)._make(value[rows] for value in whole.q))
+    return whole.replace(**chosen, q=type(whole.q)._make(value[rows] for value in whole.q))
 
 
 def loss(term: Term, of: LatentStats) -> float:

@@ -42,7 +42,7 @@ def test_a_dimension_below_its_floor_gets_no_gradient():
     stats = latent_stats(7)
     kl = stats.kl.clone().requires_grad_()
     floor = kl.detach().mean(0).sort().values[1:3].mean().item()
-    loss, _ = Objective({"kl": FreeBits(floor)})(stats._replace(kl=kl, rate=kl.sum(1)), 0)
+    loss, _ = Objective({"kl": FreeBits(floor)})(stats.replace(kl=kl, rate=kl.sum(1)), 0)
     (gradient,) = torch.autograd.grad(loss, kl)
     above = (kl.detach().mean(0) > floor).float()
     assert above.sum() == 2
@@ -68,7 +68,7 @@ def test_capacity_pulls_from_both_sides():
     stats = latent_stats(7)
     for capacity, sign in [(0.0, 1.0), (100.0, -1.0)]:
         rate = stats.rate.clone().requires_grad_()
-        loss, _ = Objective({"kl": Capacity(capacity)})(stats._replace(rate=rate), 0)
+        loss, _ = Objective({"kl": Capacity(capacity)})(stats.replace(rate=rate), 0)
         (gradient,) = torch.autograd.grad(loss, rate)
         torch.testing.assert_close(gradient, torch.full((7,), sign / 7))
 

@@ -35,13 +35,13 @@ class ImportanceBound(Term):
         super().__init__(weight)
         if gradient not in ("standard", "dreg"):
             raise ValueError(f"gradient must be standard or dreg, got {gradient}")
-        self.needs_log_weights = gradient == "dreg"
+        self.gradient = gradient
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
         return -importance_bound(stats.log_p - stats.distortion - stats.log_q)
 
     def loss_value(self, value: Tensor, stats: LatentStats, step: int | Tensor) -> Tensor:
-        if not self.needs_log_weights:
+        if self.gradient == "standard":
             return value
         through_z, fixed_z = stats.log_weights
         share = through_z.detach().softmax(0)  # w~

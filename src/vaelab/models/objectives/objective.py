@@ -33,7 +33,6 @@ class Term(nn.Module):
     per_image = True
     provides: frozenset[Property] = frozenset()
     needs: frozenset[Property] = frozenset()
-    needs_log_weights = False  # it reads LatentStats.log_weights, which cost a second pass of the decoder
 
     def __init__(self, weight: float | nn.Module = 1.0) -> None:
         super().__init__()
@@ -80,7 +79,6 @@ class Objective(nn.Module):
             self.terms = nn.ModuleDict(chosen)
         except KeyError as error:  # torch keeps a few names for itself, such as "train"
             raise ValueError(f"a term can't have that name: {error.args[0]}") from error
-        self.needs_log_weights = any(term.needs_log_weights for term in chosen.values())
 
     @property
     def batch_terms(self) -> list[str]:
@@ -94,7 +92,7 @@ class Objective(nn.Module):
         at an infinite step. NaN with :attr:`batch_terms`, which no image has by itself.
         """
         end = stats.distortion.new_tensor(math.inf)
-        total = torch.zeros_like(stats.rate)
+        total = torch.zeros_like(stats.distortion[0])
         if self.batch_terms:
             return total + math.nan
         for term in self.terms.values():
@@ -104,17 +102,17 @@ class Objective(nn.Module):
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and every term unweighted."""
+        draws = stats.distortion.shape
         values: dict[str, Tensor] = {}
         total: Tensor | None = None
         auxiliary: list[Tensor] = []
         for name, term in self.terms.items():
             assert isinstance(term, Term)
             value = term(stats, step)
-            if value.shape not in ((), stats.rate.shape, stats.distortion.shape):
+            if value.shape not in ((), draws[1:], draws):
                 raise TermShape(
-                    f"{name} returned the shape {tuple(value.shape)}; it must be (B,) = "
-                    f"{tuple(stats.rate.shape)}, (S, B) = {tuple(stats.distortion.shape)} or (): sum over "
-                    "dimensions and pixels first"
+                    f"{name} returned the shape {tuple(value.shape)}; it must be (B,) = {tuple(draws[1:])}, "
+                    f"(S, B) = {tuple(draws)} or (): sum over dimensions and pixels first"
                 )
             values[name] = value.mean()
             weighted = term.weight(step) * term.loss_value(values[name], stats, step)
