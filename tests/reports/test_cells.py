@@ -1,7 +1,7 @@
 """What the cells of a comparison show."""
 
 import pytest
-from sweeps_of_records import make_record, table_of
+from sweeps_of_records import make_record, sentence, table_of
 
 from vaelab.reports.cells import (
     bracket,
@@ -50,6 +50,20 @@ def test_a_pruned_run_says_how_many_dimensions_are_active():
     assert show_verdict(table_of(pruned).rows[0], "test") == "pruned (1 of 2)"
 
 
+def test_a_verdict_stands_with_the_number_that_decided_it_and_not_with_the_rate():
+    """As of a sigma_vae with a rate of 5.20, whose decoder ignores the code."""
+
+    def ignored(seed, gap):
+        return make_record(1, seed, rate=5.2, more={"shuffle_gap": gap, "shuffle_gap_se": 0.21})
+
+    one, other = ignored(0, 0.37), ignored(1, 0.12)
+    assert show_verdict(table_of(one).rows[0], "test") == "collapsed (shuffle gap 0.37 ± 0.21)"
+    assert show_verdict(table_of(one, other).rows[0], "test") == "collapsed"  # which of the two gaps?
+    assert sentence([one, other], "Collapsed").endswith(
+        "beta 1 (shuffle gap 0.37 ± 0.21, shuffle gap 0.12 ± 0.21, 2 of 2 seeds)."
+    )
+
+
 def test_the_curve_starts_at_the_constant_output_if_the_runs_agree_on_it():
     table = table_of(record(0, constant_distortion=40.0))
     assert constant_distortion(table, table.rows) == 40.0
@@ -96,7 +110,7 @@ NUMBERS = {
 def test_what_belongs_to_another_number_has_no_column_of_its_own_but_is_in_the_csv_file():
     table = table_of(record(**NUMBERS))
     headers = [column.header for column in columns(table)]
-    main = ["rate", "distortion", "ELBO", "active units", "MI", "hole rate / perfect", "verdict"]
+    main = ["verdict", "rate", "distortion", "ELBO", "active units", "MI", "hole rate / perfect"]
     assert headers[-9:] == [*main, "mse", "objective"]
     (row,) = as_dicts(table)
     assert {name: row[f"test/{name}"] for name in NUMBERS} == NUMBERS

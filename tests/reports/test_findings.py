@@ -111,9 +111,11 @@ CRITERION = "no active unit, or a shuffle gap below two of its standard errors"
 
 def test_collapse_names_its_criterion_and_the_numbers():
     records = [*beta_sweep(seeds=2), make_record(8, 2, rate=0.6, more={"active_units": 4})]
-    assert sentence(records, "Collapsed") == f"Collapsed ({CRITERION}): beta 8 (rate 0.21, 2 of 3 seeds)."
+    assert (
+        sentence(records, "Collapsed") == f"Collapsed ({CRITERION}): beta 8 (no active unit, 2 of 3 seeds)."
+    )
     assert sentence(records, "Pruned") == (
-        "Pruned (the other dimensions are the same for every image): beta 2 (2 active units, 2 of 2 seeds)."
+        "Pruned (the other dimensions are the same for every image): beta 2 (2 of 4 active, 2 of 2 seeds)."
     )
     assert sentence([make_record(1)], "No run") == f"No run has collapsed ({CRITERION})."
 

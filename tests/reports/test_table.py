@@ -120,8 +120,9 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
         record["metrics"] |= {"eval/fid_prior": 13.4, "eval/fid_prior_se": 0.2}
     table = table_of(healthy, gone)
     headers = [column.header for column in columns(table)]
-    assert headers[-6:] == ["ELBO", "active units", "MI", "hole rate / perfect", "verdict", "mse"]
-    assert cells(table, "verdict") == ["healthy", "collapsed"]
+    numbers = ["rate", "distortion", "ELBO", "active units", "MI", "hole rate / perfect", "mse"]
+    assert headers == ["beta", "n", "verdict", *numbers]  # the verdict is in view, however many follow
+    assert cells(table, "verdict") == ["healthy", "collapsed (no active unit)"]
     assert cells(table, "hole rate / perfect")[0] == "0.013"
     health, evaluation = details(table)
     names = [[column.header for column in part.columns] for part in (health, evaluation)]
@@ -135,7 +136,7 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
 
 def test_seeds_that_differ_in_their_verdict_are_counted():
     records = [make_record(1, seed, more={"active_units": units}) for seed, units in enumerate((4, 4, 0))]
-    assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed"]
+    assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed (no active unit)"]
 
 
 def on_images(digest, beta=1, seed=0, **data):
@@ -162,3 +163,23 @@ def test_the_same_images_and_those_of_older_records_are_one_configuration():
     sizes = table_of(on_images("a" * 64, train_size=10), on_images("b" * 64, train_size=20))
     assert "data.sha256" not in sizes.columns
     assert len(comparable_groups(sizes)) == 1  # the digest of a subset differs by itself
+
+
+def test_variant_and_data_have_columns_where_they_differ():
+    """Of folders that no sweep has put together: every variant's beta differs, and says nothing."""
+    vae = make_record(1, swept={}, variant="vae")
+    other, far = make_record(4, swept={}), make_record(1, swept={}, variant="vae", dataset="sprites")
+    table = table_of(vae, other)
+    assert table.columns == ("model",)
+    assert [row.label for row in table.rows] == ["vae", "beta_vae"]
+    mixed = table_of(vae, far)
+    assert mixed.columns == ("data",)
+    assert [row.label for row in table_of(vae, other, far).rows] == [
+        "vae, digits", "beta_vae, digits", "vae, sprites",
+    ]  # fmt: skip
+
+
+def test_the_mean_over_seeds_has_no_seed_in_its_name():
+    seeds = [make_record(1, seed, swept={"seed": seed}, name=f"vae-digits-seed{seed}") for seed in range(2)]
+    assert cells(table_of(*seeds), "run") == ["beta_vae-digits"]
+    assert cells(table_of(seeds[0]), "run") == ["vae-digits-seed0"]

@@ -54,6 +54,25 @@ def test_the_verdict(changed, label, reason):
     assert reason in found.reason
 
 
+@pytest.mark.parametrize(
+    ("changed", "ground"),
+    [
+        ({}, ""),
+        ({"test/active_units": 3.0}, "3 of 4"),
+        ({"test/active_units": 0.0}, "no active unit"),
+        ({"test/shuffle_gap": 0.37, "test/shuffle_gap_se": 0.21}, "shuffle gap 0.37 ± 0.21"),
+        ({"test/rate": NAN, "test/shuffle_gap": -0.1, "test/shuffle_gap_se": None}, "shuffle gap -0.1"),
+        (
+            {"test/distortion": 27.842, "test/constant_distortion": 27.166},
+            "distortion 27.84, constant 27.17",
+        ),
+        ({"train/rate_target": 10, "train/rate_reached": 0.26}, "rate 0.3, target 10.0"),
+    ],
+)
+def test_the_ground_is_the_number_that_decided(changed, ground):
+    assert verdict(HEALTHY | changed).ground == ground
+
+
 def test_it_names_its_evidence():
     found = verdict(HEALTHY)
     expected = {name.removeprefix("test/"): value for name, value in HEALTHY.items()}

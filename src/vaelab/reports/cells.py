@@ -1,10 +1,7 @@
 """What a cell of a comparison shows: ranges, standard errors, intervals over seeds, verdicts."""
 
-from collections import Counter
-
 from vaelab.reports.statistics import Stat, fold
 from vaelab.reports.table import Row, show_stat
-from vaelab.runs.health import PRUNED, Verdict
 
 __all__ = [
     "BRACKETS",
@@ -67,16 +64,16 @@ def show_size(row: Row, metric: str) -> str:
 
 
 def show_verdict(row: Row, split: str) -> str:
-    """``pruned (3 of 10)``; of seeds that differ ``2 healthy, 1 pruned (9 of 10)``."""
-    verdicts = [verdict for run in row.runs if (verdict := run.verdict(split)) is not None]
-    counts = Counter(map(label, verdicts))
-    if len(counts) < 2:
-        return next(iter(counts), "")
-    return ", ".join(f"{n} {name}" for name, n in counts.items())
+    """``pruned (3 of 10)``, ``collapsed (shuffle gap 0.09 ± 0.05)``: the verdict and what decided it.
 
-
-def label(verdict: Verdict) -> str:
-    units, dimensions = (verdict.evidence.get(name) for name in ("active_units", "latent_dim"))
-    if verdict.label != PRUNED or units is None or dimensions is None:
-        return verdict.label
-    return f"{verdict.label} ({units:.0f} of {dimensions:.0f})"
+    Of seeds that differ ``2 healthy, 1 pruned (9 of 10)``; a number that the seeds don't share is left out.
+    """
+    grounds: dict[str, list[str]] = {}
+    for run in row.runs:
+        if (verdict := run.verdict(split)) is not None:
+            grounds.setdefault(verdict.label, []).append(verdict.ground)
+    texts = []
+    for label, found in grounds.items():
+        ground = f" ({found[0]})" if found[0] and len(set(found)) == 1 else ""
+        texts.append(f"{len(found)} {label}{ground}" if len(grounds) > 1 else f"{label}{ground}")
+    return ", ".join(texts)

@@ -101,7 +101,7 @@ class Detail(NamedTuple):
 
 
 def columns(table: Table, metrics: Sequence[str] | None = None, split: str | None = None) -> list[Column]:
-    """Settings, number of seeds, ``metrics`` and status; by default also the verdict.
+    """Settings, number of seeds, by default the verdict, then ``metrics`` and status.
 
     By default the metrics of the table's split: the four of the ELBO, two of latent health, then those that
     have no table of their own (:func:`details`).
@@ -114,14 +114,18 @@ def columns(table: Table, metrics: Sequence[str] | None = None, split: str | Non
         further = [name for name in measured if name not in HEADERS]
     names = short_names(table.columns)
     shown = [setting(name, key, i) for i, (name, key) in enumerate(zip(names, table.columns, strict=True))]
-    shown = shown or [Column("run", lambda row: row.first.name, "run")]
+    shown = shown or [Column("run", run_name, "run")]
     shown += [Column("n", lambda row: str(row.n), "n")] if table.folded else []
-    shown += [metric_column(split, name) for name in metrics]
-    if is_main:
+    if is_main:  # before the numbers, so that it is in view however many there are
         shown.append(Column("verdict", lambda row: show_verdict(row, table.split), "verdict"))
-        shown += [metric_column(split, name) for name in further]
+    shown += [metric_column(split, name) for name in (*metrics, *further)]
     shown.append(Column("status", lambda row: row.status, "status"))
     return [column for column in shown if column.key not in OPTIONAL or any(map(column.cell, table.rows))]
+
+
+def run_name(row: Row) -> str:
+    """The name of a row's only run; of several seeds variant and data, since a name may hold its seed."""
+    return row.first.name if len(row.runs) == 1 else f"{row.first.variant}-{row.first.dataset}"
 
 
 def setting(name: str, key: str, i: int) -> Column:

@@ -18,6 +18,7 @@ __all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", 
 BETA = "model.beta"
 DIGEST = "data.sha256"
 SEED = "seed"
+NAMES = ("model", "data")  # the groups whose option is a name that needs no key beside it
 MAIN = {"rate": "rate", "distortion": "distortion", "elbo": "ELBO", "active_units": "active units"}
 """The metrics that every table and plot shows first, and what they are called there."""
 
@@ -189,7 +190,7 @@ def label(run: RecordedRun, columns: Sequence[str]) -> str:
     parts = []
     for key, name in zip(columns, short_names(columns), strict=True):
         if (value := value_of(run, key)) is not None:
-            parts.append(show(value) if key in ("model", "data") else f"{name} {show(value)}")
+            parts.append(show(value) if key in NAMES else f"{name} {show(value)}")
     return ", ".join(parts) or run.variant
 
 
@@ -202,8 +203,13 @@ def fold_metrics(runs: Sequence[RecordedRun]) -> dict[str, Stat]:
 
 
 def distinguishing_columns(runs: Sequence[RecordedRun], folded: bool) -> tuple[str, ...]:
-    """Every swept key; then, while some rows look alike, whichever config key tells more of them apart."""
-    columns = list(dict.fromkeys(key for run in runs for key in run.swept if not (folded and key == SEED)))
+    """Variant and data where they differ, swept keys, then whichever key tells apart what still looks alike.
+
+    Two variants may differ in many settings; only the name says which they are.
+    """
+    columns = [key for key in NAMES if len({canonical(value_of(run, key)) for run in runs}) > 1]
+    columns += [key for run in runs for key in run.swept if not (folded and key == SEED)]
+    columns = list(dict.fromkeys(columns))
     columns += [DIGEST] if any(DIGEST in run.config for run in runs) else []
 
     def distinct(keys: list[str]) -> int:
@@ -211,14 +217,14 @@ def distinguishing_columns(runs: Sequence[RecordedRun], folded: bool) -> tuple[s
 
     keys = [key for run in runs for key in settings(run, without=(SEED,))]
     keys.sort(key=lambda key: key.startswith("trainer."))  # how it was trained, after what was trained
-    candidates = ["model", "data", BETA, "model.latent_dim", "trainer.max_epochs", *keys]
+    candidates = [BETA, "model.latent_dim", "trainer.max_epochs", *keys]
     candidates += [] if folded else [SEED]
     for key in dict.fromkeys(candidates):
         if distinct(columns) == len(runs):
             break
         if distinct([*columns, key]) > distinct(columns):
             columns.append(key)
-    return tuple(sorted(columns, key=lambda key: key not in ("model", "data")))
+    return tuple(sorted(columns, key=lambda key: key not in NAMES))
 
 
 def value_of(run: RecordedRun, key: str) -> Any:

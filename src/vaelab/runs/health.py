@@ -39,6 +39,7 @@ class Verdict(NamedTuple):
     label: str  # healthy, pruned, collapsed, untrained, off target; deterministic where none could collapse
     reason: str  # the reason, as a clause
     evidence: dict[str, float | None]  # the metrics that decide; None if undefined or not measured
+    ground: str = ""  # the numbers that decided, for a table: "3 of 10", "shuffle gap 0.09 ± 0.05"
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()
@@ -70,7 +71,7 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     dimensions = len(kl) if isinstance(kl, list) else None
     evidence["latent_dim"] = None if dimensions is None else float(dimensions)
     if metrics.get("train/steps") == 0:
-        return Verdict(UNTRAINED, "no optimizer step was taken", evidence)
+        return Verdict(UNTRAINED, "no optimizer step was taken", evidence, "no optimizer step")
     rate, units, gap = evidence["rate"], evidence["active_units"], evidence["shuffle_gap"]
     images = finite(metrics.get(f"{split}/aggregate_images"))
     if (units is None and gap is None) or (images is not None and images < FEWEST):
@@ -85,54 +86,75 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
         margin = "" if error is None else f" ± {error:.2g}"
         does = "costs" if gap >= 0 else "saves"
         facts.append(f"another image's code {does} the decoder {abs(gap):.3g}{margin} nats")
-    worse = below_constant(metrics, split)
-    missed = missed_target(metrics)
+    worse, of_gap = below_constant(metrics, split), shown_gap(gap, error)
+    missed, miss = missed_target(metrics), target_miss(metrics)
     facts = [*([missed] if missed else []), *facts]
     if worse and units != 0:
-        return Verdict(UNTRAINED, "; ".join([worse, *facts]), evidence)
+        ground = "distortion {:.2f}, constant {:.2f}".format(*worse)
+        return Verdict(UNTRAINED, "; ".join([UNTRAINED_REASON.format(*worse), *facts]), evidence, ground)
     if rate is None:
         uses = [] if gap is None else ["the decoder ignores it" if ignored else "the decoder uses it"]
         no_rate = "the code has no density, so no rate that could collapse"
-        return Verdict(DETERMINISTIC, "; ".join([no_rate, *uses, *facts]), evidence)
+        ground = of_gap if ignored else ""
+        return Verdict(DETERMINISTIC, "; ".join([no_rate, *uses, *facts]), evidence, ground)
     of = "" if dimensions is None else f" of {dimensions} dimensions"
     active = [] if units is None else [f"{units:.0f}{of or ' dimensions'} are active"]
     if units == 0:
-        return Verdict(COLLAPSED, "; ".join(["no unit is active", *facts]), evidence)
+        return Verdict(COLLAPSED, "; ".join(["no unit is active", *facts]), evidence, "no active unit")
     if ignored:
-        return Verdict(COLLAPSED, "; ".join(["the decoder ignores the code", *facts, *active]), evidence)
-    if missed:
-        return Verdict(OFF_TARGET, "; ".join([*facts, *active]), evidence)
+        reason = "; ".join(["the decoder ignores the code", *facts, *active])
+        return Verdict(COLLAPSED, reason, evidence, of_gap)
+    if miss:
+        ground = "{} {:.1f}, target {:.1f}".format(*miss)
+        return Verdict(OFF_TARGET, "; ".join([*facts, *active]), evidence, ground)
     if units is not None and dimensions is not None and units < dimensions:
-        return Verdict(PRUNED, "; ".join([*active, *facts]), evidence)
+        ground = f"{units:.0f} of {dimensions}"
+        return Verdict(PRUNED, "; ".join([*active, *facts]), evidence, ground)
     return Verdict(HEALTHY, "; ".join([*active, *facts]), evidence)
 
 
-def below_constant(metrics: Mapping[str, Any], split: str = "test") -> str:
-    """A clause if the distortion is above that of the best constant image, by ERRORS standard errors; or "".
+UNTRAINED_REASON = (
+    "the distortion is {:.1f} nats, that of the best constant image {:.1f}: a longer training or more images"
+)
+
+
+def shown_gap(gap: float | None, error: float | None) -> str:
+    """``shuffle gap 0.09 ± 0.05``, the gap and its standard error."""
+    if gap is None:
+        return ""
+    return f"shuffle gap {gap:.2g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def below_constant(metrics: Mapping[str, Any], split: str = "test") -> tuple[float, float] | None:
+    """The distortion and that of the best constant image, if it is worse by ERRORS standard errors.
 
     >>> below_constant({"test/distortion": 40.0, "test/constant_distortion": 27.3})
-    'the distortion is 40.0 nats, that of the best constant image 27.3: a longer training or more images'
+    (40.0, 27.3)
     """
     names = [f"{split}/{of}{end}" for end in ("", "_se") for of in ("distortion", "constant_distortion")]
     distortion, constant, *errors = (finite(metrics.get(name)) for name in names)
     if distortion is None or constant is None:
-        return ""
-    if distortion - constant <= ERRORS * math.hypot(*(error or 0.0 for error in errors)):
-        return ""
-    return (
-        f"the distortion is {distortion:.1f} nats, that of the best constant image {constant:.1f}: "
-        "a longer training or more images"
-    )
+        return None
+    margin = ERRORS * math.hypot(*(error or 0.0 for error in errors))
+    return (distortion, constant) if distortion - constant > margin else None
 
 
 def missed_target(metrics: Mapping[str, Any]) -> str | None:
     """A clause about the target that the objective drives the rate or the distortion to, if it is missed.
 
-    It is missed by more than TOLERANCE of it and ERRORS standard errors of the mean over training images; a
-    distortion below its target meets it.
-
     >>> missed_target({"train/distortion_target": 20, "train/distortion_reached": 221.6})
     'target not reached: the distortion of training images is 221.6 nats, the target 20.0'
+    """
+    miss = target_miss(metrics)
+    text = "target not reached: the {} of training images is {:.1f} nats, the target {:.1f}"
+    return text.format(*miss) if miss else None
+
+
+def target_miss(metrics: Mapping[str, Any]) -> tuple[str, float, float] | None:
+    """What misses its target, what it has reached, and the target.
+
+    It is missed by more than TOLERANCE of it and ERRORS standard errors of the mean over training images; a
+    distortion below its target meets it.
     """
     for of in ("rate", "distortion"):
         target, reached = (finite(metrics.get(f"train/{of}_{name}")) for name in ("target", "reached"))
@@ -141,8 +163,5 @@ def missed_target(metrics: Mapping[str, Any]) -> str | None:
         error = finite(metrics.get(f"train/{of}_reached_se")) or 0.0
         miss = reached - target if of == "distortion" else abs(reached - target)
         if miss > max(TOLERANCE * abs(target), ERRORS * error):
-            return (
-                f"target not reached: the {of} of training images is {reached:.1f} nats, "
-                f"the target {target:.1f}"
-            )
+            return of, reached, target
     return None

@@ -14,14 +14,14 @@ def collapsed(table: Table) -> list[str]:
     labels = {verdict.label for run in table.runs if (verdict := run.verdict(table.split))}
     if not labels - {DETERMINISTIC}:
         return []
-    worse = rows_with_verdict(table, UNTRAINED, "distortion", "distortion {:.2f}")
+    worse = rows_with_verdict(table, UNTRAINED)
     if worse:
         worse = f"Untrained (the decoder is worse than one that ignores z): {worse}."
     if not labels - {DETERMINISTIC, UNTRAINED}:
         return [worse]
-    whole = rows_with_verdict(table, COLLAPSED, "rate", "rate {:.2f}")
+    whole = rows_with_verdict(table, COLLAPSED)
     sentences = [f"Collapsed ({CRITERION}): {whole}." if whole else f"No run has collapsed ({CRITERION})."]
-    part = rows_with_verdict(table, PRUNED, "active_units", "{:g} active units")
+    part = rows_with_verdict(table, PRUNED, "{} active")
     if part:
         sentences.append(f"Pruned (the other dimensions are the same for every image): {part}.")
     return [*sentences, *([worse] if worse else [])]

@@ -8,6 +8,7 @@ from vaelab.reports.table import Row, Table
 __all__ = ["IMAGES", "count", "listed", "lower_first", "measured", "rows_with_verdict", "with_error"]
 
 MOST_NAMES = 8
+MOST_GROUNDS = 3  # of seeds with one verdict
 IMAGES = {"test": "test", "val": "validation"}
 
 
@@ -40,15 +41,17 @@ def measured(table: Table, rows: Sequence[Row], metric: str) -> list[tuple[Row, 
     return [(row, value) for row, value in pairs if value is not None]
 
 
-def rows_with_verdict(table: Table, label: str, metric: str, fact: str) -> str:
-    """The rows with a run of this verdict: ``beta 4 (rate 0.06, 2 of 3 seeds)``."""
+def rows_with_verdict(table: Table, label: str, fact: str = "{}") -> str:
+    """The rows with a run of this verdict, and the numbers that decided it.
+
+    ``beta 4 (no active unit, 2 of 3 seeds)``; of seeds whose numbers differ the first MOST_GROUNDS.
+    """
     texts = []
     for row in table.rows:
-        verdicts = [run.verdict(table.split) for run in row.runs]
-        number = sum(verdict is not None and verdict.label == label for verdict in verdicts)
-        if number:
-            value = table.number(row, metric)
-            facts = [fact.format(value)] if value is not None else []
-            facts += [f"{number} of {row.n} seeds"] if row.n > 1 else []
+        verdicts = [verdict for run in row.runs if (verdict := run.verdict(table.split)) is not None]
+        grounds = [verdict.ground for verdict in verdicts if verdict.label == label]
+        if grounds:
+            facts = [fact.format(ground) for ground in dict.fromkeys(grounds) if ground][:MOST_GROUNDS]
+            facts += [f"{len(grounds)} of {row.n} seeds"] if row.n > 1 else []
             texts.append(row.label + (f" ({', '.join(facts)})" if facts else ""))
     return listed(texts)
