@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
-from sweeps_of_records import add_pictures, beta_sweep, image_grid, make_record, table_of, write_sweep
+from matplotlib.figure import Figure
+from sweeps_of_records import (
+    add_history,
+    add_pictures,
+    beta_sweep,
+    image_grid,
+    make_record,
+    table_of,
+    write_sweep,
+)
 
-from vaelab.reports.plots import against_beta, kl_heatmap, rate_distortion, tooltips
+from vaelab.reports.drawing import Label, line_styles, place_labels, point_style
+from vaelab.reports.plots import against_beta, kl_heatmap, rate_distortion, tooltips, training_curves
 from vaelab.reports.records import read_runs
-from vaelab.reports.sheets import MAP_WIDTH, PADDING, contact_sheets, grid_rows
+from vaelab.reports.sheets import MAP_WIDTH, MOST_ROWS, PADDING, contact_sheets, grid_rows
 from vaelab.reports.table import build_table
 
 
@@ -66,3 +76,107 @@ def test_contact_sheets_have_a_row_for_each_configuration_and_originals_once(tmp
     first, second = (strip for _, strip in maps.strips)  # three to a strip
     assert (first.width, second.width) == (3 * MAP_WIDTH + 2 * PADDING, MAP_WIDTH)
     assert (np.asarray(second.convert("L"))[:27] < 100).any()  # its label
+
+
+# many rows, and rows that do not compare
+
+
+def variants(number):
+    """Variants of two letters: their betas differ, and are not swept."""
+    names = [f"v{i}" for i in range(number)]
+    return [make_record(1 + i, rate=1 + i, swept={"model": n}, variant=n) for i, n in enumerate(names)]
+
+
+def test_25_variants_differ_in_colour_or_marker_and_are_named_in_the_legend():
+    figure = rate_distortion(table_of(*variants(25)))
+    (curve, *_) = figure.axes[0].containers
+    assert len(figure.axes[0].containers) == 25
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"v{i}" for i in range(25)]
+    styles = [point_style(i, line=False) for i in range(64)]
+    assert len({(style["fmt"], style["color"]) for style in styles}) == 64
+    assert curve.lines[0].get_linestyle() == "None"
+    curves = line_styles(table_of(*variants(25)))
+    assert len({(style["color"], str(style["linestyle"])) for style in curves}) == 25
+
+
+def test_a_long_legend_says_how_many_it_leaves_out():
+    (legend,) = rate_distortion(table_of(*variants(50))).legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert (len(texts), texts[-1]) == (48, "and 3 more: see the table")
+
+
+def test_a_beta_that_is_not_swept_has_no_figure_and_no_line():
+    assert against_beta(table_of(*variants(4))) is None
+
+
+def mixed():
+    """A sweep of beta and an own likelihood: nats per image that do not compare."""
+    gaussian = make_record(1, distortion=-300.0, swept={"model": "sigma_vae"}, variant="sigma_vae")
+    gaussian["config"]["likelihood"] = {"_target_": "vaelab.models.LearnedGaussian"}
+    return [*beta_sweep(seeds=1), gaussian]
+
+
+def test_rows_that_do_not_compare_have_axes_of_their_own():
+    first, second = rate_distortion(table_of(*mixed())).axes
+    assert [len(axes.containers) for axes in (first, second)] == [1, 1]
+    assert first.get_ylim()[0] > 0  # the other likelihood does not stretch it
+    assert second.get_ylim()[1] < 0
+    titles = [part.get_suptitle() for part in (first.figure, second.figure)]
+    assert titles == ["digits (Bernoulli)", "digits (LearnedGaussian)"]
+    assert len(against_beta(table_of(*mixed())).axes) == 4
+
+
+def test_training_curves_have_a_legend_and_a_single_epoch_is_a_point(tmp_path):
+    write_sweep(tmp_path, *mixed()[-2:])
+    add_history(tmp_path / "00", epochs=5)
+    add_history(tmp_path / "01", epochs=1)
+    figure = training_curves(build_table(read_runs([tmp_path]).runs))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "beta_vae, beta 8", "sigma_vae, beta 1",
+    ]  # fmt: skip
+    long, short = (figure.axes[i].lines[0] for i in (0, 3))
+    assert (long.get_marker(), short.get_marker()) == ("", "o")
+    assert short.get_xydata().tolist() == [[1.0, -30.0]]  # the first epoch is epoch 1
+
+
+def test_labels_cover_neither_points_nor_each_other():
+    figure = Figure(dpi=72)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    near = [
+        Label("first", 0.5, 0.5),
+        Label("second", 0.505, 0.5),
+        Label("third", 0.5, 0.51),
+        Label("far", 0.1, 0.9),
+    ]
+    near += [Label(f"crowded {i}", 0.5 + 0.001 * i, 0.505) for i in range(20)]
+    place_labels(axes, near, (6.4, 4.8))
+    written = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert {"first", "far"} <= written.keys()
+    assert len(written) < 10
+    boxes = list(written.values())
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_no_configuration_is_left_out_of_the_sheets_without_a_word(tmp_path):
+    write_sweep(tmp_path, *(make_record(i) for i in range(25)))
+    for i in range(25):
+        add_pictures(tmp_path / f"{i:02d}")
+    runs = read_runs([tmp_path]).runs
+    prior = contact_sheets(build_table(runs))[0]
+    assert len(prior.strips) == 25
+    assert "configurations" not in prior.caption
+    (tmp_path / "03/samples/prior.png").unlink()
+    prior = contact_sheets(build_table(runs))[0]
+    assert prior.caption.endswith("No such picture in the folder of beta 3.")
+
+
+def test_a_sheet_of_too_many_says_how_many_it_shows(tmp_path):
+    write_sweep(tmp_path, *(make_record(i) for i in range(MOST_ROWS + 3)))
+    for i in range(MOST_ROWS + 3):
+        (tmp_path / f"{i:02d}/samples").mkdir()
+        image_grid(1, 2, 100).save(tmp_path / f"{i:02d}/samples/prior.png")
+    (prior,) = contact_sheets(build_table(read_runs([tmp_path]).runs))
+    assert len(prior.strips) == MOST_ROWS
+    assert prior.caption.endswith("60 of 63 configurations are shown, evenly spaced in the table.")

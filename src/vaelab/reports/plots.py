@@ -1,13 +1,16 @@
 """The plots of a comparison. Each takes a table and returns a matplotlib figure, or None without data."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vaelab.figures.style import INK, MARKERS, MUTED, PAPER, SERIES, new_figure, style_axes
+from vaelab.figures.style import INK, MUTED, PAPER, new_figure, style_axes
 from vaelab.reports.cells import show_measured
+from vaelab.reports.drawing import Label, blocks, legend, line_styles, place_labels, point_style
+from vaelab.reports.findings import comparable_groups
 from vaelab.reports.records import read_history
 from vaelab.reports.table import MAIN, Row, Table, show
 
@@ -17,57 +20,74 @@ if TYPE_CHECKING:
 
 __all__ = ["PLOTS", "Plot", "tooltips"]
 
-MOST_LEGEND = 12
+WIDTH = 6.4  # inches: 960 pixels of a PNG file, and type that can be read on a narrow screen
+CURVES = ("val/objective", "val/elbo", "val/rate", "val/distortion")
 MOST_TICKS = 9
 MOST_NUMBERS = 200  # cells of a heat map with their number written in
 Range = tuple[float, float]
 
 
 def rate_distortion(table: Table) -> "Figure | None":
-    """Distortion against rate; a line joins the rows of a sweep of beta, a dotted line has one ELBO."""
-    series = {name: having(table, rows, "rate", "distortion") for name, rows in table.series.items()}
-    series = {name: rows for name, rows in series.items() if rows}
-    if not series:
+    """Distortion against rate; a line joins the rows of a sweep of beta, a dotted line has one ELBO.
+
+    Rows whose nats do not compare, because data, likelihood or condition differ, have axes of their own.
+    """
+    groups = {
+        name: points
+        for name, rows in comparable_groups(table).items()
+        if (points := having(table, rows, "rate", "distortion"))
+    }
+    if not groups:
         return None
-    points = [row for rows in series.values() for row in rows]
+    heights = [4.3 if len(points) > 3 else 2.7 for points in groups.values()]
+    figure = new_figure(WIDTH, sum(heights) + 0.5)
+    handles: dict[str, Any] = {}
+    for part, height, points in zip(blocks(figure, groups, heights), heights, groups.values(), strict=True):
+        handles |= _draw_curves(part.subplots(), table, points, (0.86 * WIDTH, 0.78 * height))
+    legend(figure, list(handles.values()), list(handles))
+    return figure
+
+
+def _draw_curves(
+    axes: "Axes", table: Table, points: Sequence[Row], size: tuple[float, float]
+) -> dict[str, Any]:
+    """Draw rows that compare in one plane; the handles of the legend by series."""
     x_range, y_range = (shown_range(table, points, metric) for metric in ("rate", "distortion"))
+    series = {name: [row for row in rows if row in points] for name, rows in table.series.items()}
     ends = {name: constant_distortion(table, rows) for name, rows in series.items()}
     constants = sorted({end for end in ends.values() if end is not None})
-    for end in constants:
-        x_range = min(x_range[0], -0.04 * x_range[1]), x_range[1]
-        margin = 0.06 * (max(y_range[1], end) - min(y_range[0], end))
-        y_range = min(y_range[0], end - margin), max(y_range[1], end + margin)
-    figure = new_figure(7.0, 5.0)
-    axes = figure.subplots()
+    if constants:
+        x_range = min(x_range[0], -0.04 * x_range[1]), 1.04 * x_range[1]
+        low, high = min(y_range[0], *constants), max(y_range[1], *constants)
+        y_range = low - 0.06 * (high - low), high + 0.06 * (high - low)
     axes.set(xlim=x_range, ylim=y_range)
-    _draw_iso_elbo_lines(axes, x_range, y_range)
-    places: list[tuple[float, float]] = []  # of the labels, in fractions of the picture
+    lines = _draw_iso_elbo_lines(axes, x_range, y_range)
+    labels = [Label("constant image", 0.0, end) for end in constants]
+    handles = {}
     for i, (name, rows) in enumerate(series.items()):
+        if not rows:
+            continue
         is_sweep = name in table.beta_series
         xs, ys = means(table, rows, "rate"), means(table, rows, "distortion")
         x_half, y_half = half_widths(table, rows, "rate"), half_widths(table, rows, "distortion")
-        axes.errorbar(xs, ys, xerr=x_half, yerr=y_half, **_style(i, line=is_sweep), label=name)
+        style = point_style(i, line=is_sweep)
+        handles[name] = axes.errorbar(xs, ys, xerr=x_half, yerr=y_half, **style, label=name)
         if is_sweep and (constant := ends[name]) is not None:
             x, y = min(zip(xs, ys, strict=True))
-            axes.plot([0, x], [constant, y], ":", color=SERIES[i % len(SERIES)], linewidth=1.4, zorder=2)
+            axes.plot([0, x], [constant, y], ":", color=style["color"], linewidth=1.4, zorder=2)
         for row, x, y in zip(rows, xs, ys, strict=True):
             # an invisible disc for the page's tooltip, larger than the marker so that it is easily hit
-            axes.plot([x], [y], "o", markersize=16, alpha=0, gid=f"row-{table.rows.index(row)}")
-            place = x / (x_range[1] - x_range[0]), y / (y_range[1] - y_range[0])
-            if all(math.dist(place, other) > 0.035 for other in places):
-                places.append(place)
-                _label(axes, f"β {show(row.beta)}" if is_sweep else row.label, x, y)
-    first = min(zip(means(table, points, "rate"), means(table, points, "distortion"), strict=True))
+            axes.plot([x], [y], "o", markersize=16, alpha=0, gid=f"row-{index_of(row, table)}")
+            labels.append(Label(f"β {show(row.beta)}" if is_sweep else row.label, x, y))
     for end in constants:
         axes.plot([0], [end], "D", markersize=5, color=INK, markerfacecolor=PAPER, zorder=3)
-        _label(axes, "constant\nimage" if first[1] > end else "constant image", 0, end, below=first[1] > end)
-    style_axes(
-        axes,
-        xlabel="rate: KL(q(z|x) ‖ p(z)), nats per image",
-        ylabel="distortion: −log p(x|z), nats per image",
-    )
-    _legend(axes, len(series))
-    return figure
+    place_labels(axes, labels, size, lines)
+    style_axes(axes, xlabel="rate: KL(q(z|x) ‖ p(z)), nats per image", ylabel="distortion: −log p(x|z), nats")
+    return handles
+
+
+def index_of(row: Row, table: Table) -> int:
+    return next(i for i, other in enumerate(table.rows) if other is row)
 
 
 def tooltips(table: Table) -> dict[str, str]:
@@ -125,43 +145,55 @@ def iso_levels(x_range: Range, y_range: Range, count: int = 7) -> list[float]:
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _draw_iso_elbo_lines(axes: "Axes", x_range: Range, y_range: Range) -> None:
+def _draw_iso_elbo_lines(axes: "Axes", x_range: Range, y_range: Range) -> list[Label]:
     """Dotted lines of equal ELBO, labelled where they enter the picture at the left or from above."""
     (left, right), (bottom, top) = x_range, y_range
     box = {"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
+    labels = []
     for level in iso_levels(x_range, y_range):
         axes.plot(x_range, [-level - x for x in x_range], ":", color=MUTED, linewidth=0.8, zorder=1)
         x = max(left, -level - top)
         y = -level - x
         if x < right - 0.1 * (right - left) and y > bottom + 0.06 * (top - bottom):  # not near the corners
+            text = f"ELBO {level:g}".replace("-", "−")
             axes.annotate(
-                f"ELBO {level:g}".replace("-", "−"), (x, y), (4, -8), textcoords="offset points",
+                text, (x, y), (4, -8), textcoords="offset points",
                 fontsize=7, color=MUTED, zorder=2, bbox=box,
             )  # fmt: skip
+            labels.append(Label(text, x, y - 0.03 * (top - bottom)))
+    return labels
 
 
 def against_beta(table: Table) -> "Figure | None":
     """Rate, distortion, ELBO and active units against beta on a log axis, where beta alone is swept."""
     series = table.beta_series
-    if not series:
+    groups = {name: rows for name, rows in comparable_groups(table).items() if in_any(rows, series.values())}
+    if not groups:
         return None
     betas = sorted({row.beta or 0.0 for rows in series.values() for row in rows})
-    figure = new_figure(8.0, 5.2)
-    for axes, (metric, title) in zip(figure.subplots(2, 2, sharex=True).flat, MAIN.items(), strict=True):
-        for i, (name, members) in enumerate(series.items()):
-            if rows := having(table, members, metric):
-                intervals = half_widths(table, rows, metric)
-                xs, ys = [row.beta or 0.0 for row in rows], means(table, rows, metric)
-                axes.errorbar(xs, ys, yerr=intervals, **_style(i, line=True), label=name)
-        axes.set_xscale("symlog", linthresh=next(beta for beta in betas if beta > 0))  # beta may be 0
-        ticks = betas[:: math.ceil(len(betas) / MOST_TICKS)]
-        axes.set_xticks(ticks, [show(beta) for beta in ticks])
-        unit = "" if metric == "active_units" else " (nats per image)"
-        style_axes(axes, title=title + unit, xlabel="β" if metric in ("elbo", "active_units") else "")
-        if metric == "active_units":
-            axes.set_ylim(bottom=0)
-    _legend(figure.axes[0], len(series))
+    figure = new_figure(WIDTH, 4.8 * len(groups) + 0.3)
+    handles: dict[str, Any] = {}
+    for part, group in zip(blocks(figure, groups, [1.0] * len(groups)), groups.values(), strict=True):
+        for axes, (metric, title) in zip(part.subplots(2, 2, sharex=True).flat, MAIN.items(), strict=True):
+            for i, name in enumerate(table.series):
+                members = [row for row in series.get(name, []) if row in group]
+                if rows := having(table, members, metric):
+                    intervals = half_widths(table, rows, metric)
+                    xs, ys = [row.beta or 0.0 for row in rows], means(table, rows, metric)
+                    handles[name] = axes.errorbar(xs, ys, yerr=intervals, **point_style(i, line=True))
+            axes.set_xscale("symlog", linthresh=next(beta for beta in betas if beta > 0))  # beta may be 0
+            ticks = betas[:: math.ceil(len(betas) / MOST_TICKS)]
+            axes.set_xticks(ticks, [show(beta) for beta in ticks])
+            unit = "" if metric == "active_units" else " (nats per image)"
+            style_axes(axes, title=title + unit, xlabel="β" if metric in ("elbo", "active_units") else "")
+            if metric == "active_units":
+                axes.set_ylim(bottom=0)
+    legend(figure, list(handles.values()), list(handles))
     return figure
+
+
+def in_any(rows: Sequence[Row], series: Iterable[Sequence[Row]]) -> bool:
+    return any(row in members for row in rows for members in series)
 
 
 def kl_heatmap(table: Table) -> "Figure | None":
@@ -209,55 +241,40 @@ def sorted_kl(table: Table, row: Row) -> list[float] | None:
 
 
 def training_curves(table: Table) -> "Figure | None":
-    """Objective, ELBO, rate and distortion of validation images over epochs."""
-    import matplotlib
+    """Objective, ELBO, rate and distortion of validation images over epochs; of a single epoch a point.
 
-    histories = [(i, row.label, read_history(run)) for i, row in enumerate(table.rows) for run in row.runs]
-    recorded = {name for *_, history in histories for name in history}
-    names = [name for name in ("val/objective", "val/elbo", "val/rate", "val/distortion") if name in recorded]
-    if not names:
-        return None
-    figure = new_figure(1.2 + 3.1 * len(names), 3.4)
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.2, 0.88, max(2, len(table.rows))))
-    for axes, name in zip(panels, names, strict=True):
-        lines = {}
-        for i, label, history in histories:
-            if name in history:
-                lines[i] = axes.plot(*history[name], color=colours[i], linewidth=1.2, label=label)[0]
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        style_axes(axes, title=f"{name} (nats per image)", xlabel="epoch")
-    if 1 < len(lines) <= MOST_LEGEND:
-        panels[-1].legend(handles=list(lines.values()), fontsize=7.5, frameon=False, labelcolor=INK)
-    return figure
-
-
-def _style(i: int, line: bool) -> dict[str, Any]:
-    """How the ``i``-th series is drawn, with or without a line through its points."""
-    return {
-        "fmt": f"{MARKERS[i % len(MARKERS)]}{'-' if line else ''}",
-        "color": SERIES[i % len(SERIES)],
-        "linewidth": 1.4,
-        "elinewidth": 0.9,
-        "markersize": 5,
-        "zorder": 3,
+    Rows whose nats do not compare have axes of their own.
+    """
+    histories = {id(row): [read_history(run) for run in row.runs] for row in table.rows}
+    recorded = {
+        name: {key for row in rows for history in histories[id(row)] for key in history}
+        for name, rows in comparable_groups(table, finished=False).items()
     }
-
-
-def _label(axes: "Axes", text: str, x: float, y: float, below: bool = False) -> None:
-    from matplotlib.patheffects import withStroke
-
-    offset = (-6, -25) if below else (6, 4)
-    axes.annotate(
-        text, (x, y), offset, textcoords="offset points", fontsize=8, color=INK, zorder=4,
-        path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
-    )  # fmt: skip
-
-
-def _legend(axes: "Axes", entries: int) -> None:
-    if entries > 1:
-        legend = axes.legend(fontsize=7.5, frameon=False, labelcolor=INK, ncols=1 + (entries > MOST_LEGEND))
-        legend.set_in_layout(entries <= MOST_LEGEND)
+    shown = {name: [key for key in CURVES if key in keys] for name, keys in recorded.items()}
+    groups = {name: rows for name, rows in comparable_groups(table, finished=False).items() if shown[name]}
+    if not groups:
+        return None
+    lines = [-(-len(shown[name]) // 2) for name in groups]
+    figure = new_figure(WIDTH, 2.4 * sum(lines) + 0.3 * len(lines))
+    styles = {id(row): style for row, style in zip(table.rows, line_styles(table), strict=True)}
+    handles: dict[int, Any] = {}
+    for part, (name, rows), height in zip(blocks(figure, groups, lines), groups.items(), lines, strict=True):
+        panels = part.subplots(height, 2, squeeze=False).flat
+        for axes, metric in zip_longest(panels, shown[name]):
+            if metric is None:
+                axes.remove()
+                continue
+            for row in rows:
+                for history in histories[id(row)]:
+                    if metric in history:
+                        marker = "o" if len(history[metric][0]) == 1 else ""
+                        style = {"linewidth": 1.2, "marker": marker, "markersize": 4, **styles[id(row)]}
+                        handles[id(row)] = axes.plot(*history[metric], **style)[0]
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            style_axes(axes, title=f"{metric} (nats per image)", xlabel="epoch")
+    drawn = [row for row in table.rows if id(row) in handles]
+    legend(figure, [handles[id(row)] for row in drawn], [row.label for row in drawn])
+    return figure
 
 
 class Plot(NamedTuple):
@@ -273,7 +290,8 @@ PLOTS = (
     Plot(
         "rate-distortion",
         "Rate and distortion",
-        "Each point is a configuration; a line joins those that differ in β alone. Along a thin dotted "
+        "Each point is a configuration; a line joins those that differ in β alone. Configurations whose "
+        "data, likelihood or condition differ do not compare and have axes of their own. Along a thin dotted "
         "line the ELBO, −(rate + distortion), is constant; it increases towards the lower left. Bars: 95% "
         "interval over seeds, or of a single seed the standard error over images. The open diamond is the "
         "end of the curve at rate 0: the best output that is the same for every image.",
@@ -290,14 +308,15 @@ PLOTS = (
         "kl-per-dimension",
         "KL per dimension",
         "Each row is a configuration. Dimensions are sorted within each run, since their order means "
-        "nothing; a row's sum is its rate.",
+        "nothing; a row's sum is its rate. A configuration without a KL for each dimension has no row: an "
+        "autoencoder, a codebook, a mixture or a flow as the prior.",
         kl_heatmap,
     ),
     Plot(
         "training-curves",
         "Training",
-        "A line for each run, from dark to light in the order of the table. Objectives of different β are "
-        "different quantities.",
+        "A line for each run on validation images; a run with a single validation is a point. Objectives of "
+        "different β, or of different variants, are different quantities.",
         training_curves,
     ),
 )

@@ -14,11 +14,13 @@ from vaelab.reports.table import Row, Table
 
 __all__ = ["SHEETS", "Sheet", "as_data_uri", "as_png_file", "contact_sheets", "grid_rows", "stack"]
 
-MOST_ROWS = 24  # of more configurations, evenly spaced ones are shown
+MOST_ROWS = 60  # of more configurations, evenly spaced ones are shown, and the caption says so
 MAP_WIDTH, MAPS_PER_STRIP = 420, 3
 FONT_SIZE = 15
 PADDING = 6
+MOST_NAMES = 8
 INK, PAPER = (28, 37, 49), (254, 254, 254)
+GAP = (128, 128, 128)  # as between the images of a grid
 
 Strip = Image.Image
 LabelledStrip = tuple[str, Strip]
@@ -33,20 +35,39 @@ class Sheet:
     title: str
     caption: str
     strips: list[LabelledStrip]  # label and picture, from the top
+    is_plot: bool = False  # dark on light paper, which a dark page turns around
 
 
 def contact_sheets(table: Table) -> list[Sheet]:
     """Samples, reconstructions, traversals and maps; those of which any run has a picture."""
-    rows = [row for row in table.rows if row.first.finished]
-    if len(rows) > MOST_ROWS:
-        rows = [rows[round(i)] for i in np.linspace(0, len(rows) - 1, MOST_ROWS)]
+    finished = [row for row in table.rows if row.first.finished]
+    rows = finished
+    if len(finished) > MOST_ROWS:
+        rows = [finished[round(i)] for i in np.linspace(0, len(finished) - 1, MOST_ROWS)]
     sheets = []
     for name, title, caption, file, cut in SHEETS:
         labelled = list(pictures(rows, file))
         strips = grid_strips(labelled, cut) if cut else map_strips(labelled)
         if strips:
-            sheets.append(Sheet(name, title, caption, strips))
+            notes = [caption, *left_out(finished, rows, [label for label, _ in labelled])]
+            sheets.append(Sheet(name, title, " ".join(notes), strips, is_plot=cut is None))
     return sheets
+
+
+def left_out(finished: Sequence[Row], chosen: Sequence[Row], drawn: Sequence[str]) -> list[str]:
+    """Sentences about the configurations that a sheet does not show."""
+    notes = []
+    if len(chosen) < len(finished):
+        notes.append(
+            f"{len(chosen)} of {len(finished)} configurations are shown, evenly spaced in the table."
+        )
+    missing = [row.label for row in chosen if row.label not in drawn]
+    if missing:
+        names = "; ".join(missing[:MOST_NAMES]) + (
+            f" and {more} more" if (more := len(missing) - MOST_NAMES) > 0 else ""
+        )
+        notes.append(f"No such picture in the folder of {names}.")
+    return notes
 
 
 def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
@@ -88,10 +109,10 @@ def tile(label: str, picture: Image.Image) -> Image.Image:
     return sheet
 
 
-def beside(strips: Sequence[Strip], gap: int) -> Strip:
+def beside(strips: Sequence[Strip], gap: int, between: tuple[int, int, int] = PAPER) -> Strip:
     """The pictures in one, beside each other."""
     width = sum(strip.width for strip in strips) + gap * (len(strips) - 1)
-    joined = Image.new("RGB", (width, max(strip.height for strip in strips)), PAPER)
+    joined = Image.new("RGB", (width, max(strip.height for strip in strips)), between)
     left = 0
     for strip in strips:
         joined.paste(strip, (left, 0))
@@ -142,7 +163,7 @@ def as_png_file(picture: Image.Image) -> bytes:
     grey = picture.convert("L")
     file = io.BytesIO()
     is_grey = grey.convert("RGB").tobytes() == picture.tobytes()
-    (grey if is_grey else picture).save(file, format="png", optimize=True)
+    (grey if is_grey else picture).save(file, format="png", compress_level=6)  # 9 takes ten times as long
     return file.getvalue()
 
 
@@ -189,7 +210,7 @@ SHEETS = (
         "Decodings of the first held-out image's code while one dimension moves from the 1% to the 99% "
         "quantile of the aggregate posterior: the most used dimension (left), the second (right).",
         "samples/traversals.png",
-        lambda rows: [beside(rows[:2], gap=3 * PADDING)],
+        lambda rows: [beside(rows[:2], 3 * PADDING, GAP)],
     ),
     Kind(
         "contact-maps",

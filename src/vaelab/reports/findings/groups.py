@@ -9,11 +9,15 @@ __all__ = ["comparable_groups", "condition_of"]
 SIZES = ("data.batch_size", "data.train_size")  # nats per image mean the same whatever these are
 
 
-def comparable_groups(table: Table) -> dict[str, list[Row]]:
-    """The finished rows by what their nats refer to: data, likelihood and condition; named by these."""
+def comparable_groups(table: Table, finished: bool = True) -> dict[str, list[Row]]:
+    """The rows by what their nats refer to: data, likelihood and condition; named by these.
+
+    Args:
+        finished: only rows with a finished run, which have final numbers.
+    """
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
-        if row.n:
+        if row.n or not finished:
             parts = {key: value for key, value in row.first.config.items() if defines_nats(key)}
             groups.setdefault(canonical([row.first.dataset, parts, condition_of(row)]), []).append(row)
     named: dict[str, list[Row]] = {}
