@@ -75,11 +75,11 @@ def test_a_sweep_gets_every_file(report, printed):
 def test_markdown_has_the_pictures_and_tables_whose_columns_hold(report):
     lines = (report / "report.md").read_text().splitlines()
     assert [f"]({name}.png)" in "".join(lines) for name in (*FIGURES, *SHEETS)] == [True] * 9
-    header = next(i for i, line in enumerate(lines) if line.startswith("| beta |"))
+    header = next(i for i, line in enumerate(lines) if line.startswith("| data | beta |"))
     table = lines[header : lines.index("", header)]
     assert len(table) == 2 + 7
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
-    assert "| 0.25 |  | 2 | 14.01 ±0.13 |" in table[2]
+    assert "| digits | 0.25 |  | 2 | healthy | 14.01 ±0.13 |" in table[2]
 
 
 def test_page_is_whole_and_names_nothing_outside(report):

@@ -48,6 +48,17 @@ addEventListener("load", () => setTimeout(() => {
   answer.paper = light(getComputedStyle(document.body).backgroundColor);
   answer.ink = light(getComputedStyle(document.querySelector("svg text")).fill);
   answer.tooWide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const map = getComputedStyle(document.querySelector("#contact-maps img"));
+  answer.map = [map.filter !== "none", map.mixBlendMode];
+  if (innerWidth < 640) document.body.style.width = "400px";  // a window is at least 500 wide
+  const right = (element) => element.getBoundingClientRect().right;
+  const wide = (element) => right(element) > right(document.body);
+  answer.cut = [...document.querySelectorAll("svg.figure, .sheet img, .scroll, nav")].filter(wide).length;
+  const links = [...document.querySelectorAll("nav a")];
+  const target = (link) => document.querySelector(link.hash);
+  answer.links = links.map((link) => target(link)?.textContent.includes(link.textContent));
+  const verdict = headings.findIndex((heading) => heading.textContent === "verdict");
+  answer.verdict = wide(headings[verdict]);
   answer.images = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
   const resources = performance.getEntriesByType("resource");
   answer.resources = resources.filter((entry) => !entry.name.startsWith("data:"));
@@ -85,7 +96,11 @@ def test_the_page_works(page, tmp_path, dark, width):
     assert answer["seen"] == answer["resources"] == []
     assert answer["width"] == width
     assert (answer["paper"] < answer["ink"]) == dark  # sums of red, green and blue
-    assert answer["tooWide"] == 0
+    assert answer["tooWide"] == answer["cut"] == 0
+    assert answer["map"] == [dark, "screen" if dark else "multiply"]  # no white box on a dark page
+    assert len(answer["links"]) == 13
+    assert all(answer["links"])
+    assert not answer["verdict"]
     assert answer["images"]
     numbers = [float(cell.split()[0]) for cell in answer["up"][:-1]]
     assert numbers == sorted(numbers)

@@ -12,12 +12,13 @@ from vaelab.reports.findings import differing_settings, findings, unfinished
 from vaelab.reports.plots import PLOTS, tooltips
 from vaelab.reports.records import read_runs
 from vaelab.reports.sheets import SHEETS, as_data_uri, as_png_file, contact_sheets, stack
-from vaelab.reports.table import Table, build_table
+from vaelab.reports.table import Row, Table, build_table
 from vaelab.runs.files import replacing
 
 __all__ = ["FOLDER", "compare", "compare_sweep", "render", "write_report"]
 
 FOLDER = "report"
+MOST_NAMES = 3  # in a title
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -52,7 +53,7 @@ def compare(paths: Sequence[Path], out: Path | None = None, split: str = "test",
     table = build_table(reading.runs, split, folded)
     folders = [path.parent if path.is_file() else path for path in paths]
     out = out or (folders[0] if len(folders) == 1 else Path()) / FOLDER
-    title = ", ".join(dict.fromkeys(folder.resolve().name for folder in folders))
+    title = title_of([folder.resolve().name for folder in folders])
     try:
         write_report(table, reading.problems, out, title)
     except OSError as error:
@@ -60,6 +61,20 @@ def compare(paths: Sequence[Path], out: Path | None = None, split: str = "test",
     lines = [as_text(table), *filter(None, [table_note(table)]), "", *findings(table)]
     lines += [f"{run.folder.name} {run.status}: {reason}" for run, reason in unfinished(table.runs)]
     return "\n".join([*lines, *reading.problems, f"Report: {out / 'report.html'}"])
+
+
+def title_of(names: Sequence[str]) -> str:
+    """The names; of more than MOST_NAMES their number, for the table has them all.
+
+    >>> title_of(["one", "two", "one"])
+    'one, two'
+    >>> title_of([f"run{i}" for i in range(30)])
+    'run0, run1 and 28 more'
+    """
+    different = list(dict.fromkeys(names))
+    if len(different) <= MOST_NAMES:
+        return ", ".join(different)
+    return f"{different[0]}, {different[1]} and {len(different) - 2} more"
 
 
 def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -> None:
@@ -77,6 +92,8 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
         "differences": differing_settings(table.runs),
         "unfinished": unfinished(table.runs),
         "problems": problems,
+        "reasons": lambda row: reasons(row, table.split),
+        "folders": [str(run.folder) for run in table.runs],
     }
     files = {f"{figure.name}.svg": figure.svg.encode() for figure in figures}
     files |= {f"{figure.name}.png": figure.png for figure in figures}
@@ -90,6 +107,12 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
         for file in (f"{picture.name}.png", f"{picture.name}.svg"):
             if file not in files:  # of an earlier report, perhaps of other runs
                 (out / file).unlink(missing_ok=True)
+
+
+def reasons(row: Row, split: str) -> str:
+    """Why the row's runs have their verdict, a line for each different reason."""
+    verdicts = [verdict for run in row.runs if (verdict := run.verdict(split)) is not None]
+    return "\n".join(dict.fromkeys(verdict.reason for verdict in verdicts))
 
 
 def draw_figures(table: Table) -> list[Figure]:
