@@ -1,8 +1,11 @@
 """What the door of a run does with a value: it is refused, accepted, or something else comes through."""
 
 import copy
+import functools
 import math
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +64,9 @@ def options(group: str) -> list[str]:
     return [name for name in names if group != "data" or name in SHIPPED_DATA]
 
 
+@cache
 def config(*settings: str) -> DictConfig:
-    """The composed config of a tiny run, with the node hydra."""
+    """The composed config of a tiny run, with the node hydra. To copy, not to change."""
     own = {setting.partition("=")[0] for setting in settings}
     tiny = [setting for setting in TINY if setting.partition("=")[0] not in own]
     return composed("train", [*settings, *tiny], with_hydra=True)
@@ -77,10 +81,35 @@ def keys(node: Any, prefix: str = "") -> Iterator[str]:
         yield from keys(value, f"{prefix}{name}.")
 
 
-def keys_of(group: str, option: str) -> list[str]:
-    """The keys of a config group with this option."""
-    cfg = OmegaConf.to_container(config(f"{group}={option}"), resolve=False)
-    return list(keys(cfg[group], f"{group}.")) if group in cfg else []
+def with_option(group: str, option: str) -> DictConfig:
+    """The config with this option of a group; the default one for "default"."""
+    return config(*([] if option == "default" else [f"{group}={option}"]))
+
+
+def nodes(group: str, option: str) -> dict[str, str]:
+    """The keys of a config group with this option, each with the part that takes it."""
+    cfg = OmegaConf.to_container(with_option(group, option), resolve=False)
+    found = {}
+    for key in keys(cfg[group], f"{group}.") if group in cfg else ():
+        parent = functools.reduce(lambda node, name: node[name], key.split(".")[:-1], cfg)
+        found[key] = f"{key} of {parent.get('_target_')}"
+    return found
+
+
+def sample(group: str, chosen: Sequence[str], times: int = 1) -> list[tuple[str, str, str]]:
+    """Options, keys and kinds of values of a group, at random, the same in every run.
+
+    Every key of every part is among them ``times`` times, and every kind of value.
+    """
+    parts = {}  # what another option has too is taken once
+    for option in chosen:
+        for key, part in nodes(group, option).items():
+            parts.setdefault(part, (option, key))
+    generator = random.Random(group)
+    places = generator.sample(sorted(parts.values()), len(parts))
+    count = max(times * len(places), len(BAD)) if places else 0
+    kinds = [kind for _ in range(0, count, len(BAD)) for kind in generator.sample(sorted(BAD), len(BAD))]
+    return [(*places[n % len(places)], kinds[n]) for n in range(count)]
 
 
 def outcome(cfg: DictConfig, key: str, value: Any, folder: Path) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -318,6 +319,7 @@ def git_revision() -> str | None:
     return found.stdout.strip() or None
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
