@@ -121,8 +121,7 @@ COMMAND = [sys.executable, "-m", "vaelab.cli.train", "-m", *SMALL, "callbacks=no
     [
         (">&- 2>&-", {}),
         ("| head -c 1", {}),
-        ("", {"PYTHONIOENCODING": "ascii"}),
-        ("", {"MPLBACKEND": "nonsense"}),
+        ("", {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "nonsense"}),
     ],
 )
 def test_streams_and_variables_do_not_stop_a_sweep(tmp_path, shell, environment):

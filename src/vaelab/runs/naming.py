@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,16 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     multirun = Path(hydra.sweep.dir) / MULTIRUN
     if not multirun.is_file():  # another sweeper than Hydra's basic one, which passes only what varies
         return job
-    task = OmegaConf.load(multirun).hydra.overrides.task
+    state = multirun.stat()
+    task = _task_of(multirun, (state.st_mtime_ns, state.st_size, state.st_ino))
     varies = varying(sweep_settings(task, hydra.sweeper.get("params")))
     return {key: value for key, value in job.items() if key in varies}
+
+
+@lru_cache(maxsize=1)
+def _task_of(multirun: Path, state: tuple[int, ...]) -> list[str]:
+    """The overrides of the command that wrote ``multirun``; each job asks several times for the same file."""
+    return list(OmegaConf.load(multirun).hydra.overrides.task)
 
 
 def planned_jobs(sweep: Path) -> list[str]:
