@@ -119,7 +119,8 @@ def test_codes_that_are_not_finite_widen_no_range():
 
 def test_traversals_of_several_images():
     x = pixels()
-    images, dimensions = generation.traversals(transparent(), x, steps=5, dimensions=3, starts=2)
+    moved = generation.traversals(transparent(), x, steps=5, dimensions=3, starts=2)
+    images, dimensions = moved.images, moved.dimensions
     assert images.shape == (3, 2, 5, 1, 1, D)
     assert dimensions.tolist() == [1, 3, 0]
     torch.testing.assert_close(images[:, 0].flatten(2), rows_of(transparent(), x, steps=5, dimensions=3))
@@ -141,7 +142,8 @@ def test_dimensions_are_ordered_by_kl_and_not_by_variance():
     """A narrow posterior that hardly moves costs more than a wide one that moves."""
     model = transparent(torch.tensor([1.0, 0.1]), torch.tensor([0.0, -20.0]))
     x = torch.randn(40, 1, 1, 2, generator=random())
-    assert generation.order_by_kl(model, model.encode(x)).tolist() == [1, 0]
+    use, measure = generation.use_of_dimensions(model, model.encode(x))
+    assert (use.argsort(descending=True).tolist(), measure) == ([1, 0], "KL")
 
 
 # the other pictures

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from builders import random
-from vaelab.figures.grids import animation, beside, image_grid, with_labels
-from vaelab.reports.sheets import grid_rows
+from vaelab.figures.grids import PADDING, animation, beside, image_grid, with_labels
+from vaelab.figures.style import CONTENT
+from vaelab.reports.sheets import content_of, grid_rows
 
 
 def pixels(picture: Image.Image) -> np.ndarray:
@@ -98,6 +99,37 @@ def test_grids_beside_each_other_keep_their_rows():
     rows = grid_rows(both.convert("RGB"))  # as the comparison cuts them
     assert [row.size for row in rows] == [(both.width, 48)] * 4
     np.testing.assert_array_equal(pixels(rows[2].convert("L")), pixels(both)[102:150])
+
+
+@pytest.mark.parametrize("columns", [1, 4, 20])
+def test_a_picture_has_its_width_and_says_where_the_grid_lies_in_it(columns):
+    plain = grid(3, columns)
+    labelled = with_labels(plain, ["one", "dim 3, KL 1.21\n-2.10 to 2.30", "three"], "words " * 90, width=800)
+    assert labelled.width >= 800
+    left, _, width, height, zoom = map(int, labelled.info[CONTENT].split())
+    assert (width, height) == (plain.width * zoom, plain.height * zoom)
+    assert left + plain.width * (zoom - 1) < 800  # the least zoom that does
+    assert (pixels(labelled)[height:, -PADDING:] == 254).all()  # the caption is broken into lines
+    np.testing.assert_array_equal(pixels(content_of(labelled)), pixels(plain))
+
+
+def test_parts_beside_each_other_are_found_too():
+    one, two = grid(4, 3), grid(4, 5, seed=1)
+    both = beside([("one", one), ("two", two)], "a caption", width=1200)
+    assert both.width >= 1200
+    parts = content_of(both)
+    np.testing.assert_array_equal(pixels(parts)[:, : one.width], pixels(one))
+    np.testing.assert_array_equal(pixels(parts)[:, -two.width :], pixels(two))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0 0 9", "0 0 9 9 x", "0 0 99 9 1", "-1 0 9 9 1", "0 0 9 9 0", "0 0 9 9 10"]
+)
+def test_a_picture_that_says_nonsense_of_its_content_is_no_picture(text):
+    picture = Image.new("L", (20, 20))
+    picture.info[CONTENT] = text
+    with pytest.raises(ValueError, match=r"content|unpack|invalid"):
+        content_of(picture)
 
 
 def test_an_animation_has_its_frames():

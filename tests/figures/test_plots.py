@@ -87,7 +87,7 @@ def test_bars_are_sorted_and_named_by_dimension():
     (axes,) = kl_bars(KL).axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([3.0, 1.25, 0.5, 0.01])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "3", "0", "2"]
-    assert axes.get_title() == "rate 4.76 nats"
+    assert axes.get_title().endswith("the rate is their sum, 4.76 nats")
     assert "nats" in axes.get_ylabel()
 
 
@@ -102,6 +102,21 @@ def test_the_heat_map_has_a_row_for_each_dimension_and_a_column_for_each_epoch()
     bottom, top = axes.get_ylim()
     assert bottom > top  # the most used dimension is the first row from above
     assert mesh.get_clim()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(1, [1]), (3, [1, 2, 3]), (12, [1, 3, 5, 7, 9, 11]), (400, range(1, 401, 40))]
+)
+def test_epochs_have_evenly_spaced_numbers(number, shown):
+    axes = kl_heatmap(KL.expand(number, 4), epochs=list(range(1, number + 1))).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [str(epoch) for epoch in shown]
+
+
+def test_pictures_of_any_number_of_dimensions_are_800_to_3000_pixels_wide():
+    for dimensions in (2, 10, 512):
+        figure = kl_bars(torch.rand(dimensions, generator=random()))
+        assert 800 <= figure.get_size_inches()[0] * figure.dpi <= 3000
+        assert len(figure.axes[0].get_xticks()) <= 60
 
 
 def test_a_figure_becomes_a_picture_of_its_size():

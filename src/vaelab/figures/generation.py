@@ -25,10 +25,10 @@ __all__ = [
     "latent_ranges",
     "manifold",
     "mixture_images",
-    "order_by_kl",
     "prior_samples",
     "reconstructions",
     "traversals",
+    "use_of_dimensions",
 ]
 
 DRAWS = 2**14  # samples of the aggregate posterior from which a range is estimated
@@ -67,11 +67,13 @@ def reconstructions(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> T
 # traversals
 
 
-def order_by_kl(model: Autoencoder, q: Any) -> Tensor:
-    """Latent dimensions in descending order of their mean KL, or of Var(mu) if the KL is undefined."""
+def use_of_dimensions(model: Autoencoder, q: Any) -> tuple[Tensor, str]:
+    """How much each latent dimension is used: its mean KL in nats, or Var(mu) if the KL is undefined.
+
+    Returns (D,), and which of the two it is: "KL" or "variance".
+    """
     kl = model.kl_per_dimension(q).mean(0)
-    used = q.loc.var(0, correction=0) if kl.isnan().any() else kl
-    return used.argsort(descending=True)
+    return (q.loc.var(0, correction=0), "variance") if kl.isnan().any() else (kl, "KL")
 
 
 @torch.no_grad()
@@ -95,6 +97,9 @@ class Traversals(NamedTuple):
 
     images: Tensor  # (K, N, steps, C, H, W)  from the codes of N images
     dimensions: Tensor  # (K,)  the dimension that moves in each row, the most used first
+    use: Tensor  # (K,)  how much each is used
+    measure: str  # what ``use`` is: "KL" in nats, or "variance" of the posterior means
+    ends: Tensor  # (2, K)  the first and the last value of each
 
 
 def traversals(
@@ -114,13 +119,15 @@ def traversals(
     distribution.
     """
     q = model.encode(x, y)
-    chosen = order_by_kl(model, q)[:dimensions]
+    use, measure = use_of_dimensions(model, q)
+    chosen = use.argsort(descending=True)[:dimensions]
     low, high = latent_ranges(model, q, chosen, quantiles)
     z = q.loc[None, :starts, None].repeat(len(chosen), 1, steps, 1)
     share = torch.linspace(0, 1, steps).to(z)
     for row, d in enumerate(chosen):
         z[row, :, :, d] = torch.lerp(low[row], high[row], share)
-    return Traversals(model.decode(z, None if y is None else y[:starts, None]), chosen)
+    images = model.decode(z, None if y is None else y[:starts, None])
+    return Traversals(images, chosen, use[chosen], measure, torch.stack([low, high]))
 
 
 def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None = None) -> Tensor:

@@ -20,34 +20,71 @@ from vaelab.models.priors import StandardNormal
 
 __all__ = ["arithmetic", "codes_map", "manifold", "mixture_samples", "moving_traversals", "sample_grids"]
 
+WIDTH = 800  # pixels, at least
 Range = tuple[float, float]  # the pixel values drawn as black and as white
 
 
 def sample_grids(
     model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range, shown: int = 32
 ) -> dict[str, Image.Image]:
-    """Image grids of samples z ~ p(z) and of held-out images x (N, C, H, W), by name.
+    """Image grids of samples z ~ p(z) and of held-out images x (N, C, H, W), by name, labelled.
 
     ``prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight lines between codes) and
     ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other pictures show the
     first ``shown`` images. A single image has no interpolations. y (N,): labels of a conditional model.
     """
     first, labels = x[:shown], None if y is None else y[:shown]
-    images = {
-        "prior": generation.prior_samples(model),
-        "reconstructions": generation.reconstructions(model, first, labels),
-        "traversals": generation.traversals(model, x, y=y).images[:, 0],
-        "interpolations": generation.interpolations(model, first, y=labels),
-        "interpolations_spherical": generation.interpolations(model, first, y=labels, spherical=True),
+    moved = generation.traversals(model, x, y=y)
+    pairs = generation.reconstructions(model, first, labels)
+    along = {
+        "straight lines": generation.interpolations(model, first, y=labels),
+        "great circles": generation.interpolations(model, first, y=labels, spherical=True),
     }
-    return {name: image_grid(grid, *value_range) for name, grid in images.items() if len(grid)}
+    between = (
+        "Left and right end: reconstructions of two held-out images. Between them: decodings along {} "
+        "between their codes."
+    )
+    drawn: dict[str, tuple[Tensor, list[str], str]] = {
+        "prior": (generation.prior_samples(model), [], "Samples: mean images of z ~ p(z)."),
+        "reconstructions": (
+            pairs, ["original", "reconstruction"] * (len(pairs) // 2),
+            "Held-out images, and below each its reconstruction from the posterior mean.",
+        ),
+        "traversals": (moved.images[:, 0], row_labels(moved), traversal_caption(moved, len(x))),
+        "interpolations": (along["straight lines"], [], between.format("straight lines")),
+        "interpolations_spherical": (along["great circles"], [], between.format("great circles")),
+    }  # fmt: skip
+    return {
+        name: with_labels(image_grid(grid, *value_range), rows, caption, WIDTH)
+        for name, (grid, rows, caption) in drawn.items()
+        if len(grid)
+    }
+
+
+def row_labels(moved: generation.Traversals) -> list[str]:
+    """``dim 3, KL 1.21`` and below it ``-2.10 to 2.30``: how much the dimension is used, and both ends."""
+    return [
+        f"dim {d}, {moved.measure} {use:.2f}\n{low:.2f} to {high:.2f}"
+        for d, use, low, high in zip(
+            moved.dimensions.tolist(), moved.use.tolist(), *moved.ends.tolist(), strict=True
+        )
+    ]
+
+
+def traversal_caption(moved: generation.Traversals, images: int) -> str:
+    measure = "its KL in nats" if moved.measure == "KL" else "the variance of its posterior mean"
+    return (
+        "Decodings of a held-out image's code while one dimension moves from the 1% quantile of its "
+        "aggregate posterior (left) to the 99% quantile (right). At the left: the dimension's number (the "
+        f"first is 0), {measure} over {images} images, and both ends."
+    )
 
 
 def moving_traversals(model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range) -> bytes:
     """An endless GIF of the traversals of the first images, a row per dimension, back and forth."""
-    images, dimensions = generation.traversals(model, x, y=y, starts=5)
-    labels = [f"dim {d}" for d in dimensions.tolist()]
-    forth = [with_labels(image_grid(frame, *value_range), labels) for frame in images.movedim(2, 0)]
+    moved = generation.traversals(model, x, y=y, starts=5)
+    labels = row_labels(moved)
+    forth = [with_labels(image_grid(frame, *value_range), labels) for frame in moved.images.movedim(2, 0)]
     return animation(forth + forth[-2:0:-1])
 
 
@@ -58,8 +95,11 @@ def arithmetic(
     shown = generation.arithmetic(model, codes, factor_names)
     if shown is None:
         return None
-    caption = f"{shown.attribute}: z + t (mean of b - mean of a)"
-    return with_labels(image_grid(shown.images, *value_range), shown.moves, caption)
+    caption = (
+        f"By {shown.attribute}: decodings of z + t (mean code of the second class - mean code of the first), "
+        "for an image of the first class with code z; t goes from 0 (left) to 1 (right)."
+    )
+    return with_labels(image_grid(shown.images, *value_range), shown.moves, caption, WIDTH)
 
 
 def mixture_samples(
@@ -73,7 +113,11 @@ def mixture_samples(
         "from the prior": generation.prior_samples(model),
         "from the fitted mixture": generation.mixture_images(model, mixture, 64).unflatten(0, (8, 8)),
     }
-    return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()])
+    caption = (
+        f"Mean images of z ~ p(z), and of z from a mixture of {components} Gaussians fitted to the codes of "
+        f"{len(codes.z):,} training images."
+    )
+    return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()], caption, WIDTH)
 
 
 def codes_map(
@@ -87,7 +131,10 @@ def codes_map(
     plane = project(codes.loc, projection)
     circles = plane.latent and isinstance(model.prior, StandardNormal)
     shown = attributes(codes.y, codes.factors, factor_names)
-    return figure_image(latent_map(plane, shown, circles))
+    caption = f"Posterior means of {len(codes.loc):,} held-out images. " + (
+        "Dashed: 1 and 2 standard deviations of the prior." if circles else ""
+    )
+    return with_labels(figure_image(latent_map(plane, shown, circles)), caption=caption)
 
 
 def manifold(model: Autoencoder, codes: Codes, value_range: Range) -> Image.Image | None:
@@ -95,4 +142,9 @@ def manifold(model: Autoencoder, codes: Codes, value_range: Range) -> Image.Imag
     if codes.loc.shape[1] != 2 or "codes" in model.posterior.provides:
         return None
     y = None if codes.y is None else codes.y[0].to(model.device)
-    return image_grid(generation.manifold(model, codes, y=y), *value_range)
+    caption = (
+        "Decodings of a grid in the latent plane: dimension 0 grows to the right and dimension 1 upwards, in "
+        "steps of equal probability."
+    )
+    grid = image_grid(generation.manifold(model, codes, y=y), *value_range)
+    return with_labels(grid, caption=caption, width=WIDTH)

@@ -4,21 +4,36 @@ import html
 import io
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.ImageFont import FreeTypeFont
 
 __all__ = [
-    "INK", "MARKERS", "MUTED", "PAPER", "SERIES", "as_png", "as_svg", "fix_layout", "inline_svg",
-    "new_figure", "style_axes",
+    "CONTENT", "INK", "MARKERS", "MUTED", "PAPER", "SERIES", "as_png", "as_svg", "fix_layout", "font",
+    "inline_svg", "new_figure", "style_axes",
 ]  # fmt: skip
+
+CONTENT = "vaelab.content"
+"""The text of a PNG file that says where a picture's content lies, without labels and caption, and how much
+it was magnified: ``left top width height zoom`` in pixels."""
 
 INK, MUTED, PAPER = "#1c2531", "#87919f", "#fefefe"  # inline_svg makes them follow the page's theme
 # Distinguishable for most colour-blind readers, and legible on a light and a dark page.
 SERIES = ("#2f7fc1", "#d9772b", "#1f9e83", "#b8559a", "#7d73cf", "#a8912a", "#cc4f4a", "#6a8f3c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+@cache
+def font(size: int) -> "FreeTypeFont":
+    """DejaVu Sans, which comes with matplotlib and has accents and Greek, for text in images."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from vaelab.figures.style import CONTENT, font
 from vaelab.reports.table import Row, Table
 
 __all__ = ["SHEETS", "Sheet", "as_data_uri", "as_png_file", "contact_sheets", "grid_rows", "stack"]
@@ -75,7 +76,23 @@ def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
     for row in rows:
         broken = OSError, ValueError, Image.DecompressionBombError
         with suppress(*broken), Image.open(row.first.folder / file) as picture:
-            yield row.label, picture.convert("RGB")
+            yield row.label, content_of(picture).convert("RGB")
+
+
+def content_of(picture: Image.Image) -> Image.Image:
+    """A run's picture without its labels and caption, and not magnified; all of it if it does not say where.
+
+    Raises:
+        ValueError: what it says is not five numbers, or not within the picture.
+    """
+    if CONTENT not in picture.info:
+        return picture
+    left, top, width, height, zoom = map(int, str(picture.info[CONTENT]).split())
+    right, bottom = left + width, top + height
+    if not (0 <= left < right <= picture.width and 0 <= top < bottom <= picture.height and 0 < zoom <= width):
+        raise ValueError("the content is not within the picture")
+    cropped = picture.crop((left, top, right, bottom))
+    return cropped.resize((width // zoom, height // zoom), Image.Resampling.NEAREST) if zoom > 1 else cropped
 
 
 def grid_strips(labelled: Sequence[LabelledStrip], cut: Cut) -> list[LabelledStrip]:
@@ -103,8 +120,7 @@ def tile(label: str, picture: Image.Image) -> Image.Image:
     top = FONT_SIZE + 2 * PADDING
     height = round(picture.height * MAP_WIDTH / picture.width)
     sheet = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
-    font = ImageFont.load_default(size=FONT_SIZE)
-    ImageDraw.Draw(sheet).text((MAP_WIDTH / 2, top / 2), label, INK, font, anchor="mm")
+    ImageDraw.Draw(sheet).text((MAP_WIDTH / 2, top / 2), label, INK, font(FONT_SIZE), anchor="mm")
     sheet.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.LANCZOS), (0, top))
     return sheet
 
@@ -144,15 +160,14 @@ def grid_rows(picture: Image.Image) -> list[Strip]:
 
 def stack(labelled: Sequence[LabelledStrip]) -> Image.Image:
     """Strips below each other, each with its label at the left."""
-    font = ImageFont.load_default(size=FONT_SIZE)
-    left = max(int(font.getlength(label)) for label, _ in labelled) + 2 * PADDING
+    left = max(int(font(FONT_SIZE).getlength(label)) for label, _ in labelled) + 2 * PADDING
     width = left + max(strip.width for _, strip in labelled)
     height = sum(strip.height + PADDING for _, strip in labelled) + PADDING
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = PADDING
     for label, strip in labelled:
-        draw.text((left - PADDING, top + strip.height / 2), label, INK, font, anchor="rm")
+        draw.text((left - PADDING, top + strip.height / 2), label, INK, font(FONT_SIZE), anchor="rm")
         sheet.paste(strip, (left, top))
         top += strip.height + PADDING
     return sheet

@@ -7,6 +7,9 @@ from PIL import Image
 
 from builders import data_module, lit, trainer, vae
 from vaelab.data.datamodule import DataModule
+from vaelab.figures import pictures
+from vaelab.figures.generation import latent_ranges, traversals
+from vaelab.reports.sheets import content_of, grid_rows
 from vaelab.training.callbacks import Samples
 
 DURING = [
@@ -82,14 +85,36 @@ def test_the_originals_are_the_first_held_out_images(tmp_path):
     low, high = data.value_range
     expected = ((data.val.x[0, 0] - low) / (high - low) * 255).round().numpy()
     with Image.open(tmp_path / "samples" / "reconstructions.png") as picture:
-        first = np.asarray(picture)[2 : 2 + 48 : 12, 2 : 2 + 48 : 12]  # 4x4 pixels, magnified twelve times
+        first = np.asarray(content_of(picture))[
+            2 : 2 + 48 : 12, 2 : 2 + 48 : 12
+        ]  # 4x4 pixels, magnified twelve times
     assert np.array_equal(first, expected)
 
 
 def test_two_models_are_shown_with_the_same_z(tmp_path):
-    pictures = []
+    drawn = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         made = trainer(tmp_path / name, callbacks=[Samples()])
         made.test(lit(vae(seed=seed)), datamodule=data_module(), verbose=False)
-        pictures.append((tmp_path / name / "samples" / "prior.png").read_bytes())
-    assert pictures[0] == pictures[1] != pictures[2]
+        drawn.append((tmp_path / name / "samples" / "prior.png").read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_every_picture_can_be_read_by_itself(tmp_path):
+    """800 pixels or wider, with a caption; the comparison finds the images in the file all the same."""
+    at_the_end(tmp_path)
+    for key in DURING + END:
+        with Image.open(tmp_path / f"{key}.png") as picture:
+            assert picture.width >= 800
+            assert content_of(picture).height < picture.height
+            assert grid_rows(content_of(picture).convert("RGB"))
+
+
+def test_a_traversal_is_labelled_by_what_it_shows():
+    model, x = vae(), torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    moved = traversals(model, x)
+    first, d = pictures.row_labels(moved)[0], int(moved.dimensions[0])
+    kl = model.kl_per_dimension(model.encode(x)).mean(0)
+    low, high = latent_ranges(model, model.encode(x), torch.tensor([d]))[:, 0].tolist()
+    assert d == int(kl.argmax())
+    assert first == f"dim {d}, KL {kl[d]:.2f}\n{low:.2f} to {high:.2f}"

@@ -50,7 +50,7 @@ class KLPictures(pl.Callback):
                 publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl)))
         with drawing("latents/kl_over_training"):
             if self.history:
-                figure = kl_heatmap(torch.tensor(self.history), self.epochs)
+                figure = kl_heatmap(torch.tensor(self.history), [epoch + 1 for epoch in self.epochs])
                 publish(trainer, "latents/kl_over_training", figure_image(figure))
 
     def state_dict(self) -> dict[str, Any]:

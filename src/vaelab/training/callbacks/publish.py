@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vaelab.errors import reason
 from vaelab.runs.files import replacing
@@ -39,10 +40,19 @@ def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
         return
     path = Path(trainer.default_root_dir) / f"{key}.png"
     with replacing(path, durable=False) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, pnginfo=texts(picture))
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image(key, [picture], step=trainer.global_step)
+
+
+def texts(picture: Image.Image) -> PngInfo:
+    """The texts in a picture's ``info``, such as where its content lies (``figures.style.CONTENT``)."""
+    info = PngInfo()
+    for key, value in picture.info.items():
+        if isinstance(key, str) and isinstance(value, str):
+            info.add_text(key, value)
+    return info
 
 
 def publish_animation(trainer: pl.Trainer, key: str, gif: bytes) -> None:
