@@ -97,7 +97,7 @@ def test_the_page_works(page, tmp_path, dark, width):
     assert answer["width"] == width
     assert (answer["paper"] < answer["ink"]) == dark  # sums of red, green and blue
     assert answer["tooWide"] == answer["cut"] == 0
-    assert answer["map"] == [dark, "screen" if dark else "multiply"]  # no white box on a dark page
+    assert answer["map"] == [dark, "screen" if dark else "normal"]  # no white box on a dark page
     assert len(answer["links"]) == 13
     assert all(answer["links"])
     assert not answer["verdict"]

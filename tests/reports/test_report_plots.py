@@ -100,6 +100,25 @@ def test_25_variants_differ_in_colour_or_marker_and_are_named_in_the_legend():
     assert len({(style["color"], str(style["linestyle"])) for style in curves}) == 25
 
 
+def test_rows_of_an_unswept_beta_have_marks_of_their_own_and_the_label_of_what_varies():
+    """Of a sweep of lr and network on two data sets: within one of them the data are the same."""
+
+    def record(lr, data):
+        made = make_record(1, rate=lr, dataset=data, swept={"optimizer.lr": lr, "data": data})
+        made["config"]["optimizer"] = {"lr": lr}
+        return made
+
+    table = table_of(*(record(lr, data) for data in ("digits", "sprites") for lr in (1, 2)))
+    figure = rate_distortion(table)
+    colours = [points.lines[0].get_color() for axes in figure.axes for points in axes.containers]
+    assert len(set(colours)) == 4
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts if "ELBO" not in text.get_text()]
+    assert texts == ["lr 1", "lr 2", "lr 1", "lr 2"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["digits, lr 1", "digits, lr 2", "sprites, lr 1", "sprites, lr 2"]
+    assert [style["color"] for style in line_styles(table)] == colours
+
+
 def test_a_long_legend_says_how_many_it_leaves_out():
     (legend,) = rate_distortion(table_of(*variants(50))).legends
     texts = [text.get_text() for text in legend.get_texts()]

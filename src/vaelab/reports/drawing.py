@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Label", "blocks", "legend", "line_styles", "place_labels", "point_style"]
+__all__ = [
+    "Label",
+    "blocks",
+    "legend",
+    "legend_height",
+    "line_styles",
+    "marked",
+    "place_labels",
+    "point_style",
+]
 
 MOST_LEGEND = 48
 FONT = 8  # points, of labels
@@ -47,28 +56,39 @@ def point_style(i: int, line: bool) -> dict[str, Any]:
     }
 
 
+def marked(table: Table) -> dict[str, list[Row]]:
+    """The rows that share a mark, by their name in the legend: a sweep of beta, or a single row."""
+    marks: dict[str, list[Row]] = {}
+    for name, rows in table.series.items():
+        if name in table.beta_series:
+            marks.setdefault(name, []).extend(rows)
+        else:
+            for row in rows:
+                marks.setdefault(row.label, []).append(row)
+    return marks
+
+
 def line_styles(table: Table) -> list[dict[str, Any]]:
     """The colour and dashes of each row's curve.
 
-    Rows that differ in beta alone go from dark to light; any other row has a colour and dashes of its own, of
+    Rows of a sweep of beta go from dark to light; any other row has a colour and dashes of its own, of
     which there are 32.
     """
     import matplotlib
     from matplotlib.colors import to_rgb
 
-    swept, numbers = table.beta_series, {name: i for i, name in enumerate(table.series)}
-    if len(numbers) == 1 and swept:
+    swept, names = table.beta_series, list(marked(table))
+    if len(names) == 1 and swept:
         shades = matplotlib.colormaps["viridis"](np.linspace(0.2, 0.88, len(table.rows)))
         return [{"color": tuple(shade)} for shade in shades]
     styles: list[dict[str, Any]] = []
-    for row in table.rows:
-        i, members = numbers[row.series], table.series[row.series]
-        if row.series in swept and len(numbers) <= len(SERIES):
+    for k, row in enumerate(table.rows):
+        if row.series in swept and len(names) <= len(SERIES):
+            members, i = table.series[row.series], names.index(row.series)
             share = 0.55 * members.index(row) / max(1, len(members) - 1)  # of white, so from dark to light
             colour = tuple((1 - share) * part + share for part in to_rgb(SERIES[i]))
             styles.append({"color": colour})
         else:
-            k = len(styles)
             styles.append(
                 {"color": SERIES[k % len(SERIES)], "linestyle": DASHES[k // len(SERIES) % len(DASHES)]}
             )
@@ -96,13 +116,26 @@ def legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) -> N
     if len(shown) > MOST_LEGEND:
         names = [*names[: MOST_LEGEND - 1], f"and {len(shown) - MOST_LEGEND + 1} more: see the table"]
         shown = [*shown[: MOST_LEGEND - 1], Line2D([], [], linestyle="none")]
-    width = 72 * figure.get_size_inches()[0]
-    columns = max(1, int(width / (CHARACTER * max(map(len, names)) + 38)))
-    columns = math.ceil(len(names) / math.ceil(len(names) / columns))  # of equal length, without an empty one
+    columns, _ = legend_shape(names, figure.get_size_inches()[0])
     figure.legend(
         shown, names, loc="outside lower center", ncols=columns, fontsize=FONT - 0.5, frameon=False,
         labelcolor=INK, handlelength=2.2, columnspacing=1.4,
     )  # fmt: skip
+
+
+def legend_shape(labels: Sequence[str], width: float) -> tuple[int, int]:
+    """Columns and lines of a legend of these labels in a figure of this width, in inches."""
+    number = min(len(labels), MOST_LEGEND)
+    if number < 2:
+        return 1, 0
+    columns = max(1, int(72 * width / (CHARACTER * max(map(len, labels)) + 38)))
+    lines = math.ceil(number / columns)
+    return math.ceil(number / lines), lines  # of equal length, without an empty one
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """The height in inches that :func:`legend` takes."""
+    return 0.165 * legend_shape(labels, width)[1] + 0.2
 
 
 def place_labels(
@@ -148,7 +181,7 @@ def box_at(x: float, y: float, text: str, up: float, across: float = 0, side: st
     """The box of a text that begins or ends (``side`` right) at these points from (x, y)."""
     extent = CHARACTER * len(text)
     start = x + across - (extent if side == "right" else 0)
-    return start, y + up, start + extent, y + up + FONT
+    return start, y + up - 1, start + extent, y + up + FONT + 1
 
 
 def is_free(box: Box, others: Sequence[Box]) -> bool:

@@ -9,10 +9,19 @@ import numpy as np
 
 from vaelab.figures.style import INK, MUTED, PAPER, new_figure, style_axes
 from vaelab.reports.cells import show_measured
-from vaelab.reports.drawing import Label, blocks, legend, line_styles, place_labels, point_style
+from vaelab.reports.drawing import (
+    Label,
+    blocks,
+    legend,
+    legend_height,
+    line_styles,
+    marked,
+    place_labels,
+    point_style,
+)
 from vaelab.reports.findings import comparable_groups
 from vaelab.reports.records import read_history
-from vaelab.reports.table import MAIN, Row, Table, show
+from vaelab.reports.table import MAIN, Row, Table, canonical, label, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +49,11 @@ def rate_distortion(table: Table) -> "Figure | None":
     if not groups:
         return None
     heights = [4.3 if len(points) > 3 else 2.7 for points in groups.values()]
-    figure = new_figure(WIDTH, sum(heights) + 0.5)
+    names = [name for name, rows in marked(table).items() if in_any(rows, groups.values())]
+    figure = new_figure(WIDTH, sum(heights) + legend_height(names, WIDTH))
     handles: dict[str, Any] = {}
     for part, height, points in zip(blocks(figure, groups, heights), heights, groups.values(), strict=True):
-        handles |= _draw_curves(part.subplots(), table, points, (0.86 * WIDTH, 0.78 * height))
+        handles |= _draw_curves(part.subplots(), table, points, (WIDTH - 0.9, height - 0.8))
     legend(figure, list(handles.values()), list(handles))
     return figure
 
@@ -53,7 +63,7 @@ def _draw_curves(
 ) -> dict[str, Any]:
     """Draw rows that compare in one plane; the handles of the legend by series."""
     x_range, y_range = (shown_range(table, points, metric) for metric in ("rate", "distortion"))
-    series = {name: [row for row in rows if row in points] for name, rows in table.series.items()}
+    series = {name: [row for row in rows if row in points] for name, rows in marked(table).items()}
     ends = {name: constant_distortion(table, rows) for name, rows in series.items()}
     constants = sorted({end for end in ends.values() if end is not None})
     if constants:
@@ -63,6 +73,7 @@ def _draw_curves(
     axes.set(xlim=x_range, ylim=y_range)
     lines = _draw_iso_elbo_lines(axes, x_range, y_range)
     labels = [Label("constant image", 0.0, end) for end in constants]
+    varying = varying_labels(table, points)
     handles = {}
     for i, (name, rows) in enumerate(series.items()):
         if not rows:
@@ -78,12 +89,20 @@ def _draw_curves(
         for row, x, y in zip(rows, xs, ys, strict=True):
             # an invisible disc for the page's tooltip, larger than the marker so that it is easily hit
             axes.plot([x], [y], "o", markersize=16, alpha=0, gid=f"row-{index_of(row, table)}")
-            labels.append(Label(f"β {show(row.beta)}" if is_sweep else row.label, x, y))
+            labels.append(Label(f"β {show(row.beta)}" if is_sweep else varying[id(row)], x, y))
     for end in constants:
         axes.plot([0], [end], "D", markersize=5, color=INK, markerfacecolor=PAPER, zorder=3)
     place_labels(axes, labels, size, lines)
     style_axes(axes, xlabel="rate: KL(q(z|x) ‖ p(z)), nats per image", ylabel="distortion: −log p(x|z), nats")
     return handles
+
+
+def varying_labels(table: Table, rows: Sequence[Row]) -> dict[int, str]:
+    """What tells each of the rows from the others, without what all of them have in common."""
+    columns = [
+        key for i, key in enumerate(table.columns) if len({canonical(row.cells[i]) for row in rows}) > 1
+    ]
+    return {id(row): label(row.first, columns) for row in rows}
 
 
 def index_of(row: Row, table: Table) -> int:
@@ -175,7 +194,7 @@ def against_beta(table: Table) -> "Figure | None":
     handles: dict[str, Any] = {}
     for part, group in zip(blocks(figure, groups, [1.0] * len(groups)), groups.values(), strict=True):
         for axes, (metric, title) in zip(part.subplots(2, 2, sharex=True).flat, MAIN.items(), strict=True):
-            for i, name in enumerate(table.series):
+            for i, name in enumerate(marked(table)):
                 members = [row for row in series.get(name, []) if row in group]
                 if rows := having(table, members, metric):
                     intervals = half_widths(table, rows, metric)
@@ -225,7 +244,7 @@ def kl_heatmap(table: Table) -> "Figure | None":
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(axis="y", labelsize=8 if height <= 40 else 5)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02)
-    bar.set_label("KL (nats), square-root scale", color=INK, fontsize=8)
+    bar.set_label("KL (nats)", color=INK, fontsize=8)
     bar.ax.tick_params(color=MUTED, labelcolor=INK, labelsize=7)
     bar.outline.set_visible(False)
     return figure
@@ -246,20 +265,22 @@ def training_curves(table: Table) -> "Figure | None":
     Rows whose nats do not compare have axes of their own.
     """
     histories = {id(row): [read_history(run) for run in row.runs] for row in table.rows}
+    groups = comparable_groups(table, finished=False)
     recorded = {
         name: {key for row in rows for history in histories[id(row)] for key in history}
-        for name, rows in comparable_groups(table, finished=False).items()
+        for name, rows in groups.items()
     }
-    shown = {name: [key for key in CURVES if key in keys] for name, keys in recorded.items()}
-    groups = {name: rows for name, rows in comparable_groups(table, finished=False).items() if shown[name]}
+    shown = {name: [key for key in CURVES if key in recorded[name]] for name in groups}
+    groups = {name: rows for name, rows in groups.items() if shown[name]}
     if not groups:
         return None
-    lines = [-(-len(shown[name]) // 2) for name in groups]
-    figure = new_figure(WIDTH, 2.4 * sum(lines) + 0.3 * len(lines))
+    lines = [-(-len(shown[name]) // 2) for name in groups]  # of two panels
+    labels = [row.label for rows in groups.values() for row in rows]
+    figure = new_figure(WIDTH, 2.3 * sum(lines) + 0.3 * len(lines) + legend_height(labels, WIDTH))
     styles = {id(row): style for row, style in zip(table.rows, line_styles(table), strict=True)}
     handles: dict[int, Any] = {}
-    for part, (name, rows), height in zip(blocks(figure, groups, lines), groups.items(), lines, strict=True):
-        panels = part.subplots(height, 2, squeeze=False).flat
+    for part, (name, rows), line in zip(blocks(figure, groups, lines), groups.items(), lines, strict=True):
+        panels = part.subplots(line, 2, squeeze=False).flat
         for axes, metric in zip_longest(panels, shown[name]):
             if metric is None:
                 axes.remove()
@@ -307,9 +328,9 @@ PLOTS = (
     Plot(
         "kl-per-dimension",
         "KL per dimension",
-        "Each row is a configuration. Dimensions are sorted within each run, since their order means "
-        "nothing; a row's sum is its rate. A configuration without a KL for each dimension has no row: an "
-        "autoencoder, a codebook, a mixture or a flow as the prior.",
+        "Each row is a configuration; colours are on a square-root scale. Dimensions are sorted within each "
+        "run, since their order means nothing; a row's sum is its rate. A configuration without a KL for "
+        "each dimension has no row: an autoencoder, a codebook, a mixture or a flow as the prior.",
         kl_heatmap,
     ),
     Plot(

@@ -13,7 +13,7 @@ from vaelab.runs.comparable import bears_on_result
 from vaelab.runs.naming import short_names
 from vaelab.runs.record import finite
 
-__all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "show", "show_stat"]
+__all__ = ["MAIN", "Row", "Table", "build_table", "canonical", "configuration", "label", "show", "show_stat"]
 
 BETA = "model.beta"
 DIGEST = "data.sha256"
