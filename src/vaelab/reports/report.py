@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.errors import UserError
-from vaelab.figures.style import as_png, as_svg, fix_layout, inline_svg
+from vaelab.figures.style import as_png, as_svg, inline_svg
 from vaelab.reports.columns import as_csv, as_text, columns, details, table_note
 from vaelab.reports.findings import differing_settings, findings, unfinished
 from vaelab.reports.plots import PLOTS, tooltips
@@ -125,10 +125,10 @@ def draw_figures(table: Table) -> list[Figure]:
             figure = draw(table)
             if figure is None:
                 continue
-            fix_layout(figure)
+            png = as_png(figure)  # first, for it computes the layout
             svg = as_svg(figure, name)
             inline = inline_svg(svg, name, title, tooltips(table))
-            figures.append(Figure(name, title, caption, as_png(figure), svg, inline))
+            figures.append(Figure(name, title, caption, png, svg, inline))
     return figures
 
 

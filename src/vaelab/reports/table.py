@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -83,7 +84,7 @@ class Table:
         """Full names of every scalar that any run has, in the order of the records."""
         return list(dict.fromkeys(name for row in self.rows for name in row.stats))
 
-    @property
+    @cached_property
     def series(self) -> dict[str, list[Row]]:
         """The rows by series, by ascending beta within each."""
         groups: dict[str, list[Row]] = {}
@@ -91,7 +92,7 @@ class Table:
             groups.setdefault(row.series, []).append(row)
         return groups
 
-    @property
+    @cached_property
     def beta_series(self) -> dict[str, list[Row]]:
         """Of each series the rows with numbers and a beta, where these differ in the KL's weight alone.
 
