@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import CSVLogger
 
 from cli_runner import small
 from vaelab.figures import pictures
@@ -25,6 +26,26 @@ def test_a_callback_that_fails_after_the_measurement_is_logged(tmp_path, monkeyp
     assert {"val/elbo", "test/elbo"} <= set(result.record["metrics"])
     assert result.out.count("RuntimeError: nothing to draw on") == 2
     assert "Traceback" not in result.out + result.err
+
+
+@pytest.mark.parametrize("method", ["log_metrics", "save", "finalize"])
+def test_a_logger_that_fails_is_named_once_and_the_record_is_complete(tmp_path, monkeypatch, method):
+    calls = []
+
+    def fail(*args, **options):
+        calls.append(args)
+        raise ConnectionError("the server is away")
+
+    monkeypatch.setattr(CSVLogger, method, fail)
+    result = small(tmp_path, "logger=csv", "trainer.log_every_n_steps=1", "callbacks=no_pictures")
+    assert result.code == 0, result.err
+    assert result.out.count("The logger CSVLogger failed and gets nothing more: ConnectionError: ") == 1
+    assert "Traceback" not in result.out + result.err
+    assert len(calls) == 1
+    record = result.record
+    assert (record["status"], record["error"]) == ("finished", None)
+    assert record["verdict"] is not None
+    assert {"train/loss", "val/elbo", "test/elbo"} <= set(record["metrics"])
 
 
 @pytest.mark.parametrize("name", ["sample_grids", "codes_map"])

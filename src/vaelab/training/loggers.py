@@ -15,6 +15,7 @@ from vaelab.runs.record import named_scalars
 from vaelab.runs.request import RunRequest, RunResult
 from vaelab.training.assembly import build
 from vaelab.training.callbacks.history import read_rows
+from vaelab.training.failsafe import failsafe
 
 __all__ = ["csv_logger", "running_loggers", "wandb_facts", "wandb_logger", "write_summary"]
 
@@ -27,11 +28,12 @@ log = logging.getLogger(__name__)
 def running_loggers(
     cfg: DictConfig, request: RunRequest, wandb_id: str | None = None
 ) -> Iterator[list[Logger]]:
-    """The run's loggers. At the end the W&B run gets exit code 0, or 1 if the block raises."""
+    """The run's loggers, which do not raise. The W&B run ends with exit code 0, or 1 if the block raises."""
     loggers: list[Logger] = []
     if cfg.logger:
         config = OmegaConf.to_container(cfg)
-        loggers = build("logger", cfg.logger, request=request, config=config, wandb_id=wandb_id)
+        made = build("logger", cfg.logger, request=request, config=config, wandb_id=wandb_id)
+        loggers = [failsafe(logger) for logger in made]
     exit_code = 1
     try:
         yield loggers
