@@ -16,7 +16,6 @@ from support.chance import SIGMAS
 from support.wandb_files import read_runs
 from support.wandb_home import wandb_home
 from vaelab.cli import evaluate as cli
-from vaelab.evaluation.entries import describe
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 
@@ -103,6 +102,9 @@ def test_an_evaluation_is_kept_and_skipped_the_next_time(run_folder, own):
 
     code, out, _ = evaluate(run_folder, own, "eval=mine")
     assert out.count("measured before") == 2
+    shown = next(line for line in out.splitlines() if line.startswith("mean_code"))
+    assert float(shown.split()[1]) == pytest.approx(record["metrics"]["eval/mean_code"], rel=1e-3)
+    assert f"Numbers: {run_folder}/results.json" in out
     assert Count.calls == calls + 1
 
     code, _, _ = evaluate(run_folder, own, "eval=mine", "eval.count.scale=4")  # other settings: measured anew
@@ -220,19 +222,6 @@ def test_mistakes_take_one_line(run_folder, arguments, words):
     assert len(err.strip().splitlines()) <= 2
     assert out == ""
     assert (run_folder / "results.json").read_bytes() == before
-
-
-def test_a_line_of_numbers_has_their_standard_errors():
-    metrics = {
-        "fid": 13.3961,
-        "fid_se": 0.2211,
-        "kid": None,
-        "kid_se": None,
-        "vector": [1.0],
-        "phase_se": 2.0,
-    }
-    words = describe({"metrics": metrics, "seconds": 1.26})
-    assert words == "fid 13.4 ± 0.22, kid undefined, phase_se 2 (1.3 s)"
 
 
 def test_an_unfinished_run_is_not_evaluated(run_folder, own):

@@ -3,16 +3,19 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.checks import Node, Number, OneOf, Rule, flag, integer, refuse, resolved, text
 from vaelab.cli.compose import composed
+from vaelab.cli.measured import measured_table, places
 from vaelab.cli.paths import importable
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 from vaelab.runs.naming import MULTIRUN
+from vaelab.runs.record import read_record
 
 __all__ = ["config_of", "main"]
 
@@ -87,9 +90,24 @@ def run(args: argparse.Namespace) -> None:
     for sweep in dict.fromkeys(folder.parent for folder in folders.values()):
         if (sweep / MULTIRUN).is_file():
             compare_sweep(sweep)
-            print(f"Report: {sweep / 'report' / 'report.html'}", flush=True)
+    names = [str(name) for name, node in cfg.eval.items() if node is not None] + ["udr"]
+    if end := closing(list(folders.values()), names, cfg.log):
+        print(f"\n{end}", flush=True)
     if not succeeded:
         sys.exit(1)
+
+
+def closing(folders: Sequence[Path], names: Sequence[str], logged: bool) -> str:
+    """The table of what these evaluations have measured, now or before, and where the numbers are."""
+    records = []
+    for folder in folders:
+        with suppress(OSError, ValueError):  # its own line has said so
+            record = read_record(folder)
+            entries = record.get("evaluation")
+            if isinstance(entries, dict) and any(isinstance(entries.get(name), dict) for name in names):
+                records.append({**record, "folder": folder})
+    table = measured_table(records, names)
+    return "\n".join([*([table] if table else []), *places(records, logged)])
 
 
 def main() -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
-from vaelab.runs.record import finite, named_scalars, plain
+from vaelab.runs.record import named_scalars, plain
 from vaelab.runs.wandb_run import start_run
 
 __all__ = ["add", "describe", "is_measured", "measure", "send_to_wandb"]
 
 PREFIX = "eval/"
-ERROR = "_se"  # the ending of the standard error of a metric
 
 
 def is_measured(record: Mapping[str, Any], name: str, settings: Any) -> bool:
@@ -51,18 +50,11 @@ def add(record: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
 
 
 def describe(entry: Mapping[str, Any]) -> str:
-    """A line with the scalar metrics and their standard errors, or why the evaluation was skipped."""
+    """How many numbers there are and how long they took, or why the evaluation was skipped."""
     if "skipped" in entry:
         return f"not for this run: {entry['skipped']}"
-    numbers = {name: finite(value) for name, value in entry["metrics"].items() if not isinstance(value, list)}
-    parts = []
-    for name, number in numbers.items():
-        if name.endswith(ERROR) and name.removesuffix(ERROR) in numbers:
-            continue
-        error = numbers.get(name + ERROR)
-        margin = "" if error is None else f" ± {error:.2g}"
-        parts.append(f"{name} undefined" if number is None else f"{name} {number:.4g}{margin}")
-    return f"{', '.join(parts)} ({entry['seconds']:.1f} s)"
+    number = len(entry["metrics"])
+    return f"{number} number{'' if number == 1 else 's'} ({entry['seconds']:.1f} s)"
 
 
 def send_to_wandb(record: Mapping[str, Any], outputs: Path) -> None:

@@ -61,7 +61,7 @@ def evaluate_run(
             for name, evaluation in evaluations.items():
                 settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
                 if not cfg.force and is_measured(record, name, settings):
-                    print(f"  {name}: measured before", flush=True)
+                    print(f"  {name}: measured before, {describe(record['evaluation'][name])}", flush=True)
                     continue
                 try:
                     entry = measure(evaluation, run, settings)
