@@ -197,3 +197,101 @@ def test_each_run_without_numbers_has_its_reason(tmp_path):
         ]
     (tmp_path / "multirun.yaml").touch()
     assert reasons()[0] == ("interrupted", "stopped after 7 of 40 epochs; the same command resumes it")
+
+
+# what does not vary, and what does not compare
+
+
+def varied(key, values, betas=None):
+    """A sweep over ``key``; beta is 1 throughout, or goes along with it."""
+    records = []
+    for i, value in enumerate(values):
+        swept = {key: value} | ({} if betas is None else {"model.beta": betas[i]})
+        record = make_record(1 if betas is None else betas[i], rate=2.0 + i, swept=swept)
+        if key == "data":
+            record["dataset"] = value
+        record["config"][key] = value
+        records.append(record)
+    return records
+
+
+ALONG_BETA = (
+    "From beta",
+    "from beta",
+    "All betas",
+    "Active units",
+    "active units first",
+    "Beta ",
+    "the optimum",
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("data.batch_size", [64, 128, 256]),
+        ("network", ["mlp", "conv", "resnet"]),
+        ("model.latent_dim", [2, 10, 32]),
+        ("optimizer.lr", [1e-4, 1e-3, 1e-2]),
+        ("data", ["digits", "mnist", "sprites"]),
+        ("seed", [0, 1, 2]),
+    ],
+)
+@pytest.mark.parametrize("folded", [True, False])
+def test_no_sentence_is_about_a_beta_that_does_not_vary(key, values, folded):
+    records = varied(key, values)
+    for record, seed in zip(records, values, strict=True):
+        record["seed"] = seed if key == "seed" else 0
+    table = table_of(*records, folded=folded)
+    said = " ".join(findings(table))
+    assert not [start for start in ALONG_BETA if start in said]
+    assert against_beta(table) is None
+    assert table.beta_series == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("data", ["digits", "mnist", "sprites"]), ("network", ["mlp", "conv", "resnet"])],
+)
+def test_no_sentence_is_about_a_beta_that_varies_with_another_setting(key, values):
+    said = " ".join(findings(table_of(*varied(key, values, betas=[1, 2, 4]))))
+    assert not [start for start in ALONG_BETA if start in said]
+
+
+def test_each_of_several_betas_is_compared_with_those_of_its_own_group_alone():
+    """Two data sets, two betas each: four numbers, of which two and two compare."""
+    records = []
+    for data, distortion in (("digits", 20.0), ("sprites", 300.0)):
+        for beta in (1, 2):
+            swept = {"data": data, "model.beta": beta}
+            records.append(make_record(beta, rate=3 / beta, distortion=distortion, dataset=data, swept=swept))
+    said = findings(table_of(*records))
+    both = [text for text in said if "digits" in text and "sprites" in text]
+    assert both == [text for text in said if text.startswith("Data or likelihood differ between runs")]
+    for data, distortion in (("digits", "20.00"), ("sprites", "300.00")):
+        assert (
+            f"{data}: from beta 1 to 2 the rate goes from 3.00 to 1.50 and the distortion from "
+            in " ".join(said)
+        )
+        assert f"from {distortion} to {distortion}" in " ".join(said)
+        assert any(
+            text.startswith(f"{data}, beta 2 is 1.50 nats above {data}, beta 1, the next") for text in said
+        )
+
+
+def test_another_likelihood_has_no_share_in_a_constant_image_a_curve_or_a_choice():
+    gaussian = make_record(
+        8,
+        distortion=-300.0,
+        swept={"model": "sigma_vae"},
+        variant="sigma_vae",
+        more={"constant_distortion": 7.4},
+    )
+    gaussian["config"]["likelihood"] = {"_target_": "vaelab.models.LearnedGaussian"}
+    said = findings(table_of(*beta_sweep(seeds=1), gaussian))
+    about = [text for text in said if "sigma_vae" in text]
+    assert about == [
+        "On digits (LearnedGaussian): The best by validation ELBO is sigma_vae, beta 8; its test ELBO is "
+        "297.00, the only configuration with an ELBO."
+    ]
+    assert "beta_vae: from beta 0.25 to 8 the rate goes from 14.00 to 0.01" in " ".join(said)
