@@ -180,14 +180,10 @@ def test_smoothing_is_between_0_and_1(smoothing):
 # through the command line
 
 
-@pytest.mark.xfail(
-    reason="its bound was measured with the first weights and chosen weights of before; to be measured again",
-    strict=False,
-)
 @pytest.mark.slow
 def test_moving_codes_stay_in_use_and_the_fitted_prior_is_near_the_entropy(tmp_path):
     result = trained(
-        tmp_path, "model=vq_vae_ema", "prior=fitted_codes", "trainer.max_epochs=15", "data.train_size=null",
+        tmp_path, "model=vq_vae_ema", "prior=fitted_codes", "trainer.max_epochs=40", "data.train_size=null",
         "data.val_size=200", "network.hidden=[128]", "optimizer.lr=0.002", "callbacks.samples=null",
     )  # fmt: skip
     got = result.record["metrics"]
@@ -202,4 +198,7 @@ def test_moving_codes_stay_in_use_and_the_fitted_prior_is_near_the_entropy(tmp_p
     shares = [np.bincount(train[:, n], minlength=64) / len(train) for n in places]
     entropy = sum(scipy_stats.entropy(share) for share in shares)
     rate = -log_p[places, train].sum(1).mean().item()
-    assert entropy < rate < entropy + 0.5 < 8 * math.log(64)
+    # The frequencies are those of the last hundred steps, five epochs, in which the codes must have settled:
+    # after 15 epochs they lag 0.6 to 0.7 nats behind, after 40 (two seeds) 0.1. Of that the smoothing is
+    # 8 * 0.01 at most, and the noise of 100 batches 8 * 63 / (2 * 64 * 199) = 0.02.
+    assert entropy < rate < entropy + 0.25 < 8 * math.log(64)

@@ -33,12 +33,13 @@ def test_old_records_say_nothing_of_it():
 def test_a_missed_target_is_named_with_both_numbers():
     def record(reached: float, seed: int = 0):
         more = {"train/distortion_target": 20.0, "train/distortion_reached": reached}
+        more["test/constant_distortion"] = 27.0  # 2% of the way is 0.14
         made = make_record(1.0, seed)
         return {**made, "metrics": made["metrics"] | more}
 
     assert sentence([record(221.6)], "Target not reached") == (
         "Target not reached, so these are not what their objective asks for: beta 1 (the distortion of "
-        "training images is 221.6 nats, the target 20.0)."
+        "training images is 221.60 nats, the target 20.00)."
     )
     assert "in 1 of 2 runs" in sentence([record(221.6, 0), record(20.1, 1)], "Target not reached")
     assert not begins([record(20.1)], "Target not reached")

@@ -66,7 +66,7 @@ def test_the_verdict(changed, label, reason):
             {"test/distortion": 27.842, "test/constant_distortion": 27.166},
             "distortion 27.84, constant 27.17",
         ),
-        ({"train/rate_target": 10, "train/rate_reached": 0.26}, "rate 0.3, target 10.0"),
+        ({"train/rate_target": 10, "train/rate_reached": 0.26}, "rate 0.26, target 10.00"),
     ],
 )
 def test_the_ground_is_the_number_that_decided(changed, ground):
@@ -170,10 +170,13 @@ def test_how_often_a_decoder_that_barely_uses_the_code_is_collapsed():
     ("of", "target", "reached", "error", "missed"),
     [
         ("distortion", 20.0, 221.6, 0.5, True),
-        ("distortion", 20.0, 20.41, 0.01, True),  # 2% is 0.4
-        ("distortion", 20.0, 20.39, 0.01, False),
+        ("distortion", 20.0, 20.21, 0.01, True),  # a constant image has 30, and 2% of the way is 0.2
+        ("distortion", 20.0, 20.19, 0.01, False),
         ("distortion", 20.0, 21.0, 0.6, False),  # within two standard errors
         ("distortion", 20.0, 12.0, 0.1, False),  # below it, the constraint holds
+        ("distortion", -500.0, -489.0, 0.5, True),  # a density of grey values: 2% of the way is 10.6
+        ("distortion", -500.0, -490.0, 0.5, False),
+        ("distortion", 30.0, 30.1, 0.01, True),  # there is no way to go
         ("rate", 10.0, 9.7, 0.05, True),
         ("rate", 10.0, 10.3, 0.05, True),
         ("rate", 10.0, 10.16, 0.04, False),
@@ -184,8 +187,9 @@ def test_how_often_a_decoder_that_barely_uses_the_code_is_collapsed():
 def test_a_missed_target_is_off_target_and_not_healthy(of, target, reached, error, missed):
     metrics = HEALTHY | {
         f"train/{of}_target": target, f"train/{of}_reached": reached, f"train/{of}_reached_se": error,
+        "test/constant_distortion": 30.0,
     }  # fmt: skip
-    text = f"target not reached: the {of} of training images is {reached:.1f} nats, the target {target:.1f}"
+    text = f"target not reached: the {of} of training images is {reached:.2f} nats, the target {target:.2f}"
     assert missed_target(metrics) == (text if missed else None)
     found = verdict(metrics)
     assert found.label == ("off target" if missed else "healthy")

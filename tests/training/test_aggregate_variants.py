@@ -47,21 +47,19 @@ def test_beta_tc_lowers_the_total_correlation(tmp_path):
     assert found[20] < 0.6 * found[1]
 
 
-@pytest.mark.xfail(
-    reason="its bound was measured with the first weights and chosen weights of before; to be measured again",
-    strict=False,
-)
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["dip_vae_i", "dip_vae_ii"])
 def test_dip_leads_the_covariance_to_the_identity(tmp_path, variant):
+    """The penalties outweigh the distortion: at a tenth of this weight the codes of I stay correlated."""
     found = {}
-    for weight in (0, 100):
-        settings = (f"model.lambda_od={weight}", f"model.lambda_d={10 * weight}", *TINY, *LONGER)
+    for weight in (0, 1000):
+        settings = (f"model.lambda_od={weight}", f"model.lambda_d={weight}", *TINY, *LONGER)
         loc, scale = codes(trained(tmp_path / str(weight), f"model={variant}", *settings).folder)
         c = np.cov(loc.T) + (variant == "dip_vae_ii") * np.diag(scale.square().mean(0))
         found[weight] = ((c - np.eye(4)) ** 2).sum()
-    assert found[100] < 0.1 * found[0]
-    assert found[100] < 0.2
+    assert found[0] > 1
+    # 1,000 images of N(0, I) have 0.02 in expectation; three seeds of I have 0.02 to 0.03, those of II 0.001
+    assert found[1000] < 0.1
 
 
 @pytest.mark.slow
