@@ -4,8 +4,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from builders import random
 from support.chance import SIGMAS
+from vaelab.functional.distributions import gaussian_kl
 from vaelab.models.divergence import kl_per_dimension, rate
-from vaelab.models.posteriors import Deterministic, DiagonalGaussian
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian, bounded
 from vaelab.models.priors import StandardNormal
 from vaelab.types import LatentStats
 
@@ -86,3 +87,22 @@ def test_a_deterministic_posterior_is_its_mean_and_has_no_density(encoded):
     for undefined, shape in ((log_q, (S, B)), (undefined_rate, (B,)), (parts, (B, 2 * D))):
         assert undefined.shape == shape
         assert undefined.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_log_variance_is_bounded_where_its_exponential_overflows_and_nowhere_else(dtype: torch.dtype):
+    ordinary = 40 * torch.randn(1000, generator=random()).clamp(-1, 1).to(dtype)
+    assert torch.equal(bounded(ordinary), ordinary)
+    far = torch.tensor([1e3, -1e3, 1e9, 1e30], dtype=dtype, requires_grad=True)
+    found = bounded(far)
+    assert found.exp().square().isfinite().all()
+    assert (-found).exp().square().isfinite().all()
+    assert torch.autograd.grad(found.sum(), far)[0].tolist() == [1, 1, 1, 1]  # it can come back
+
+
+def test_an_encoder_that_is_far_out_has_a_finite_rate():
+    posterior = DiagonalGaussian(2)
+    q = posterior(torch.tensor([[1.0, 2.0, 500.0, -500.0]]))
+    z = posterior.sample(q, torch.ones(1, 1, 2))
+    assert posterior.log_prob(q, z).isfinite().all()
+    assert gaussian_kl(q.loc, q.log_var).isfinite().all()

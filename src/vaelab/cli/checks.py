@@ -202,6 +202,7 @@ CONTRACT: dict[str, Rule] = {
     "data.val_size": integer(0),
     "data.train_size": integer(1, None),
     "data.test_size": integer(1, None),
+    "data.scale": OneOf(("none", "standardize", "minmax")),
     "optimizer.lr": Number(0, above=True),
     "optimizer.weight_decay": Number(0),
     "trainer.num_nodes": Number(1, whole=True, most=2**16),

@@ -65,7 +65,8 @@ def as_text(config: Mapping[str, Any], made: "Summary", title: str) -> str:
     lines = {
         "data": f"{data['train']:,} train, {data['val']:,} val, {data['test']:,} test images of "
         f"{size_text(data['image_shape'])} in [{low:g}, {high:g}]"
-        + (f", binarised ({binarize})" if binarize != "none" else ""),
+        + (f", binarised ({binarize})" if binarize != "none" else "")
+        + (f", scaled ({scaling['mode']})" if (scaling := data.get("scaling")) else ""),
         "training": f"{length}, {made.batches:,} batches of {made.batch_size} an epoch; "
         f"{as_call(config['optimizer'])}{step_details(config['trainer'], made)}",
         "weights": f"measured at the {measured_weights(config, made)}",

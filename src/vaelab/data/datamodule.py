@@ -33,6 +33,7 @@ class DataModule(pl.LightningDataModule):
         train, val, test: image sets, as stored. val is None if there are no validation images.
         image_shape: (C, H, W).
         value_range: (least, greatest) value of any image of the splits, once scaled.
+        scaling: how the images were scaled by ``data.scale``; None if they were not.
         factor_names: names of the columns of ``factors``.
 
     Raises:
@@ -48,6 +49,7 @@ class DataModule(pl.LightningDataModule):
         self.factor_names = splits.factor_names
         self.image_shape = splits.train.image_shape
         self.value_range = splits.value_range
+        self.scaling = splits.scaling
         self.batch_size = batch_size
         self.eval_batch_size = max(batch_size, 256) if eval_batch_size is None else eval_batch_size
         if min(self.batch_size, self.eval_batch_size) < 1:

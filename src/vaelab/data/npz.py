@@ -8,7 +8,7 @@ x_test         optional, images of the same shape and type, with y_test and fact
 =============  ============================================================================
 
 uint8 images are grey levels, scaled to [0, 1]; bool ones are 0 and 1; other numbers are taken as they are,
-as float32. Nothing in the file is ever unpickled.
+as float32; ``data.scale`` scales them (:mod:`vaelab.data.scaling`). Nothing in the file is ever unpickled.
 """
 
 import logging

@@ -7,7 +7,8 @@ import torch
 
 from vaelab.data.binarize import binarize as binarized
 from vaelab.data.images import ImageSet, Source, check_finite
-from vaelab.functional.images import grey_levels, value_range
+from vaelab.data.scaling import Scaling
+from vaelab.functional.images import grey_levels, map_images, value_range
 from vaelab.functional.randomness import generator
 
 __all__ = ["Splits", "split"]
@@ -23,6 +24,7 @@ class Splits(NamedTuple):
     test: ImageSet
     redraw: bool  # training images are grey, and every batch is a new Bernoulli draw of them
     factor_names: tuple[str, ...] = ()  # of the columns of ``factors``
+    scaling: Scaling | None = None  # how the images were scaled; None if they were not
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -52,6 +54,7 @@ def split(
     train_size: int | None,
     test_size: int | None = None,
     binarize: str = "none",
+    scale: str = "none",
 ) -> Splits:
     """Split and binarise the images of a source, in the same way for every seed and every run.
 
@@ -70,6 +73,7 @@ def split(
         train_size: training images; None for all that are left.
         test_size: test images to take from the pool of a source without a test set; None for a tenth.
         binarize: "none", "threshold", "static" or "dynamic" (see :mod:`vaelab.data.binarize`).
+        scale: "none", "standardize" or "minmax", by the training images (see :mod:`vaelab.data.scaling`).
 
     Raises:
         ValueError: beginning with the argument's name, and with the sizes that would do.
@@ -78,6 +82,8 @@ def split(
     for name, images in (("train", source.train), ("test", source.test)):
         if images is not None:
             check_finite(images.x, f"the {name} images of the data")
+    if scale != "none" and binarize != "none":
+        raise ValueError(f"scale={scale} is for values, but binarize={binarize} makes them 0 or 1")
     sizes = _sizes(source, test_size, val_size, train_size)
     order = torch.randperm(len(source.train), generator=generator(0, "data/split"))
     test, val, train = order[: sum(sizes)].split(sizes)
@@ -85,13 +91,25 @@ def split(
     # The draws are made before the splits, so that an image's draw does not depend on the sizes.
     fixed = replace(source.train, x=binarized(source.train.x, binarize, "train"))
     redraw = binarize == "dynamic" and source.train.x.dtype != torch.bool
-    return Splits(
+    splits = Splits(
         train=(source.train if redraw else fixed).subset(train).materialise(MATERIALISE_LIMIT),
         val=fixed.subset(val).materialise(MATERIALISE_LIMIT) if val_size else None,
         test=fixed.subset(test) if source.test is None else _in_random_order(source.test, binarize),
         redraw=redraw,
         factor_names=source.factor_names,
     )
+    return _scaled(splits, Scaling.of(scale, splits.train.x))
+
+
+def _scaled(splits: Splits, scaling: Scaling | None) -> Splits:
+    if scaling is None:
+        return splits
+
+    def scaled(part: ImageSet) -> ImageSet:
+        return replace(part, x=map_images(part.x, scaling.apply))
+
+    val = None if splits.val is None else scaled(splits.val)
+    return splits._replace(train=scaled(splits.train), val=val, test=scaled(splits.test), scaling=scaling)
 
 
 def _in_random_order(test: ImageSet, binarize: str) -> ImageSet:

@@ -3,6 +3,7 @@
 Another one than a variant's own: ``model.posterior._target_=vaelab.models.FullCovariance``.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -89,6 +90,17 @@ class Posterior(nn.Module):
         return None
 
 
+def bounded(log_var: Tensor) -> Tensor:
+    """The log variance, between -42.6 and 42.6 in 32 bits: nearly half of the greatest number's logarithm.
+
+    So neither a variance nor its inverse overflows, nor do their sums and squares,
+    if an encoder's outputs are far out, as for images that are not scaled. The gradient goes through, so that
+    the rate brings the variance back. Within these bounds nothing changes, to the last bit.
+    """
+    most = 0.48 * math.log(torch.finfo(log_var.dtype).max)
+    return log_var.clamp(-most, most).detach() + (log_var - log_var.detach())
+
+
 class DiagonalGaussian(Posterior):
     """q(z|x) = N(mu(x), diag(sigma(x)^2)); the encoder gives mu and log sigma^2.
 
@@ -99,6 +111,7 @@ class DiagonalGaussian(Posterior):
 
     def forward(self, encoded: Tensor) -> GaussianParameters:
         loc, log_var = encoded.chunk(2, dim=-1)
+        log_var = bounded(log_var)
         return GaussianParameters(loc, (0.5 * log_var).exp(), log_var)
 
     def sample(self, q: GaussianParameters, noise: Tensor) -> Tensor:
@@ -157,7 +170,7 @@ class FullCovariance(Posterior):
         d = self.latent_dim
         loc, log_diagonal, lower = encoded.split([d, d, encoded.shape[-1] - 2 * d], dim=-1)
         padded = torch.cat([torch.zeros_like(loc[..., :1]), lower], dim=-1)
-        tril = padded[..., self.below] + torch.diag_embed((0.5 * log_diagonal).exp())
+        tril = padded[..., self.below] + torch.diag_embed((0.5 * bounded(log_diagonal)).exp())
         variance = tril.square().sum(-1)
         return FullGaussianParameters(loc, variance.sqrt(), variance.log(), tril)
 

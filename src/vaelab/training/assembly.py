@@ -185,6 +185,7 @@ def build_data(cfg: DictConfig) -> DataModule:
             train_size=data.train_size,
             test_size=data.get("test_size"),
             binarize=data.binarize,
+            scale=data.get("scale", "none"),
         )
     except ValueError as error:  # its message begins with the key
         raise UserError(f"data.{error}.") from error
@@ -202,6 +203,7 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
         no_classes=labels.problem,
         value_range=data.value_range,
         levels=data.levels,
+        scaling=None if data.scaling is None else data.scaling.plain(),
         mean_image=_mean_image(data),
     )
     share = cfg.model.get("target_share")

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vaelab.data.scaling import Scaling
 from vaelab.errors import UserError, first_line
 from vaelab.figures.pictures import sample_grids
 from vaelab.functional.images import to_float
@@ -42,7 +43,8 @@ class Run:
         trust: the packages whose parts may be built (:func:`load`).
 
     ``encode``, ``decode`` and ``reconstruct`` take tensors, arrays and whatever ``numpy.asarray`` takes, and
-    give tensors on the model's device. Images of dtype uint8 are grey levels from 0 to 255.
+    give tensors on the model's device. Images of dtype uint8 are grey levels from 0 to 255. Images are in the
+    units of the data, whatever ``data.scale`` was; ``run.model`` takes and gives scaled ones.
     """
 
     folder: Path
@@ -72,27 +74,39 @@ class Run:
         codes, latent_dim = _tensor("codes", z).to(self.model.device), self.model.latent_dim
         if codes.shape[-1:] != (latent_dim,):
             raise UserError(f"expected codes (..., {latent_dim}); got {tuple(codes.shape)}.")
-        return self.model.decode(codes, self._labels(y))
+        return self._unscaled(self.model.decode(codes, self._labels(y)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W)."""
-        return self.model.sample(n, seed)
+        return self._unscaled(self.model.sample(n, seed))
 
     def reconstruct(self, x: Any, y: Any = None) -> Tensor:
         """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""
         images = self._images(x)
-        return self.model.reconstruct(images, self._labels(y, len(images)))
+        return self._unscaled(self.model.reconstruct(images, self._labels(y, len(images))))
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How ``data.scale`` scaled the images: ``apply`` and ``undo``; None if they were not scaled."""
+        return Scaling.from_plain(self.context.scaling)
+
+    def _unscaled(self, x: Tensor) -> Tensor:
+        return x if self.scaling is None else self.scaling.undo(x)
 
     def _images(self, x: Any) -> Tensor:
         images = to_float(_tensor("images", x)).to(self.model.device)
         shape = ", ".join(map(str, self.context.image_shape))
         low, high = self.context.value_range
-        bounded = low >= 0 and high <= 1
+        bounded = low >= 0 and high <= 1 and self.scaling is None
         low, high = (0.0, 1.0) if bounded else (low, high)
         margin = ROUNDING if bounded else high - low  # other images of unbounded data may go further
         expected = f"expected images (N, {shape}) in [{low:g}, {high:g}]"
+        if self.scaling is not None:
+            expected += f" once scaled (data.scale={self.scaling.mode})"
         if images.ndim != 4 or images.shape[1:] != self.context.image_shape:
             raise UserError(f"{expected}; got {tuple(images.shape)}.")
+        if self.scaling is not None:
+            images = self.scaling.apply(images)
         least, most = (end.item() for end in images.aminmax()) if len(images) else (low, high)
         if math.isnan(least):
             raise UserError(f"{expected}; got NaN.")

@@ -14,6 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
@@ -29,9 +30,11 @@ from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
-__all__ = ["LitAutoencoder", "OptimizerFactory", "total_steps"]
+__all__ = ["LitAutoencoder", "OptimizerFactory", "scale_advice", "total_steps"]
 
 log = logging.getLogger(__name__)
+
+LARGE = 10.0  # values beyond it are not scaled, or far outliers
 
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
@@ -158,12 +161,20 @@ class LitAutoencoder(pl.LightningModule):
         if not math.isfinite(means["loss"]):
             raise UserError(
                 f"The training loss became {means['loss']} in epoch {self.current_epoch}, by step "
-                f"{self.global_step}. A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+                f"{self.global_step}. {self._remedy()}"
             )
         step = self._step_before  # at which the last step was computed
         values = means | readings(self.model, step) | self.learning_rates.readings(step)
         train = {f"train/{name}": value for name, value in values.items()}
         self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
+
+    def _remedy(self) -> str:
+        """What may help where a number is not finite."""
+        data = getattr(self.trainer, "datamodule", None)
+        low, high = getattr(data, "value_range", (0.0, 1.0))
+        if isinstance(data, DataModule) and max(-low, high) > LARGE:
+            return f"The images lie in [{low:g}, {high:g}]. {scale_advice(data)}"
+        return "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
 
     def _sum_of_numbers(self, values: Tensor) -> Tensor:
         """float64 numbers on the CPU -> their sums over devices. (A single device may have no float64.)"""
@@ -279,8 +290,7 @@ class LitAutoencoder(pl.LightningModule):
             # NaN may mean undefined, but the distortion is always defined, and no metric is infinite
             if value.isinf().any() or (name == "distortion" and value.isnan()):
                 raise UserError(
-                    f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. "
-                    "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+                    f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. {self._remedy()}"
                 )
         self.results[split] = results | self.at_rate_zero.get(split, {})
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
@@ -314,6 +324,13 @@ class LitAutoencoder(pl.LightningModule):
     def _folder(self) -> str:
         """The run's absolute folder, below which the callbacks' states name files."""
         return os.path.abspath(self.trainer.default_root_dir)
+
+
+def scale_advice(data: DataModule) -> str:
+    """How to bring the values of images near 1."""
+    if data.scaling is not None:
+        return f"data.scale={data.scaling.mode} left values far from the others: look at them."
+    return "Scale them: data.scale=standardize, or in the file."
 
 
 def total_steps(trainer: pl.Trainer) -> float:

@@ -15,13 +15,15 @@ from vaelab.models import Autoencoder, Codebook
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
 from vaelab.training.measure import OBJECTIVE
-from vaelab.training.module import LitAutoencoder
+from vaelab.training.module import LitAutoencoder, scale_advice
 
 __all__ = ["build_callbacks", "build_module", "build_optimizer"]
 
 log = logging.getLogger(__name__)
 
 MONITORED = (OBJECTIVE, "val/elbo", "val/rate", "val/distortion", "val/active_units", "train/loss")
+SEEN = 1000  # training images whose scale is looked at
+FAR, SPREADS = 5.0, 30.0
 HALF = ("bf16-true", "16-true")  # precisions that store parameters and buffers in 16 bits
 
 
@@ -34,6 +36,8 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     context = run_context(cfg, data)
     model = build_autoencoder(cfg, context)
     check_labels(data, model)
+    if (unfit := data_scale(data, model)) is not None:
+        log.warning("%s", unfit)
     check_precision(str(cfg.trainer.get("precision")), model)
     check_weights(cfg, model)
     factor = cfg.model.get("lr_factor", 1.0)
@@ -58,6 +62,23 @@ def check_labels(data: DataModule, model: Autoencoder) -> None:
                 model.condition.check(part.y)
         except ValueError as error:
             raise UserError(f"model.condition: {error}.") from error
+
+
+def data_scale(data: DataModule, model: Autoencoder) -> str | None:
+    """A sentence if the values of training images are far from those that model and likelihood start from.
+
+    Far: more than FAR from 0 in root mean square, where networks expect values near 1; or with a standard
+    deviation that is more than SPREADS times the likelihood's, or a SPREADS-th of it.
+    """
+    x = torch.cat([batch.x for batch in data.training_sample(SEEN)]).double()
+    spread, noise = x.std(correction=0).item(), model.likelihood.deviation()
+    low, high = data.value_range
+    text = f"The images lie in [{low:g}, {high:g}], with a standard deviation of {spread:.3g}"
+    if noise is not None and spread > 0 and not 1 / SPREADS < spread / noise < SPREADS:
+        text += f"; that of the likelihood is {noise:.3g} ({type(model.likelihood).__name__})"
+    elif x.square().mean().sqrt() <= FAR:
+        return None
+    return f"{text}. The training may diverge or ignore them. {scale_advice(data)}"
 
 
 def check_precision(precision: str, model: Autoencoder) -> None:

@@ -118,6 +118,13 @@ class Likelihood(nn.Module):
         """
         return torch.full((len(x),), -torch.inf, dtype=x.dtype)
 
+    def deviation(self) -> float | None:
+        """The standard deviation of a pixel under p(x|z) when training starts, in the data's units.
+
+        None where it is no setting, since the range of the pixels is.
+        """
+        return None
+
     def discrete(self, x: Tensor) -> Tensor:
         """() bool: is p(x|z) of these images a probability? Only then are bits per dimension defined.
 

@@ -45,6 +45,9 @@ class Gaussian(Likelihood):
     def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
         return self, means(groups)
 
+    def deviation(self) -> float:
+        return self.sigma.item()
+
     def least_distortion(self, x: Tensor) -> Tensor:
         return -self.log_prob(x, x)
 
@@ -93,6 +96,9 @@ class LearnedGaussian(Likelihood):
         errors = sum(float(x.var(0, correction=0).mean()) * len(x) for x in groups)
         return Gaussian(max(math.sqrt(errors / sum(map(len, groups))), TINY)), means(groups)
 
+    def deviation(self) -> float:
+        return self.sigma().item()
+
 
 class PredictedGaussian(Likelihood):
     """p(x|z) = prod_i N(x_i; mu_i, sigma_i^2): the decoder gives two maps a channel, mu and log sigma.
@@ -130,6 +136,9 @@ class PredictedGaussian(Likelihood):
 
     def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
         return self, torch.stack([self._constant(x) for x in groups])
+
+    def deviation(self) -> float:
+        return self.start.exp().item()
 
     def _constant(self, x: Tensor) -> Tensor:
         loc = smoothed_mean(x)

@@ -38,5 +38,8 @@ class Laplace(Likelihood):
     def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
         return self, torch.stack([x.median(0).values.double() for x in groups])
 
+    def deviation(self) -> float:
+        return math.sqrt(2) * self.scale.item()
+
     def least_distortion(self, x: Tensor) -> Tensor:
         return -self.log_prob(x, x)
