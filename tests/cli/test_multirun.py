@@ -45,6 +45,7 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
         [
             str(record["beta"]),
             "1",  # run of this configuration
+            f"{record['verdict']['label']} ({record['verdict']['ground']})",
             *(
                 f"{record['metrics'][f'test/{name}']:.2f} ({record['metrics'][f'test/{name}_se']:.2f})"
                 for name in ("rate", "distortion", "elbo")
@@ -53,7 +54,7 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
         ]
         for record in beta_sweep.records.values()
     ]
-    assert [row[:6] for row in rows(beta_sweep)] == expected
+    assert [row[:7] for row in rows(beta_sweep)] == expected
 
 
 def test_the_end_says_where_everything_is(beta_sweep):
