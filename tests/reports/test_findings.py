@@ -51,6 +51,12 @@ def test_the_ends_of_a_curve_are_said():
     )
 
 
+def test_a_rate_below_0_is_said_to_be_an_estimate():
+    assert sentence(sweep([2.0, 1.0, -3.04]), "From").endswith(
+        "20.00. (A rate below 0 is an estimate with an error: no divergence is negative.)"
+    )
+
+
 def composed(variant, beta, rate):
     """The record of a run whose config is composed from conf/."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -46,8 +46,15 @@ NAN = float("nan")
         # a single image, or a record of an earlier version
         ({"shuffle_gap": 0.1, "shuffle_gap_se": NAN}, "healthy", "0.1 nats"),
         ({"shuffle_gap": -0.1, "shuffle_gap_se": None}, "collapsed", "saves the decoder 0.1 nats"),
+        # an estimate below 0 that may be 0, as of constant images
+        (
+            {"shuffle_gap": -16.0, "shuffle_gap_se": 27.0}, "collapsed",
+            "another image's code costs the decoder nothing (-16 ± 27 nats)",
+        ),
+        ({"shuffle_gap": -16.0, "shuffle_gap_se": 7.0}, "collapsed", "saves the decoder 16 ± 7 nats"),
+        ({"rate": -3.04}, "healthy", "the rate is -3.04 nats per image, an estimate below 0"),
     ],
-)
+)  # fmt: skip
 def test_the_verdict(changed, label, reason):
     found = verdict(HEALTHY | {f"test/{name}": value for name, value in changed.items()})
     assert found.label == label

@@ -29,6 +29,12 @@ def test_a_warning_names_range_and_key_before_the_training(tmp_path):
     assert "data.scale=standardize" in text
 
 
+def test_images_that_do_not_differ_are_named(tmp_path):
+    result = run(tmp_path, np.full((300, 4, 4), 0.5))
+    assert result.code == 0
+    assert "The training images are all the same" in result.out + result.err
+
+
 def test_a_loss_that_is_not_finite_names_range_and_key(tmp_path):
     result = run(tmp_path, TABLE * 1e18)
     assert result.code == 2

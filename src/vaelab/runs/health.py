@@ -84,8 +84,11 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
         facts.append(f"the rate is {rate:.2f} nats per image{below}")
     if gap is not None:
         margin = "" if error is None else f" ± {error:.2g}"
-        does = "costs" if gap >= 0 else "saves"
-        facts.append(f"another image's code {does} the decoder {abs(gap):.3g}{margin} nats")
+        if gap < 0 and error is not None and gap >= -ERRORS * error:
+            facts.append(f"another image's code costs the decoder nothing ({gap:.3g}{margin} nats)")
+        else:
+            does = "costs" if gap >= 0 else "saves"
+            facts.append(f"another image's code {does} the decoder {abs(gap):.3g}{margin} nats")
     worse, of_gap = below_constant(metrics, split), shown_gap(gap, error)
     missed, miss = missed_target(metrics), target_miss(metrics)
     facts = [*([missed] if missed else []), *facts]

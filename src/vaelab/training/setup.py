@@ -65,13 +65,15 @@ def check_labels(data: DataModule, model: Autoencoder) -> None:
 
 
 def data_scale(data: DataModule, model: Autoencoder) -> str | None:
-    """A sentence if the values of training images are far from those that model and likelihood start from.
+    """A sentence if training images do not differ, or are far from what model and likelihood start from.
 
     Far: more than FAR from 0 in root mean square, where networks expect values near 1; or with a standard
     deviation that is more than SPREADS times the likelihood's, or a SPREADS-th of it.
     """
     x = torch.cat([batch.x for batch in data.training_sample(SEEN)]).double()
     spread, noise = x.std(correction=0).item(), model.likelihood.deviation()
+    if len(x) > 1 and bool((x == x[:1]).all()):
+        return "The training images are all the same: no code can tell them apart."
     low, high = data.value_range
     text = f"The images lie in [{low:g}, {high:g}], with a standard deviation of {spread:.3g}"
     if noise is not None and spread > 0 and not 1 / SPREADS < spread / noise < SPREADS:

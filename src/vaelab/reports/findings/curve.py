@@ -23,7 +23,8 @@ def rate_along_beta(table: Table, rows: Sequence[Row]) -> list[str]:
     before, after = table.number(first, "distortion"), table.number(last, "distortion")
     if before is not None and after is not None:
         text += f" and the distortion from {before:.2f} to {after:.2f}"
-    return [f"{text}."]
+    below = " (A rate below 0 is an estimate with an error: no divergence is negative.)"
+    return [f"{text}.{below if min(start, end) < 0 else ''}"]
 
 
 def dominance(table: Table, rows: Sequence[Row]) -> list[str]:
