@@ -46,9 +46,14 @@ class Capacity(Term):
     """|mean_n KL_n - C(t)|, whose weight is gamma: the rate is reported.
 
     "Understanding disentangling in beta-VAE" (Burgess et al., 2018, arXiv:1804.03599). The mean over the
-    batch stands inside: the rate of the data is drawn to C, not that of each image. At C the slope jumps from
-    -gamma to gamma, and the rate jitters about C as far as a step moves it: the learning rate has to fall
-    towards the end (``model.lr_factor``).
+    batch stands inside: the rate of the data is drawn to C, not that of each image.
+
+    gamma holds the rate at C where it is above -dD/dR(C), what a nat of rate saves there in distortion; else
+    the rate stays above C, where a nat saves gamma. Far above it, the term hinders the training: below C it
+    rewards rate of any kind, and at C its slope jumps from -gamma to gamma from batch to batch, beside which
+    the gradient of the distortion is small (docs/variants.md has a table). :class:`Constrained` finds the
+    price by itself. The rate jitters about C as far as a step moves it: the learning rate has to fall towards
+    the end (``model.lr_factor``).
 
     Args:
         capacity: C in nats: a number, or a schedule that rises to it.
