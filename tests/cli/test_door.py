@@ -74,6 +74,15 @@ def test_a_bad_value_at_the_root_is_refused_or_accepted(tmp_path):
             "callbacks.stop.monitor=val_loss: nothing is logged under this name. Did you mean 'val/",
         ),
         (
+            "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:val/elb}",
+            "monitor=val/elb: this run logs nothing under this name. Did you mean 'val/elbo'?",
+        ),
+        (
+            "+callbacks.keep={_target_:pytorch_lightning.callbacks.ModelCheckpoint,monitor:train/los}",
+            "monitor=train/los: this run logs nothing under this name. Did you mean 'train/loss'?",
+        ),
+        ("model.objective.kl.weight=-1", "model.objective.kl.weight=-1: must be a number >= 0"),
+        (
             "+callbacks.lr._target_=pytorch_lightning.callbacks.LearningRateMonitor",
             "trainer: Cannot use `LearningRateMonitor` callback with `Trainer` that has no logger",
         ),
@@ -87,6 +96,20 @@ def test_the_command_says_it_in_a_line_with_exit_code_2_and_leaves_no_folder(tmp
     assert "Traceback" not in result.err + result.out
     assert "not foreseen" not in result.err
     assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("few", ["data.train_size=20000", "data.train_size=32"])
+def test_drawn_images_that_do_not_fit_the_memory_name_their_size(tmp_path, few):
+    result = small(tmp_path, "data=sprites", "data.size=3000000", few, "data.val_size=8")
+    assert result.code == 2
+    assert "data.size=3000000: it needs" in result.err
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_what_a_run_logs_can_be_monitored(tmp_path):
+    stop = "+callbacks.stop={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:%s,strict:true}"
+    for name in ("val/kl/dim_00", "train/loss"):
+        assert small(tmp_path / name, stop % name, "callbacks=no_pictures").code == 0
 
 
 def test_a_key_of_a_callback_that_is_left_out_is_not_about_a_sweep(tmp_path):

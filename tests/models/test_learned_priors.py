@@ -180,6 +180,36 @@ def test_pseudo_inputs_begin_around_the_mean_image_and_stay_in_the_datas_range()
     assert (prior.images().min(), prior.images().max()) == (0, 1)
 
 
+def test_pseudo_inputs_of_a_run_fill_the_range_of_its_data(tmp_path):
+    """Images in [-3, 6]: the pseudo-inputs begin around their mean, learn, and stay in that range."""
+    x = random_images(np.random.default_rng(0))
+    np.savez(tmp_path / "mine.npz", x=x)
+    data = ("data=npz", f"data.path={tmp_path / 'mine.npz'}", "data.test_size=32", "data.train_size=null")
+    run = ("prior=vamp", "prior.components=8", "likelihood=learned_gaussian", "trainer.max_epochs=5")
+    result = trained(tmp_path, *data, *run, "optimizer.lr=0.05", "callbacks=no_pictures")
+    assert result.record["data"]["value_range"] == [x.min(), x.max()] == [-3, 6]
+    prior = vaelab.load(result.folder, device="cpu").model.prior
+    assert (prior.low, prior.high) == (-3, 6)
+    inputs = prior.images().detach()
+    assert (inputs.min() >= -3, inputs.max() <= 6) == (True, True)
+    # 8 means of 4x4 pixels: outside of [0, 1] as the data are, and moved by the training
+    assert inputs.min() < -1
+    assert inputs.max() > 3
+    torch.testing.assert_close(inputs.mean(), torch.tensor(x).mean(), atol=1.5, rtol=0)
+    assert result.record["metrics"]["test/elbo"] is not None
+    assert result.record["verdict"]["label"] != "untrained"
+
+
+def random_images(rng):
+    """128 images of 4x4 in [-3, 6], each bright on the left or on the right."""
+    x = rng.uniform(-3, 0, (128, 4, 4))
+    left = rng.random(128) < 0.5
+    x[left, :, :2] += 6
+    x[~left, :, 2:] += 6
+    x[0, 0, 0], x[1, 0, 0] = -3, 6
+    return x.astype(np.float32)
+
+
 def test_pseudo_inputs_of_dark_images_differ_stay_in_range_and_learn():
     dark = VampPrior((1, 4, 4), 3, value_range=(-1.0, 1.0), mean_image=torch.full((1, 4, 4), -1.0))
     model = model_with(dark)

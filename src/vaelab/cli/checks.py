@@ -266,7 +266,17 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
+    refuse(config, {f"model.objective.{name}.weight": weight for name in own_terms(config)})
     check_needs(config)
+
+
+def own_terms(config: Mapping[str, Any]) -> list[str]:
+    """The names of the objective's terms that are vaelab's; a user's own may have a negative weight."""
+    terms = config["model"]["objective"].items()
+    return [
+        name for name, node in terms
+        if isinstance(node, Mapping) and str(node.get("_target_")).startswith("vaelab.")
+    ]  # fmt: skip
 
 
 def check_places(config: DictConfig) -> None:

@@ -1,7 +1,8 @@
 """Build a run's parts from its config: each node names a class as ``_target_`` and gives its arguments."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -24,7 +25,15 @@ from vaelab.training.arguments import declared_types, mismatch
 from vaelab.training.constant_image import share_of_distortion
 from vaelab.types import RunContext
 
-__all__ = ["build", "build_autoencoder", "build_data", "build_metrics", "find_target", "run_context"]
+__all__ = [
+    "build",
+    "build_autoencoder",
+    "build_data",
+    "build_metrics",
+    "find_target",
+    "memory_of_data",
+    "run_context",
+]
 
 
 def build(
@@ -172,6 +181,21 @@ def _parameters(target: Callable[..., Any]) -> tuple[list[str], bool]:
         return [], True
     named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
     return named, len(named) < len(parameters)
+
+
+@contextmanager
+def memory_of_data(cfg: DictConfig) -> Iterator[None]:
+    """Turn an allocation that fails in this block, which reads images, into a UserError about the data."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not (text := needs_memory(error)):
+            raise
+        size = cfg.data.get("size")
+        key = "data" if size is None else f"data.size={size}"
+        raise UserError(f"{key}: {text}") from error
 
 
 def build_data(cfg: DictConfig) -> DataModule:

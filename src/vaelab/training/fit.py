@@ -12,7 +12,7 @@ from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, reason
 from vaelab.runs.health import FEWEST, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
-from vaelab.training.assembly import build_data
+from vaelab.training.assembly import build_data, memory_of_data
 from vaelab.training.callbacks import Clock
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
 from vaelab.training.measure import (
@@ -26,7 +26,7 @@ from vaelab.training.measure import (
     write_image_rates,
 )
 from vaelab.training.module import LitAutoencoder
-from vaelab.training.setup import build_callbacks, build_module
+from vaelab.training.setup import build_callbacks, build_module, check_monitors
 from vaelab.training.threads import is_small, set_threads
 from vaelab.training.trainer import build_trainer, refusals, running
 
@@ -59,7 +59,9 @@ def fit(
     start, observer = start or StartingPoint(), observer or Observer()
     set_threads(cfg.threads, request.cores)
 
-    data = build_data(cfg)
+    with memory_of_data(cfg):
+        data = build_data(cfg)
+        images = describe(data)
     validated = data.has_validation and cfg.trainer.limit_val_batches != 0
     if cfg.seed is None:
         torch.seed()  # an earlier job in this process may have seeded torch
@@ -72,7 +74,6 @@ def fit(
     callbacks = [clock, *build_callbacks(cfg, request.folder, validated)]
     trainer = build_trainer(cfg.trainer, callbacks, request.folder)
 
-    images = describe(data)
     if start.data_sha256 not in (None, images["sha256"]):
         raise UserError(
             f"The images are not those with which the run in {request.folder} began. Restore them, or use "
@@ -80,7 +81,9 @@ def fit(
         )
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     log.info("%s", headline(request, images, parameters))
-    module.at_rate_zero, constant = constant_metrics(module, data)
+    with memory_of_data(cfg):
+        module.at_rate_zero, constant = constant_metrics(module, data)
+    check_monitors(callbacks, module, data)
     with running_loggers(cfg, request, start.wandb_id) as loggers:
         observer.note(data=images, parameters=parameters, wandb=wandb_facts(loggers))
         trainer.loggers = loggers

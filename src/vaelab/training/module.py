@@ -198,10 +198,10 @@ class LitAutoencoder(pl.LightningModule):
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "val", self.val_metrics)
+        self._measure(batch, "val", self.val_metrics, quick=self.trainer.state.fn == TrainerFn.FITTING)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "test", self.test_metrics)
+        self._measure(batch, "test", self.test_metrics, quick=False)
         self._further_passes.add(batch, batch_idx + 1 == self.trainer.num_test_batches[0])
 
     def on_validation_epoch_end(self) -> None:
@@ -227,7 +227,7 @@ class LitAutoencoder(pl.LightningModule):
             raise UserError(f"model.objective.{error}.") from error
         return output
 
-    def _measure(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
+    def _measure(self, batch: Batch, split: str, metrics: MetricCollection, quick: bool) -> Output:
         output = self(batch, self.held_out_noise(split, batch.position))
         metrics.update(
             **output.stats.for_metrics(),
@@ -242,8 +242,24 @@ class LitAutoencoder(pl.LightningModule):
             split=split,
             sample_prior=self._sample_prior,
             training_posteriors=self._training_posteriors if self._measures_test(split) else None,
-            quick=self.trainer.state.fn == TrainerFn.FITTING,
+            quick=quick,
         )
+        return output
+
+    @torch.no_grad()
+    def logged_names(self, batch: Batch) -> set[str]:
+        """The names of the numbers that this run logs, found by measuring ``batch`` before the training."""
+        self.eval()
+        metrics = self.val_metrics.clone()
+        positions = torch.arange(len(batch.x))
+        output = self._measure(batch._replace(position=positions), "val", metrics, quick=True)
+        self.train()
+        train = {*output.terms, "loss", *readings(self.model, 0), *self.learning_rates.readings(0)}
+        # of undefined numbers, which are not logged, a metric may have the names all the same
+        held_out = {
+            name: [0.0] * value.numel() if value.dim() else 0.0 for name, value in metrics.compute().items()
+        }
+        return {f"train/{name}" for name in train} | {f"val/{name}" for name in named_scalars(held_out)}
 
     def _test_pass(self, batch: Batch, number: int) -> dict[str, Any]:
         """What metrics get of pass ``number`` over a test batch; 0 is the first."""

@@ -1,7 +1,7 @@
 """Build the LightningModule, its optimizer and the callbacks of a run from its config."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -10,20 +10,21 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError, nearest
+from vaelab.errors import UserError, did_you_mean, nearest
 from vaelab.models import Autoencoder, Codebook
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
 from vaelab.training.measure import OBJECTIVE
 from vaelab.training.module import LitAutoencoder, scale_advice
 
-__all__ = ["build_callbacks", "build_module", "build_optimizer"]
+__all__ = ["build_callbacks", "build_module", "build_optimizer", "check_monitors"]
 
 log = logging.getLogger(__name__)
 
 MONITORED = (OBJECTIVE, "val/elbo", "val/rate", "val/distortion", "val/active_units", "train/loss")
 SEEN = 1000  # training images whose scale is looked at
 FAR, SPREADS = 5.0, 30.0
+FEW = 4  # images that tell which names a run logs
 HALF = ("bf16-true", "16-true")  # precisions that store parameters and buffers in 16 bits
 
 
@@ -147,3 +148,24 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
         callbacks.append(progress())
     # LastCheckpoint comes last, so that it stores the state of the other callbacks after the epoch
     return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
+
+
+def check_monitors(callbacks: Sequence[pl.Callback], module: LitAutoencoder, data: DataModule) -> None:
+    """Refuse a callback that monitors what this run does not log.
+
+    Callbacks of the user's own may log anything: beside one of them Lightning finds it out later.
+
+    Raises:
+        UserError: names the callback and the nearest name that is logged.
+    """
+    packages = {type(callback).__module__.partition(".")[0] for callback in callbacks}
+    monitors = {callback: getattr(callback, "monitor", None) for callback in callbacks}
+    if not packages <= {"vaelab", "pytorch_lightning"} or not set(monitors.values()) - {None, OBJECTIVE}:
+        return
+    logged = module.logged_names(next(data.training_sample(FEW)))
+    for callback, monitor in monitors.items():
+        if monitor is not None and monitor not in logged:
+            raise UserError(
+                f"{type(callback).__name__}'s monitor={monitor}: this run logs nothing under this name. "
+                f"{did_you_mean(str(monitor), logged)}"
+            )
