@@ -238,6 +238,7 @@ CONTRACT: dict[str, Rule] = {
     "metrics.decoder_test.images": integer(2),
     "sweep.name": FolderName(),
     "sweep.resume": flag,
+    "compile": OneOf((None, "default", "reduce-overhead", "max-autotune")),
     "threads": Number(1, whole=True, also=(None,), most=2**16),
     "seed": Number(0, whole=True, also=(None,), most=2**32 - 1),
     "name": text,

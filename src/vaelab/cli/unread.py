@@ -20,8 +20,8 @@ __all__ = ["NO_MONITOR", "READ", "check_choices", "check_keys"]
 # what the program reads itself, by node; conf/ names the rest in interpolations
 READ: dict[str, frozenset[str]] = {
     "": frozenset(
-        {"callbacks", "data", "group", "likelihood", "logger", "metrics", "model", "name", "network"}
-        | {"optimizer", "paths", "prior", "seed", "sweep", "threads", "trainer"}
+        {"callbacks", "compile", "data", "group", "likelihood", "logger", "metrics", "model", "name"}
+        | {"network", "optimizer", "paths", "prior", "seed", "sweep", "threads", "trainer"}
     ),
     "data": frozenset({"batch_size", "binarize", "scale", "source", "test_size", "train_size", "val_size"}),
     "model": frozenset(

@@ -24,6 +24,7 @@ from vaelab.models.schedules import ends_too_late, readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
+from vaelab.training.compilation import CompiledPass, training_pass
 from vaelab.training.further_passes import FurtherPasses
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
@@ -56,6 +57,7 @@ class LitAutoencoder(pl.LightningModule):
         seed: of the training noise; None to draw one.
         checkpoint_extra: plain types to store in every checkpoint under the key ``vaelab``.
         lr_factor: a number or a schedule; it multiplies every learning rate (``train/lr_factor``).
+        compile_mode: of ``torch.compile`` for the training step; None trains without.
 
     Attributes:
         results: the latest metrics of each held-out split; NaN where a quantity is undefined.
@@ -71,6 +73,7 @@ class LitAutoencoder(pl.LightningModule):
         seed: int | None = None,
         checkpoint_extra: dict[str, Any] | None = None,
         lr_factor: float | torch.nn.Module = 1.0,
+        compile_mode: str | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -83,6 +86,9 @@ class LitAutoencoder(pl.LightningModule):
         self.at_rate_zero: dict[str, dict[str, Tensor]] = {}
         self.image_rates: dict[str, ImageRates | None] = {}
         self.learning_rates = LearningRates(lr_factor)
+        self._training_pass = (
+            CompiledPass(model, compile_mode) if compile_mode else partial(training_pass, model)
+        )
         self.held_out_noise = HeldOutNoise(model.samples, model.latent_dim)
         self.means = RunningMeans()
         self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
@@ -122,12 +128,12 @@ class LitAutoencoder(pl.LightningModule):
             self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
         )
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
-        output = self(batch, noise)
-        self.means.add(output.loss, output.terms)
+        loss, terms, q = self._passed(self._training_pass, batch, noise)
+        self.means.add(loss, terms)
         if self._followers:
-            self._posteriors.append(detached(output.stats.q))
+            self._posteriors.append(detached(q))
         self._step_before = self.global_step
-        return output.loss
+        return loss
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
         self.learning_rates.set(optimizer, self.global_step)
@@ -220,12 +226,15 @@ class LitAutoencoder(pl.LightningModule):
 
     def forward(self, batch: Batch, noise: Noise) -> Output:
         """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
+        output: Output = self._passed(self.model, batch, noise)
+        return output
+
+    def _passed(self, through: Callable[..., Any], batch: Batch, noise: Noise) -> Any:
         noise = Noise._make(part.to(batch.x.device).to(self.dtype) for part in noise)
         try:
-            output: Output = self.model(self._images(batch), noise, self.global_step, batch.y)
+            return through(self._images(batch), noise, self.global_step, batch.y)
         except TermShape as error:
             raise UserError(f"model.objective.{error}.") from error
-        return output
 
     def _measure(self, batch: Batch, split: str, metrics: MetricCollection, quick: bool) -> Output:
         output = self(batch, self.held_out_noise(split, batch.position))

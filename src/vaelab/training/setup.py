@@ -51,6 +51,7 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
             "config": OmegaConf.to_container(cfg),
             "context": context.plain(),
         },
+        compile_mode=cfg.get("compile"),
         lr_factor=build("model.lr_factor", factor) if OmegaConf.is_config(factor) else factor,
     )
 
