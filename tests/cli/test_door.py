@@ -112,6 +112,14 @@ def test_what_a_run_logs_can_be_monitored(tmp_path):
         assert small(tmp_path / name, stop % name, "callbacks=no_pictures").code == 0
 
 
+@pytest.mark.parametrize("setting", ["trainer.val_check_interval=1000", "trainer.limit_val_batches=0.1"])
+def test_what_lightning_refuses_starts_no_run_of_wandb(tmp_path, wandb_offline, setting):
+    result = small(tmp_path, "logger=wandb", setting)
+    assert result.code == 2
+    assert not (tmp_path / "wandb").exists()
+    assert not list((tmp_path / "runs").glob("*"))
+
+
 def test_a_key_of_a_callback_that_is_left_out_is_not_about_a_sweep(tmp_path):
     result = small(tmp_path, "callbacks=none", "callbacks.samples=null")
     assert result.code == 2

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import LambdaCallback
 
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, reason
@@ -43,7 +46,8 @@ def fit(
 ) -> RunResult:
     """Train the model that ``config`` describes, and measure it on validation and test images.
 
-    Mistakes in the config or the data raise before the W&B run starts and before the first step.
+    Mistakes in the config or the data, Lightning's own refusals among them, raise before the W&B run starts
+    and before the first step.
 
     Args:
         config: the resolved config of a run, as conf/train.yaml composes it.
@@ -84,12 +88,18 @@ def fit(
     with memory_of_data(cfg):
         module.at_rate_zero, constant = constant_metrics(module, data)
     check_monitors(callbacks, module, data)
-    with running_loggers(cfg, request, start.wandb_id) as loggers:
-        observer.note(data=images, parameters=parameters, wandb=wandb_facts(loggers))
-        trainer.loggers = loggers
+    with ExitStack() as until_the_end:
 
+        @cache
+        def begin() -> None:
+            """Start the loggers, once Lightning has checked its settings too."""
+            trainer.loggers = until_the_end.enter_context(running_loggers(cfg, request, start.wandb_id))
+            observer.note(data=images, parameters=parameters, wandb=wandb_facts(trainer.loggers))
+
+        trainer.callbacks.insert(0, LambdaCallback(on_train_start=lambda *_: begin()))  # type: ignore[attr-defined]
         with running(trainer), refusals(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
+        begin()  # no step was left to train
         train = module.training_metrics()
         weights, weights_choice = load_chosen_weights(cfg.model.get("weights", "best"), trainer, module)
         if validated:
@@ -112,9 +122,9 @@ def fit(
             metrics=metrics,
             per_image=write_image_rates(module, request.folder, constant),
             verdict=None if health is None else health.as_dict(),
-            wandb=wandb_facts(loggers),
+            wandb=wandb_facts(trainer.loggers),
         )
-        write_summary(loggers, result)
+        write_summary(trainer.loggers, result)
     return result
 
 

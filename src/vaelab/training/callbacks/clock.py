@@ -39,9 +39,8 @@ class Clock(pl.Callback):
         self._fit = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
-        self._mark = (
-            time.perf_counter()
-        )  # in a run that resumes within an epoch, on_train_epoch_start is not called
+        # here too: in a run that resumes within an epoch, on_train_epoch_start is not called
+        self._mark = self._fit = time.perf_counter()  # the start of the loggers does not count
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self._mark = time.perf_counter()
