@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -10,12 +11,16 @@ import vaelab
 from builders import elbo_terms, images, random, vae
 from cli_runner import small, trained
 from support.stacking import assert_stacked_as_alone
+from vaelab.cli.paths import conf_dir
+from vaelab.errors import UserError
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import LabelCondition
 from vaelab.models.networks import conv, mlp
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import StandardNormal
+from vaelab.training.assembly import build_data
+from vaelab.training.setup import build_module
 
 K, D, SHAPE = 3, 2, (1, 8, 8)
 Y = torch.tensor([0, 2, 1, 1, 0])
@@ -109,30 +114,27 @@ def test_data_without_labels_are_refused_before_training(tmp_path):
 
 
 def test_labels_that_are_no_classes_are_refused_where_they_are_used(tmp_path):
-    """In two lines, by name; without a condition they may be anything."""
+    """By name and before training; without a condition they may be anything."""
     x, y = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8), np.arange(60) % 3
 
-    def run(*overrides: str, **arrays: np.ndarray):
+    def made(*overrides: str, **arrays: np.ndarray):
         np.savez(tmp_path / "x.npz", x=x, **arrays)
-        return small(
-            tmp_path, "data=npz", f"data.path={tmp_path / 'x.npz'}", "data.train_size=null",
-            "data.val_size=10", "callbacks=none", *overrides,
-        )  # fmt: skip
+        settings = ["data=npz", f"data.path={tmp_path / 'x.npz'}", "data.val_size=10", *overrides]
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("train", settings)
+        return build_module(cfg, build_data(cfg)).model
 
-    refused = {
+    for message, arrays in {
         "images have the label -1, where K classes are numbered 0, ..., K-1": {"y": y - 1},
         "images have the label 1000000000000": {"y": y * 500_000_000_000},
         "the test images have none": {"y": y, "x_test": x[:20]},
-    }
-    for message, arrays in refused.items():
-        result = run("model=conditional_vae", **arrays)
-        assert result.code == 2
-        assert message in result.err
-        assert len(result.err.splitlines()) <= 2
-    few = run("model=conditional_vae", "+model.condition.num_classes=2", y=y)
-    assert few.code == 2
-    assert "model.condition: labels must be whole numbers from 0 to 1, got 2." in few.err
-    assert run("model=vae", y=y - 1).code == 0
+    }.items():
+        with pytest.raises(UserError, match=message):
+            made("model=conditional_vae", **arrays)
+        assert made("model=vae", **arrays).condition.features == 0
+    with pytest.raises(UserError, match=r"model.condition: labels .* from 0 to 1, got 2\."):
+        made("model=conditional_vae", "+model.condition.num_classes=2", y=y)
+    assert made("model=conditional_vae", y=y).condition.features == 3
 
 
 def test_a_loaded_model_checks_labels(tmp_path):
