@@ -16,7 +16,7 @@ from sweeps_of_records import (
 from vaelab.reports.drawing import Label, line_styles, place_labels, point_style
 from vaelab.reports.plots import against_beta, kl_heatmap, rate_distortion, tooltips, training_curves
 from vaelab.reports.records import read_runs
-from vaelab.reports.sheets import MAP_WIDTH, MOST_ROWS, PADDING, contact_sheets, grid_rows
+from vaelab.reports.sheets import MAP_WIDTH, MOST_ROWS, PADDING, as_picture, contact_sheets, grid_rows
 from vaelab.reports.table import build_table
 
 
@@ -73,9 +73,9 @@ def test_contact_sheets_have_a_row_for_each_configuration_and_originals_once(tmp
     means = [np.asarray(strip).mean() for _, strip in prior.strips]
     assert np.diff(means) == pytest.approx([43, 43, 43], abs=3)  # 50 where it is not the grey of the gaps
     assert traversals.strips[0][1].width == 2 * (9 * 14 + 2) + 3 * PADDING
-    first, second = (strip for _, strip in maps.strips)  # three to a strip
-    assert (first.width, second.width) == (3 * MAP_WIDTH + 2 * PADDING, MAP_WIDTH)
-    assert (np.asarray(second.convert("L"))[:27] < 100).any()  # its label
+    assert {strip.width for _, strip in maps.strips} == {MAP_WIDTH}
+    assert (np.asarray(maps.strips[3][1].convert("L"))[:27] < 100).any()  # its label
+    assert as_picture(maps).width == 3 * MAP_WIDTH + 2 * PADDING + 2 * PADDING  # three to a line
 
 
 # many rows, and rows that do not compare
@@ -157,6 +157,7 @@ def test_training_curves_have_a_legend_and_a_single_epoch_is_a_point(tmp_path):
     long, short = (figure.axes[i].lines[0] for i in (0, 3))
     assert (long.get_marker(), short.get_marker()) == ("", "o")
     assert short.get_xydata().tolist() == [[1.0, -30.0]]  # the first epoch is epoch 1
+    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1"]
 
 
 def test_labels_cover_neither_points_nor_each_other():

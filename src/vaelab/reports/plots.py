@@ -292,6 +292,9 @@ def training_curves(table: Table) -> "Figure | None":
                         style = {"linewidth": 1.2, "marker": marker, "markersize": 4, **styles[id(row)]}
                         handles[id(row)] = axes.plot(*history[metric], **style)[0]
             axes.xaxis.get_major_locator().set_params(integer=True)
+            first, last = axes.dataLim.intervalx
+            if first == last:
+                axes.set_xticks([first], [f"{first:g}"])
             style_axes(axes, title=f"{metric} (nats per image)", xlabel="epoch")
     drawn = [row for row in table.rows if id(row) in handles]
     legend(figure, [handles[id(row)] for row in drawn], [row.label for row in drawn])

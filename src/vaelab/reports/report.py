@@ -11,7 +11,7 @@ from vaelab.reports.columns import as_csv, as_text, columns, details, table_note
 from vaelab.reports.findings import differing_settings, findings, unfinished
 from vaelab.reports.plots import PLOTS, tooltips
 from vaelab.reports.records import read_runs
-from vaelab.reports.sheets import SHEETS, as_data_uri, as_png_file, contact_sheets, stack
+from vaelab.reports.sheets import SHEETS, as_data_uri, as_picture, as_png_file, contact_sheets
 from vaelab.reports.table import Row, Table, build_table
 from vaelab.runs.files import replacing
 
@@ -97,7 +97,7 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
     }
     files = {f"{figure.name}.svg": figure.svg.encode() for figure in figures}
     files |= {f"{figure.name}.png": figure.png for figure in figures}
-    files |= {f"{sheet.name}.png": as_png_file(stack(sheet.strips)) for sheet in sheets}
+    files |= {f"{sheet.name}.png": as_png_file(as_picture(sheet)) for sheet in sheets}
     files["table.csv"] = as_csv(table).encode()
     files |= {name: render(name, content).encode() for name in ("report.md", "report.html")}
     for file, data in files.items():

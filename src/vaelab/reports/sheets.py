@@ -13,10 +13,19 @@ from PIL import Image, ImageDraw
 from vaelab.figures.style import CONTENT, font
 from vaelab.reports.table import Row, Table
 
-__all__ = ["SHEETS", "Sheet", "as_data_uri", "as_png_file", "contact_sheets", "grid_rows", "stack"]
+__all__ = [
+    "SHEETS",
+    "Sheet",
+    "as_data_uri",
+    "as_picture",
+    "as_png_file",
+    "contact_sheets",
+    "content_of",
+    "grid_rows",
+]
 
 MOST_ROWS = 60  # of more configurations, evenly spaced ones are shown, and the caption says so
-MAP_WIDTH, MAPS_PER_STRIP = 420, 3
+MAP_WIDTH, PLOTS_PER_LINE = 420, 3
 FONT_SIZE = 15
 PADDING = 6
 MOST_NAMES = 8
@@ -48,7 +57,11 @@ def contact_sheets(table: Table) -> list[Sheet]:
     sheets = []
     for name, title, caption, file, cut in SHEETS:
         labelled = list(pictures(rows, file))
-        strips = grid_strips(labelled, cut) if cut else map_strips(labelled)
+        strips = (
+            grid_strips(labelled, cut)
+            if cut
+            else [(label, tile(label, picture)) for label, picture in labelled]
+        )
         if strips:
             notes = [caption, *left_out(finished, rows, [label for label, _ in labelled])]
             sheets.append(Sheet(name, title, " ".join(notes), strips, is_plot=cut is None))
@@ -109,14 +122,17 @@ def grid_strips(labelled: Sequence[LabelledStrip], cut: Cut) -> list[LabelledStr
     return strips
 
 
-def map_strips(labelled: Sequence[LabelledStrip]) -> list[LabelledStrip]:
-    """The pictures in one width, some to a strip, each with its label above it."""
-    tiles = [tile(label, picture) for label, picture in labelled]
-    starts = range(0, len(tiles), MAPS_PER_STRIP)
-    return [("", beside(tiles[start : start + MAPS_PER_STRIP], gap=PADDING)) for start in starts]
+def as_picture(sheet: Sheet) -> Image.Image:
+    """The sheet as one picture: strips below each other, plots some to a line."""
+    if not sheet.is_plot:
+        return stack(sheet.strips)
+    tiles = [picture for _, picture in sheet.strips]
+    lines = [tiles[start : start + PLOTS_PER_LINE] for start in range(0, len(tiles), PLOTS_PER_LINE)]
+    return stack([("", beside(line, gap=PADDING)) for line in lines])
 
 
 def tile(label: str, picture: Image.Image) -> Image.Image:
+    """A plot in the width of all, with its label above it."""
     top = FONT_SIZE + 2 * PADDING
     height = round(picture.height * MAP_WIDTH / picture.width)
     sheet = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
