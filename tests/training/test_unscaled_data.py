@@ -29,6 +29,12 @@ def test_a_warning_names_range_and_key_before_the_training(tmp_path):
     assert "data.scale=standardize" in text
 
 
+def test_a_likelihood_of_pixels_in_0_to_1_names_the_scaling(tmp_path):
+    result = run(tmp_path, TABLE, "likelihood=bernoulli")
+    assert result.code == 2
+    assert result.err.rstrip().endswith("which fits any data, or data.scale=minmax.")
+
+
 def test_images_that_do_not_differ_are_named(tmp_path):
     result = run(tmp_path, np.full((300, 4, 4), 0.5))
     assert result.code == 0

@@ -276,8 +276,10 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
     try:
         likelihood.check(*context.value_range, levels=context.levels)
     except ValueError as error:
+        low, high = context.value_range
+        scale = ", or data.scale=minmax" if context.scaling is None and (low < 0 or high > 1) else ""
         raise UserError(
-            f"likelihood: {error}. Use likelihood=learned_gaussian, which fits any data."
+            f"likelihood: {error}. Use likelihood=learned_gaussian, which fits any data{scale}."
         ) from error
     terms = {
         name: part(f"model.objective.{name}", node, decoder=decoder) for name, node in model.objective.items()
