@@ -52,7 +52,6 @@ def test_outputs_are_a_folder(tmp_path, place, multirun):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of Hydra 1.3 about conf/hydra/launcher
 def test_jobs_side_by_side_are_not_zero(tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     result = small(tmp_path, "-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
     refused(result, "hydra.launcher.n_jobs=0: must be")
 

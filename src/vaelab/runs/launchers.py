@@ -17,8 +17,8 @@ __all__ = ["SWEEP_PROCESS", "check_launcher", "is_orphaned", "is_out_of_time", "
 warnings.filterwarnings("ignore", message=r"\n?'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 SWEEP_PROCESS = "VAELAB_SWEEP_PROCESS"  # a variable with the number of the process that runs a sweep
-EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm"}
-"""The extra of vaelab that installs each of Hydra's launcher plugins."""
+EXTRAS = {"hydra_submitit_launcher": "slurm"}
+"""The extra of vaelab that installs each of Hydra's launcher plugins that are not always there."""
 
 
 def check_launcher(hydra: Any) -> None:
