@@ -63,6 +63,8 @@ class Noise(NamedTuple):
     prior: Tensor  # (B, D)     standard normal; turned into an independent prior sample by the prior
     # (B, C, H, W) standard normal, for the corruption of the encoder's input; empty without corruption
     corruption: Tensor = torch.empty(0)
+    # (B,) standard normal, for the beta that a condition draws for each image; empty without such a one
+    beta: Tensor = torch.empty(0)
 
 
 class LatentStats:
@@ -89,6 +91,7 @@ class LatentStats:
     # the decoder: the first with the parameters of q fixed, so that it reaches the encoder through z alone;
     # the second with z fixed too
     log_weights: Tensor
+    beta: Tensor  # (B,)  that a condition drew for each image; empty without such a one
 
     def __init__(self, **fields: Any) -> None:
         unknown = fields.keys() - LatentStats.__annotations__.keys()
@@ -106,8 +109,8 @@ class LatentStats:
         return value
 
     def for_metrics(self) -> dict[str, Any]:
-        """Every field that was given, by name, but for the log-weights."""
-        return {name: getattr(self, name) for name in self._fields if name != "log_weights"}
+        """Every field that was given, by name, but for those of terms alone: log-weights and betas."""
+        return {name: getattr(self, name) for name in self._fields if name not in ("log_weights", "beta")}
 
     def replace(self, **fields: Any) -> Self:
         """The same statistics with some fields replaced."""

@@ -50,6 +50,7 @@ class TrainedRun:
         device: the device of the model.
         quiet: True for no progress bars.
         trust: packages of the user's own whose parts the run's config may name.
+        beta: of a multi-rate run, the one to evaluate; None for its default.
         places: where its data are, ``path`` or ``root``, if not where the record says.
     """
 
@@ -62,6 +63,7 @@ class TrainedRun:
         quiet: bool = False,
         trust: Sequence[str] = (),
         places: Mapping[str, Any] | None = None,
+        beta: float | None = None,
     ) -> None:
         self.folder = folder
         self.record = record
@@ -70,6 +72,7 @@ class TrainedRun:
         self.quiet = quiet
         self.trust = trust
         self.places = places
+        self.beta = beta
         self._codes: dict[tuple[str, int], Codes] = {}
 
     @cached_property
@@ -80,7 +83,8 @@ class TrainedRun:
     @cached_property
     def model(self) -> Autoencoder:
         """The model with the weights measured in the record, in evaluation mode, without gradients."""
-        return load(self.folder, device=str(self.device), trust=self.trust).model.requires_grad_(False)
+        run = load(self.folder, device=str(self.device), trust=self.trust)
+        return run.at(self.beta).requires_grad_(False)
 
     @cached_property
     def data(self) -> DataModule:

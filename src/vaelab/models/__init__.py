@@ -43,6 +43,7 @@ from vaelab.models.priors import (
     UniformCodes,
     VampPrior,
 )
+from vaelab.models.rate_condition import DrawnBeta, RateCondition
 from vaelab.models.schedules import (
     ConstantSchedule,
     CyclicSchedule,
@@ -70,6 +71,7 @@ __all__ = [
     "DiagonalGaussian",
     "DiscretizedLogistic",
     "Distortion",
+    "DrawnBeta",
     "FactorTotalCorrelation",
     "FittedCodes",
     "FlowPrior",
@@ -92,6 +94,7 @@ __all__ = [
     "PredictedGaussian",
     "Prior",
     "RampSchedule",
+    "RateCondition",
     "SaltAndPepperNoise",
     "Schedule",
     "StandardNormal",

@@ -1,8 +1,9 @@
 """The autoencoder: encoder, posterior, prior, decoder, likelihood and objective, put together."""
 
+import copy
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from vaelab.models.likelihoods import Likelihood
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import Posterior
 from vaelab.models.priors import Density, Prior
+from vaelab.models.rate_condition import RateCondition
 from vaelab.models.requirements import check_needs
 from vaelab.types import LatentStats, Noise, Output
 
@@ -62,6 +64,34 @@ class Autoencoder(nn.Module):
         self.samples = samples
 
     @property
+    def multi_rate(self) -> bool:
+        """Whether it was trained for a range of betas: :meth:`at` gives the model of one of them."""
+        return isinstance(self.condition, RateCondition)
+
+    @property
+    def betas(self) -> list[float]:
+        """Those at which a multi-rate model is measured; empty for any other."""
+        return self.condition.betas if isinstance(self.condition, RateCondition) else []
+
+    def at(self, beta: float | None = None) -> "Autoencoder":
+        """The ordinary model at one beta, by default the condition's ``default``. It shares the weights.
+
+        Its gates are numbers that are computed now, so that later changes of their weights are not seen.
+        A model that is not :attr:`multi_rate` is itself, at the beta that it was trained with.
+
+        Raises:
+            ValueError: a beta that the model was not trained for.
+        """
+        if not isinstance(self.condition, RateCondition):
+            if beta is not None:
+                raise ValueError("the model was trained with one beta; only model=multi_rate_vae has others")
+            return self
+        log_beta = self.condition.log_of(self.condition.default if beta is None else beta).to(self.device)
+        # a copy of the tree of modules, with the tensors themselves
+        shared = {id(tensor): tensor for tensor in chain(self.parameters(), self.buffers())}
+        return fixed(copy.deepcopy(self, shared), log_beta)
+
+    @property
     def latent_dim(self) -> int:
         return self.posterior.latent_dim
 
@@ -92,9 +122,12 @@ class Autoencoder(nn.Module):
         samples = self.samples if samples is None else samples
         drawn = torch.randn((samples + 1, batch, self.latent_dim), generator=random, device=device)
         noise = Noise(posterior=drawn[:-1], prior=drawn[-1])
-        if self.corruption is None or image_shape is None:
-            return noise
-        return noise._replace(corruption=torch.randn((batch, *image_shape), generator=random, device=device))
+        if self.corruption is not None and image_shape is not None:
+            corruption = torch.randn((batch, *image_shape), generator=random, device=device)
+            noise = noise._replace(corruption=corruption)
+        if self.condition.draws:
+            noise = noise._replace(beta=torch.randn(batch, generator=random, device=device))
+        return noise
 
     def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
         """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
@@ -103,6 +136,7 @@ class Autoencoder(nn.Module):
         higher one, which the likelihood then has too.
         """
         corrupted = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
+        y, beta = self.condition.given(y, noise.beta, alike=bool(self.objective.batch_terms))
         q = self.posterior_parameters(corrupted, y)
         prior = self.prior_density()
         z = self.posterior.sample(q, noise.posterior)
@@ -120,6 +154,7 @@ class Autoencoder(nn.Module):
             z_prior=lambda: prior.sample(noise.prior),
             q=q,
             log_weights=lambda: self._log_weights(x, q, prior, stats, y),
+            beta=beta,
         )
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)
@@ -158,26 +193,29 @@ class Autoencoder(nn.Module):
         return self.likelihood.log_prob(x, self.likelihood_parameters(z, y).to(x.dtype))
 
     @torch.no_grad()
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def encode(self, x: Tensor, y: Tensor | None = None, beta: float | None = None) -> Any:
         """Images (B, C, H, W), float in the data's range or uint8 -> q(z|x): ``loc``, ``scale`` (B, D).
 
-        A conditional model needs the labels y (B,), here and in what follows. What these functions take may
-        have any precision; what they give has the model's, but 32 bits at the least.
+        A conditional model needs the labels y (B,), here and in what follows. A multi-rate model is taken at
+        ``beta`` (:meth:`at`). What these functions take may have any precision; what they give has the
+        model's, but 32 bits at the least.
 
         Raises:
             ValueError: a label that a conditional model does not know, here and in ``decode``.
         """
-        self.condition.check(y)
-        q = self.posterior_parameters(to_float(x).to(self.dtype), y)
+        model = self.at(beta)
+        model.condition.check(y)
+        q = model.posterior_parameters(to_float(x).to(self.dtype), y)
         return q._make(map(at_least_float32, q))
 
     @torch.no_grad()
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, y: Tensor | None = None, beta: float | None = None) -> Tensor:
         """z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        self.condition.check(y)
-        return self.likelihood.mean(at_least_float32(self.likelihood_parameters(z.to(self.dtype), y)))
+        model = self.at(beta)
+        model.condition.check(y)
+        return model.likelihood.mean(at_least_float32(model.likelihood_parameters(z.to(self.dtype), y)))
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
+    def sample(self, n: int, seed: int = 0, beta: float | None = None) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
 
         A conditional model shows its labels in turn: 0, 1, ..., K-1, 0, ...
@@ -186,11 +224,22 @@ class Autoencoder(nn.Module):
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
             z = self.prior_density().sample(noise.to(device, self.dtype))
-            return self.decode(z, self.condition.in_turn(n, device))
+            return self.decode(z, self.condition.in_turn(n, device), beta)
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, y: Tensor | None = None, beta: float | None = None) -> Tensor:
         """Images (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
-        return self.decode(self.encode(x, y).loc, y)
+        return self.decode(self.encode(x, y, beta).loc, y, beta)
+
+
+T = TypeVar("T", bound=nn.Module)
+
+
+def fixed(module: T, log_beta: Tensor) -> T:
+    """The module with each part that has a method ``fixed_at`` replaced by what that gives for this beta."""
+    for name, part in list(module.named_children()):
+        at = getattr(part, "fixed_at", None)
+        setattr(module, name, fixed(part, log_beta) if at is None else at(log_beta).train(part.training))
+    return module
 
 
 def at_least_float32(part: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
 """What encoder and decoder get beside the image: nothing, or the image's label."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from vaelab.models.networks import Networks
 from vaelab.models.numbers import check_whole
 from vaelab.models.requirements import Property
 
@@ -16,6 +20,19 @@ class Unconditional(nn.Module):
     needs: frozenset[Property] = frozenset()
     channels = 0  # how many the encoder's input gains
     features = 0  # how many numbers the decoder's input gains
+    draws = False  # whether it takes something at random for each training image
+
+    def networks(self, pair: Networks, image_shape: Sequence[int], latent_dim: int) -> Networks:
+        """The networks that are used in place of ``pair``, whose inputs have these shapes."""
+        return pair
+
+    def given(self, y: Tensor | None, noise: Tensor, alike: bool = False) -> tuple[Any, Tensor]:
+        """What :meth:`image` and :meth:`latent` get of the batch in place of y, and its beta (B,), or empty.
+
+        ``noise`` (B,): standard normal, empty unless the condition ``draws``. ``alike``: the images must have
+        the same beta.
+        """
+        return y, noise
 
     def check(self, y: Tensor | None) -> None:
         """Raise a ValueError if the labels y (...) do not fit. Without a condition any do, and none.

@@ -8,6 +8,7 @@ from typing import Any
 
 from vaelab.errors import UserError, first_line
 from vaelab.reports.per_image import PER_IMAGE, PerImage, read_per_image
+from vaelab.runs.curve import point_folder, point_records
 from vaelab.runs.find import record_folders
 from vaelab.runs.health import Verdict, verdict
 from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
@@ -109,16 +110,17 @@ def read_runs(paths: Sequence[Path]) -> Reading:
         for folder in folders:
             try:
                 record = read_record(folder)
-                run = as_run(record, folder)
-            except (ValueError, TypeError, AttributeError, OSError) as error:
+                found = [as_run(record, folder)] if not record.get("curve") else points(record, folder)
+            except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
                 problems.append(f"{folder}: skipped, its record can't be read: {first_line(error)}")
                 continue
-            try:
-                images = read_per_image(folder) if run.finished else None
-            except ValueError as error:
-                images = None
-                problems.append(f"{folder}: {PER_IMAGE} is left out: {error}")
-            runs[folder.resolve()] = replace(run, images=images)
+            for run in found:
+                try:
+                    images = read_per_image(run.folder) if run.finished else None
+                except ValueError as error:
+                    images = None
+                    problems.append(f"{run.folder}: {PER_IMAGE} is left out: {error}")
+                runs[run.folder.resolve()] = replace(run, images=images)
             if isinstance(record["schema"], int) and record["schema"] > SCHEMA:
                 problems.append(
                     f"{folder}: its record has schema {record['schema']}, newer than {SCHEMA}, "
@@ -137,6 +139,11 @@ def without_record(path: Path) -> list[str]:
         more = f" and {len(waiting) - MOST_NAMES} more" if len(waiting) > MOST_NAMES else ""
         lines.append(f"{path}: not begun yet: {', '.join(waiting[:MOST_NAMES])}{more}")
     return lines
+
+
+def points(record: dict[str, Any], folder: Path) -> list[RecordedRun]:
+    """The curve of a multi-rate run as a run for each beta, in the folder that holds its pictures."""
+    return [as_run(point, folder / point_folder(point["beta"])) for point in point_records(record)]
 
 
 def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:

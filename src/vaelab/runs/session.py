@@ -298,6 +298,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "parameters": None,
         "timing": {},
         "metrics": {},
+        "curve": None,
         "per_image": None,
         "verdict": None,
         "config": None,

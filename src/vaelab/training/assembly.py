@@ -19,6 +19,7 @@ from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_li
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional
+from vaelab.models.networks import Networks
 from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
 from vaelab.training.arguments import declared_types, mismatch
@@ -272,6 +273,10 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
         ),
         encoder_outputs=posterior.parameter_count,
         decoder_channels=channels * likelihood.parameters_per_channel,
+    )
+    shape = (channels + condition.channels, *size)
+    encoder, decoder = condition.networks(
+        Networks(encoder, decoder), shape, context.latent_dim + condition.features
     )
     try:
         likelihood.check(*context.value_range, levels=context.levels)

@@ -1,7 +1,7 @@
 """Train and measure one run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cache
 from typing import Any
@@ -11,12 +11,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import LambdaCallback
 
-from vaelab.data.datamodule import DataModule
-from vaelab.errors import UserError, reason
+from vaelab.errors import UserError
 from vaelab.runs.health import FEWEST, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data, memory_of_data
 from vaelab.training.callbacks import Clock
+from vaelab.training.curve import measure_curve
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
 from vaelab.training.measure import (
     STEPS,
@@ -25,10 +25,10 @@ from vaelab.training.measure import (
     headline,
     held_out_metrics,
     load_chosen_weights,
+    measure,
     target_values,
     write_image_rates,
 )
-from vaelab.training.module import LitAutoencoder
 from vaelab.training.setup import build_callbacks, build_module, check_monitors
 from vaelab.training.threads import is_small, set_threads
 from vaelab.training.trainer import build_trainer, refusals, running
@@ -113,6 +113,7 @@ def fit(
             log.info(
                 "No verdict: it needs at least %d test images, or their numbers are not measured.", FEWEST
             )
+        per_image = write_image_rates(module, request.folder, constant)
         result = RunResult(
             data=images,
             parameters=parameters,
@@ -120,28 +121,10 @@ def fit(
             weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
-            per_image=write_image_rates(module, request.folder, constant),
+            curve=measure_curve(cfg, module, data, request.folder, constant, steps),
+            per_image=per_image,
             verdict=None if health is None else health.as_dict(),
             wandb=wandb_facts(trainer.loggers),
         )
         write_summary(trainer.loggers, result)
     return result
-
-
-def measure(
-    split: str, loop: Callable[..., Any], trainer: pl.Trainer, module: LitAutoencoder, data: DataModule
-) -> None:
-    """Measure the module on the images of ``split`` by ``loop``, trainer.validate or trainer.test.
-
-    An error after its numbers are known, as of a callback that draws or of a logger, is logged and does not
-    cost them.
-    """
-    module.results.pop(split, None)  # of the training
-    try:
-        with running(trainer):
-            loop(module, datamodule=data, verbose=False)
-    except Exception as error:
-        if split not in module.results:
-            raise
-        text = f"{type(error).__name__}: {reason(error)}"
-        log.warning("After %s was measured, a callback or logger failed: %s", split, text, exc_info=error)

@@ -27,9 +27,9 @@ class LearningRates:
         return float(self._schedules["lr_factor"](step))
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """Store the optimizer's initial learning rates, which the factor multiplies."""
+        """Store the initial learning rates, times a group's own ``lr_factor``; the factor multiplies them."""
         for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+            group["initial_lr"] = group["lr"] * group.get("lr_factor", 1.0)
         return optimizer
 
     def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -54,13 +54,17 @@ def parameter_groups(model: torch.nn.Module) -> list[Any]:
     """The argument of an optimizer: a group for each module that has ``optimizer_options``, and the rest.
 
     The attribute, such as ``{"lr": 1e-2, "weight_decay": 0.0}``, applies to all parameters of the module and
-    overrides the optimizer's settings.
+    overrides the optimizer's settings; ``lr_factor`` multiplies its learning rate. Modules with equal options
+    share a group.
     """
     groups: list[dict[str, Any]] = []
     for module in model.modules():
         options = getattr(module, "optimizer_options", None)
         if isinstance(options, dict) and options:
-            groups.append({"params": list(module.parameters()), **options})
+            alike = [g for g in groups if {k: v for k, v in g.items() if k != "params"} == options]
+            if not alike:
+                groups.append({"params": [], **options})
+            (alike or groups)[-1]["params"] += module.parameters()
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in grouped]
     return [{"params": rest}, *groups] if groups else rest

@@ -59,31 +59,46 @@ class Run:
         metrics: dict[str, Any] = self.record["metrics"]
         return metrics
 
-    def encode(self, x: Any, y: Any = None) -> Any:
+    def at(self, beta: float | None = None) -> Autoencoder:
+        """The ordinary model of a multi-rate run at one beta, by default at 1, or in the middle of its range.
+
+        >>> vaelab.load("outputs/runs/...").at(beta=2.5)                              # doctest: +SKIP
+
+        Raises:
+            UserError: the beta is outside of the range of the training, or the run has a single one.
+        """
+        try:
+            return self.model.at(beta)
+        except ValueError as error:
+            raise UserError(f"{self.record['name']}: {error}.") from error
+
+    def encode(self, x: Any, y: Any = None, beta: float | None = None) -> Any:
         """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional.
+
+        A multi-rate run takes a ``beta``, here and in what follows (:meth:`at`).
 
         Raises:
             UserError: the shape of the images or their range is not that of the run's data, or a conditional
                 model does not know the labels.
         """
         images = self._images(x)
-        return self.model.encode(images, self._labels(y, len(images)))
+        return self.at(beta).encode(images, self._labels(y, len(images)))
 
-    def decode(self, z: Any, y: Any = None) -> Tensor:
+    def decode(self, z: Any, y: Any = None, beta: float | None = None) -> Tensor:
         """Codes z (..., D) -> mean images E[x|z], (..., C, H, W)."""
         codes, latent_dim = _tensor("codes", z).to(self.model.device), self.model.latent_dim
         if codes.shape[-1:] != (latent_dim,):
             raise UserError(f"expected codes (..., {latent_dim}); got {tuple(codes.shape)}.")
-        return self._unscaled(self.model.decode(codes, self._labels(y)))
+        return self._unscaled(self.at(beta).decode(codes, self._labels(y)))
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
+    def sample(self, n: int, seed: int = 0, beta: float | None = None) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W)."""
-        return self._unscaled(self.model.sample(n, seed))
+        return self._unscaled(self.at(beta).sample(n, seed))
 
-    def reconstruct(self, x: Any, y: Any = None) -> Tensor:
+    def reconstruct(self, x: Any, y: Any = None, beta: float | None = None) -> Tensor:
         """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""
         images = self._images(x)
-        return self._unscaled(self.model.reconstruct(images, self._labels(y, len(images))))
+        return self._unscaled(self.at(beta).reconstruct(images, self._labels(y, len(images))))
 
     @property
     def scaling(self) -> Scaling | None:
@@ -139,7 +154,7 @@ class Run:
         images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
         x = to_float(images.x.to(self.model.device))
         y = None if images.y is None else images.y.to(self.model.device)
-        grids = sample_grids(self.model, x, y, data.value_range)
+        grids = sample_grids(self.at(), x, y, data.value_range)
         return {f"samples/{name}": grid for name, grid in grids.items()}
 
 

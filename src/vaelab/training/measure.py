@@ -1,8 +1,9 @@
 """What a run records about its data and its trained model."""
 
 import copy
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vaelab.data.datamodule import DataModule
 from vaelab.data.digest import data_digest
+from vaelab.errors import reason
 from vaelab.functional.randomness import generator
 from vaelab.runs.files import replacing
 from vaelab.runs.record import PER_IMAGE
@@ -21,6 +23,7 @@ from vaelab.runs.request import RunRequest
 from vaelab.runs.resume import LAST
 from vaelab.training.constant_image import constant_distortions
 from vaelab.training.module import LitAutoencoder
+from vaelab.training.trainer import running
 from vaelab.types import Batch
 
 __all__ = [
@@ -31,9 +34,12 @@ __all__ = [
     "headline",
     "held_out_metrics",
     "load_chosen_weights",
+    "measure",
     "target_values",
     "write_image_rates",
 ]
+
+log = logging.getLogger(__name__)
 
 OBJECTIVE = "val/objective"  # the best weights are those of its least value
 STEPS = "train/steps"  # of the optimizer
@@ -63,6 +69,25 @@ def headline(request: RunRequest, data: Mapping[str, Any], parameters: int) -> s
         f"{request.variant} with {parameters:,} parameters on {request.dataset} {shape}: "
         f"{data['train']:,} train, {data['val']:,} val, {data['test']:,} test images"
     )
+
+
+def measure(
+    split: str, loop: Callable[..., Any], trainer: pl.Trainer, module: LitAutoencoder, data: DataModule
+) -> None:
+    """Measure the module on the images of ``split`` by ``loop``, trainer.validate or trainer.test.
+
+    An error after its numbers are known, as of a callback that draws or of a logger, is logged and does not
+    cost them.
+    """
+    module.results.pop(split, None)  # of the training
+    try:
+        with running(trainer):
+            loop(module, datamodule=data, verbose=False)
+    except Exception as error:
+        if split not in module.results:
+            raise
+        text = f"{type(error).__name__}: {reason(error)}"
+        log.warning("After %s was measured, a callback or logger failed: %s", split, text, exc_info=error)
 
 
 def load_chosen_weights(choice: str, trainer: pl.Trainer, module: LitAutoencoder) -> tuple[str, str]:
@@ -102,7 +127,7 @@ def constant_metrics(module: LitAutoencoder, data: DataModule) -> tuple[dict[str
     """
     likelihood = copy.deepcopy(module.model.likelihood).float().cpu()
     splits = {name: images for name, images in (("val", data.val), ("test", data.test)) if images is not None}
-    values = constant_distortions(likelihood, module.model.condition, data, splits)
+    values = constant_distortions(likelihood, module.model.at().condition, data, splits)
     found: dict[str, dict[str, Tensor]] = {}
     for split, of_images in values.items():
         numbers = mean_and_error(CONSTANT, of_images)

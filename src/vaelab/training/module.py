@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import StopAfterSteps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
 from vaelab.training.compilation import CompiledPass, training_pass
+from vaelab.training.curve_metrics import CurveMetrics, mean_objective
 from vaelab.training.further_passes import FurtherPasses
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 LARGE = 10.0  # values beyond it are not scaled, or far outliers
 
+Results = Sequence[dict[str, Tensor]]  # of a curve: a dictionary for each beta
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
 
@@ -60,6 +62,7 @@ class LitAutoencoder(pl.LightningModule):
         compile_mode: of ``torch.compile`` for the training step; None trains without.
 
     Attributes:
+        beta: of a multi-rate model, the one at which held-out images are measured; None for its default.
         results: the latest metrics of each held-out split; NaN where a quantity is undefined.
         at_rate_zero: what a decoder that ignores z reaches on each split; added to the results.
         image_rates: rate and distortion of each image of the split, of which ``results`` has the means.
@@ -80,6 +83,10 @@ class LitAutoencoder(pl.LightningModule):
         self.optimizer_factory = optimizer
         self.val_metrics = metrics.clone()
         self.test_metrics = metrics.clone()
+        # during the fit a multi-rate model is validated at each of its betas
+        self.curve_metrics = CurveMetrics(metrics, model.betas)
+        self.beta: float | None = None
+        self._measured = [model]  # and those of the curve; in a list they are not parts of this module
         self.seed = secrets.randbits(32) if seed is None else seed
         self.checkpoint_extra = checkpoint_extra or {}
         self.results: dict[str, dict[str, Tensor]] = {}
@@ -194,24 +201,36 @@ class LitAutoencoder(pl.LightningModule):
 
     # held-out images
 
+    @property
+    def measured_model(self) -> Autoencoder:
+        """The model that is measured and drawn: ``model`` itself, or a multi-rate model at one beta."""
+        return self._measured[0]
+
     def on_validation_start(self) -> None:
+        curve = self.model.betas if self._is_fitting() else []
+        self._measured = [self.model.at(self.beta), *map(self.model.at, curve)]
         self._restore_float32(self.val_metrics)
 
     def on_test_start(self) -> None:
+        self._measured = [self.model.at(self.beta)]
         self._restore_float32(self.test_metrics)
         self._further_passes = FurtherPasses(
             self._test_pass, self.test_metrics.values(), self.model.samples, self._sum_of_numbers
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "val", self.val_metrics, quick=self.trainer.state.fn == TrainerFn.FITTING)
+        every = [self.val_metrics, *self.curve_metrics.each()]
+        for model, metrics in zip(self._measured, every, strict=False):  # those of a curve in the fit alone
+            self._measure(model, batch, "val", metrics, quick=self._is_fitting())
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(batch, "test", self.test_metrics, quick=False)
+        self._measure(self.measured_model, batch, "test", self.test_metrics, quick=False)
         self._further_passes.add(batch, batch_idx + 1 == self.trainer.num_test_batches[0])
 
     def on_validation_epoch_end(self) -> None:
-        self._report("val", self.val_metrics, to_loggers=self.trainer.state.fn == TrainerFn.FITTING)
+        fitting = self._is_fitting()
+        curve = [self._computed("val", part) for part in self.curve_metrics.each()] if fitting else []
+        self._report("val", self.val_metrics, to_loggers=fitting, curve=curve)
 
     def on_test_epoch_end(self) -> None:
         self._report("test", self.test_metrics, to_loggers=True)
@@ -224,9 +243,12 @@ class LitAutoencoder(pl.LightningModule):
         if self.dtype in (torch.bfloat16, torch.float16):
             metrics.set_dtype(torch.float32)
 
-    def forward(self, batch: Batch, noise: Noise) -> Output:
+    def _is_fitting(self) -> bool:
+        return self.trainer.state.fn == TrainerFn.FITTING
+
+    def forward(self, batch: Batch, noise: Noise, model: Autoencoder | None = None) -> Output:
         """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
-        output: Output = self._passed(self.model, batch, noise)
+        output: Output = self._passed(self.model if model is None else model, batch, noise)
         return output
 
     def _passed(self, through: Callable[..., Any], batch: Batch, noise: Noise) -> Any:
@@ -236,18 +258,20 @@ class LitAutoencoder(pl.LightningModule):
         except TermShape as error:
             raise UserError(f"model.objective.{error}.") from error
 
-    def _measure(self, batch: Batch, split: str, metrics: MetricCollection, quick: bool) -> Output:
-        output = self(batch, self.held_out_noise(split, batch.position))
+    def _measure(
+        self, model: Autoencoder, batch: Batch, split: str, metrics: MetricCollection, quick: bool
+    ) -> Output:
+        output: Output = self(batch, self.held_out_noise(split, batch.position), model)
         metrics.update(
             **output.stats.for_metrics(),
             x=batch.x,
-            reconstruction=self.model.likelihood.mean(output.decoded),
-            discrete=self.model.likelihood.discrete(batch.x),
+            reconstruction=model.likelihood.mean(output.decoded),
+            discrete=model.likelihood.discrete(batch.x),
             y=batch.y,
             factors=batch.factors,
             position=batch.position,
-            distortion_of=partial(self._distortion_of, batch),
-            objective=self.model.objective.per_image(output.stats),
+            distortion_of=partial(self._distortion_of, model, batch),
+            objective=model.objective.per_image(output.stats),
             split=split,
             sample_prior=self._sample_prior,
             training_posteriors=self._training_posteriors if self._measures_test(split) else None,
@@ -261,7 +285,9 @@ class LitAutoencoder(pl.LightningModule):
         self.eval()
         metrics = self.val_metrics.clone()
         positions = torch.arange(len(batch.x))
-        output = self._measure(batch._replace(position=positions), "val", metrics, quick=True)
+        self._measured = [self.model.at()]
+        placed = batch._replace(position=positions)
+        output = self._measure(self.measured_model, placed, "val", metrics, quick=True)
         self.train()
         train = {*output.terms, "loss", *readings(self.model, 0), *self.learning_rates.readings(0)}
         # of undefined numbers, which are not logged, a metric may have the names all the same
@@ -273,13 +299,14 @@ class LitAutoencoder(pl.LightningModule):
     def _test_pass(self, batch: Batch, number: int) -> dict[str, Any]:
         """What metrics get of pass ``number`` over a test batch; 0 is the first."""
         assert batch.position is not None
-        stats = self(batch, self.held_out_noise.of_pass(number, "test", batch.position)).stats
-        return {**stats.for_metrics(), "objective": self.model.objective.per_image(stats)}
+        model = self.measured_model
+        stats = self(batch, self.held_out_noise.of_pass(number, "test", batch.position), model).stats
+        return {**stats.for_metrics(), "objective": model.objective.per_image(stats)}
 
-    def _distortion_of(self, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
+    def _distortion_of(self, model: Autoencoder, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
         """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""
         y = None if batch.y is None else batch.y[rows]
-        return -self.model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
+        return -model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
 
     def _measures_test(self, split: str) -> bool:
         """Whether posteriors of training images are to be used: at the test, where the trainer has them."""
@@ -288,8 +315,9 @@ class LitAutoencoder(pl.LightningModule):
     @torch.no_grad()
     def _training_posteriors(self, count: int) -> Any:
         """q(z|x) of a fixed random subset of ``count`` training images, on the model's device."""
+        encode, device = self.measured_model.encode, self.device
         parts = [
-            self.model.encode(batch.x.to(self.device), None if batch.y is None else batch.y.to(self.device))
+            encode(batch.x.to(device), None if batch.y is None else batch.y.to(device))
             for batch in self.trainer.datamodule.training_sample(count)  # type: ignore[attr-defined]
         ]
         return type(parts[0])._make(map(torch.cat, zip(*parts, strict=True)))
@@ -297,19 +325,25 @@ class LitAutoencoder(pl.LightningModule):
     @torch.no_grad()
     def _sample_prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, D) -> samples of the prior (N, D)."""
-        return self.model.prior_density().sample(noise.to(self.device, self.model.dtype))
+        return self.measured_model.prior_density().sample(noise.to(self.device, self.model.dtype))
 
     def _images(self, batch: Batch) -> Tensor:
         """Images in the higher of their precision and the model's: half precision would round grey levels."""
         return batch.x.to(torch.promote_types(batch.x.dtype, next(self.model.parameters()).dtype))
 
-    def _report(self, split: str, metrics: MetricCollection, to_loggers: bool) -> None:
+    def _computed(self, split: str, metrics: MetricCollection) -> dict[str, Tensor]:
+        """The values of the metrics, which are reset."""
         results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
         # torchmetrics squeezes a vector with one element: restore its dimension
         results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
         rates = [metric.rates for metric in metrics.values() if isinstance(metric, RateDistortion)]
         self.image_rates[split] = rates[0] if rates else None
         metrics.reset()
+        return results
+
+    def _report(self, split: str, metrics: MetricCollection, to_loggers: bool, curve: Results = ()) -> None:
+        """Keep and log the metrics. Those of ``curve`` are logged too; their mean is the objective."""
+        results = self._computed(split, metrics) | mean_objective(curve)
         for name, value in results.items():
             # NaN may mean undefined, but the distortion is always defined, and no metric is infinite
             if value.isinf().any() or (name == "distortion" and value.isnan()):
@@ -317,8 +351,9 @@ class LitAutoencoder(pl.LightningModule):
                     f"{split}/{name} became {value.tolist()} in epoch {self.current_epoch}. {self._remedy()}"
                 )
         self.results[split] = results | self.at_rate_zero.get(split, {})
+        logged = results | (self.curve_metrics.named(curve) if curve else {})
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
-        scalars = named_scalars({name: value.tolist() for name, value in results.items()})
+        scalars = named_scalars({name: value.tolist() for name, value in logged.items()})
         self._publish({f"{split}/{name}": value for name, value in scalars.items()}, to_loggers)
 
     def _publish(self, values: dict[str, float], to_loggers: bool) -> None:

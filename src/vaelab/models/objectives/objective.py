@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from vaelab.models.objectives.weights import weight_of
 from vaelab.models.requirements import Property
 from vaelab.models.schedules import as_schedule
 from vaelab.types import LatentStats
@@ -65,6 +66,9 @@ class Term(nn.Module):
 class Objective(nn.Module):
     """loss = sum_i weight_i(step) * loss_value(mean(term_i)), in nats per image. A null term is left out.
 
+    A weight (B,), of each image its own, is multiplied with the term before the mean. Of a term that is not
+    ``per_image`` it must be the same for the whole batch.
+
     Raises:
         ValueError: no terms, or a name that torch reserves.
         TermShape: in :meth:`forward`, a term is neither (B,) nor (S, B) nor ().
@@ -97,7 +101,9 @@ class Objective(nn.Module):
             return total + math.nan
         for term in self.terms.values():
             value = term(stats, end)
-            total = total + term.weight(end) * (value.mean(0) if value.ndim == 2 else value)  # type: ignore[operator]
+            assert isinstance(term, Term)
+            weight = weight_of(term.weight, end, stats)
+            total = total + weight * (value.mean(0) if value.ndim == 2 else value)
         return total
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -115,7 +121,11 @@ class Objective(nn.Module):
                     f"(S, B) = {tuple(draws)} or (): sum over dimensions and pixels first"
                 )
             values[name] = value.mean()
-            weighted = term.weight(step) * term.loss_value(values[name], stats, step)
+            weight = weight_of(term.weight, step, stats)
+            if weight.ndim and term.per_image:  # each image has its own
+                weighted = (weight * value).mean()
+            else:
+                weighted = weight.mean() * term.loss_value(values[name], stats, step)
             total = weighted if total is None else total + weighted
             loss = term.auxiliary_loss(stats, step)
             auxiliary += [] if loss is None else [loss]

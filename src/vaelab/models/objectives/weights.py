@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vaelab.models.schedules import as_schedule
+from vaelab.types import LatentStats
 
-__all__ = ["WeightCombination"]
+__all__ = ["WeightCombination", "weight_of"]
 
 
 class WeightCombination(nn.Module):
@@ -24,9 +25,19 @@ class WeightCombination(nn.Module):
         self.minus = nn.ModuleList(as_schedule(part) for part in minus)
 
     def forward(self, step: int | Tensor) -> Tensor:
-        total: Tensor = self.constant(step)
+        return self.of_images(step, None)
+
+    def of_images(self, step: int | Tensor, stats: LatentStats | None) -> Tensor:
+        total = weight_of(self.constant, step, stats)
         for part in self.plus:
-            total = total + part(step)
+            total = total + weight_of(part, step, stats)
         for part in self.minus:
-            total = total - part(step)
+            total = total - weight_of(part, step, stats)
         return total
+
+
+def weight_of(weight: nn.Module, step: int | Tensor, stats: LatentStats | None) -> Tensor:
+    """The weight at this step, (), or of each image its own, (B,), if it has a method ``of_images``."""
+    of_images = getattr(weight, "of_images", None)
+    value: Tensor = weight(step) if of_images is None or stats is None else of_images(step, stats)
+    return value

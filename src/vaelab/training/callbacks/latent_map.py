@@ -47,7 +47,7 @@ class LatentMap(pl.Callback):
     def draw(self, trainer: pl.Trainer, lit: Any) -> None:
         if not trainer.is_global_zero:
             return
-        model: Autoencoder = lit.model
+        model: Autoencoder = lit.measured_model
         data = trainer.datamodule  # type: ignore[attr-defined]
         with drawing("latents/map"):
             codes = codes_of(model, data.held_out, self.images)

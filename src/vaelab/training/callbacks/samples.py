@@ -64,7 +64,7 @@ class Samples(pl.Callback):
         """Draw the pictures that are also drawn during training."""
         if not trainer.is_global_zero:
             return
-        model: Autoencoder = lit.model
+        model: Autoencoder = lit.measured_model
         limits = trainer.datamodule.value_range  # type: ignore[attr-defined]
         with drawing("samples"):
             x, y = self._held_out(trainer, lit)
@@ -75,7 +75,7 @@ class Samples(pl.Callback):
         """Draw the pictures that are drawn after the test only."""
         if not trainer.is_global_zero:
             return
-        model: Autoencoder = lit.model
+        model: Autoencoder = lit.measured_model
         data = trainer.datamodule  # type: ignore[attr-defined]
         limits = data.value_range
         with drawing("samples/traversals.gif"):
