@@ -273,11 +273,13 @@ def check_values(config: Mapping[str, Any]) -> None:
 
 def own_terms(config: Mapping[str, Any]) -> list[str]:
     """The names of the objective's terms that are vaelab's; a user's own may have a negative weight."""
-    terms = config["model"]["objective"].items()
+    model = config.get("model")
+    terms = model.get("objective") if isinstance(model, Mapping) else None
     return [
-        name for name, node in terms
+        name
+        for name, node in (terms or {}).items()
         if isinstance(node, Mapping) and str(node.get("_target_")).startswith("vaelab.")
-    ]  # fmt: skip
+    ]
 
 
 def check_places(config: DictConfig) -> None:
