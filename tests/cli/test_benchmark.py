@@ -13,7 +13,7 @@ CONTENDERS = ["vaelab", "vaelab, whole fit", "bare loop, Adam not fused", "plain
 
 @pytest.mark.slow
 def test_the_benchmark_prints_a_ratio_for_each_contender(tmp_path):
-    options = "--networks small --rounds 1 --images 256 --epochs 2 --threads 1 --peers".split()
+    options = ["--networks=small", "--rounds=1", "--images=256", "--epochs=2", "--threads=1", "--peers"]
     command = [sys.executable, str(SCRIPT), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
