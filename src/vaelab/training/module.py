@@ -355,6 +355,8 @@ class LitAutoencoder(pl.LightningModule):
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
         scalars = named_scalars({name: value.tolist() for name, value in logged.items()})
         self._publish({f"{split}/{name}": value for name, value in scalars.items()}, to_loggers)
+        if "elbo" in scalars:  # the progress bar shows what is logged by Lightning's way
+            self.log(f"{split}/elbo", scalars["elbo"], prog_bar=True, logger=False, sync_dist=True)
 
     def _publish(self, values: dict[str, float], to_loggers: bool) -> None:
         """Give callbacks, and loggers, numbers that are reduced over devices already.
