@@ -14,7 +14,19 @@ from vaelab.errors import UserError
 from vaelab.training.arguments import mismatch
 from vaelab.training.assembly import build
 
-ROOT = ("seed", "name", "group", "threads", "sweep", "sweep.name", "sweep.resume", "paths", *GROUPS, "logger")
+ROOT = (
+    "seed",
+    "name",
+    "group",
+    "threads",
+    "compile",
+    "sweep",
+    "sweep.name",
+    "sweep.resume",
+    "paths",
+    *GROUPS,
+    "logger",
+)
 
 
 def check(cfg, key, kind, folder):
