@@ -14,7 +14,8 @@ from vaelab.errors import UserError
 from vaelab.training.arguments import mismatch
 from vaelab.training.assembly import build
 
-ROOT = (
+SWEEP = ("sweep", "sweep.name", "sweep.resume")
+ROOT = ("seed", "name", "group", "threads", "compile", *SWEEP, "paths", *GROUPS, "logger")
     "seed",
     "name",
     "group",
