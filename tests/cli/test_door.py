@@ -14,8 +14,7 @@ from vaelab.errors import UserError
 from vaelab.training.arguments import mismatch
 from vaelab.training.assembly import build
 
-SWEEP = ("sweep", "sweep.name", "sweep.resume")
-ROOT = ("seed", "name", "group", "threads", "compile", *SWEEP, "paths", *GROUPS, "logger")
+ROOT = (
     "seed",
     "name",
     "group",
