@@ -4,6 +4,9 @@ import csv
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -284,11 +287,21 @@ def test_a_users_own_term_is_named_by_its_target(tmp_path, my_folder, monkeypatc
 def test_a_terminal_gets_a_progress_bar(tmp_path):
     result = trained(tmp_path, "data.train_size=640", "trainer.log_every_n_steps=5", QUICK, terminal=True)
     bar, _, table = result.out.rpartition("\r")
-    assert "10/10" in bar
-    assert "train/loss=" in bar
-    assert "val/elbo=" in bar
-    assert "Validation" not in result.out  # its bar would leave lines behind
+    words = [line.removeprefix("\x1b[2K") for line in bar.replace("\r", "\n").splitlines()]
+    assert any(line.startswith("vae-digits ") and line.endswith("testing") for line in words)
+    [line] = [line for line in words if line.startswith("epoch 1/1")]  # what remains of it
+    assert "train/loss" in line
+    assert "val/elbo" in line
     assert "active units" in table
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "dashboard", "evaluate", "status"])
+def test_the_version_is_vaelabs(command, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [f"vaelab-{command}", "--version"])
+    module = import_module(f"vaelab.cli.{command}")
+    with suppress(SystemExit):  # of argparse, with code 0
+        (module.train if command == "train" else module.main)()
+    assert capsys.readouterr().out == f"vaelab {version('vaelab')}\n"
 
 
 def test_help_shows_the_commands_and_the_groups(tmp_path):

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.checks import CONTRACT, check_values
 from vaelab.cli.paths import conf_dir
 from vaelab.models.schedules import set_total_steps
+from vaelab.runs.request import RunRequest
 from vaelab.training.assembly import build, build_autoencoder, build_data, build_metrics
 from vaelab.training.setup import build_callbacks, build_optimizer
 from vaelab.types import RunContext
@@ -162,7 +163,7 @@ def test_every_set_of_metrics_and_of_evaluations_is_made():
 def test_every_set_of_callbacks_is_made(tmp_path, weights):
     for callbacks in options("callbacks"):
         cfg = composed(f"callbacks={callbacks}", "model=vae", f"model.weights={weights}")
-        made = build_callbacks(cfg, tmp_path, validated=True)
+        made = build_callbacks(cfg, RunRequest(tmp_path, "vae", "digits", "run"), validated=True)
         monitors = [(made.monitor, made.mode) for made in made if getattr(made, "monitor", None)]
         assert monitors == [("val/objective", "min")] * (callbacks != "none" and weights == "best")
         others = {name for name, node in cfg.callbacks.items() if node is not None} - {"best"}

@@ -93,7 +93,9 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     assert result.err == "vaelab-train: --config-dir nowhere: there is no such folder.\n"
 
 
-@pytest.mark.parametrize("arguments", [["--list"], ["model=vae", "model.beta=-1", "--explain"]])
+@pytest.mark.parametrize(
+    "arguments", [["--list"], ["--version"], ["model=vae", "model.beta=-1", "--explain"]]
+)
 def test_listing_and_mistakes_import_neither_torch_nor_lightning(tmp_path, arguments):
     code = (
         "import sys; from vaelab.cli.train import train\n"

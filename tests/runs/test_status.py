@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from vaelab.cli.status import duration, main
+from vaelab.cli.status import main
 from vaelab.cli.status import report as report_and_counts
 from vaelab.runs.lock import beat, claim
 from vaelab.runs.record import SCHEMA, write_record
-from vaelab.runs.status import read_progress, sweep_jobs, true_status
+from vaelab.runs.status import Job, Progress, duration, read_progress, remaining, sweep_jobs, true_status
 from vaelab.runs.tables import as_text
 
 PLAN = """
@@ -57,7 +57,7 @@ def test_every_state_is_shown(sweep):
     write_record(sweep / "02-seed0-beta4", record("running"))
     write_record(sweep / "03-seed1-beta1", record("failed", error="ValueError: no"))
     write_record(sweep / "04-seed1-beta2", record("interrupted"))
-    beat(sweep / "01-seed0-beta2", epoch=3, max_epochs=12, fit_seconds=6.0)
+    beat(sweep / "01-seed0-beta2", epoch=3, max_epochs=12, fit_seconds=6.0, phase="training")
     beat(sweep / "02-seed0-beta4", epoch=7, max_epochs=40, fit_seconds=7.0)
     beat(sweep / "04-seed1-beta2", epoch=0, max_epochs=40, fit_seconds=0.4)
     with claim(sweep / "01-seed0-beta2"):
@@ -66,14 +66,14 @@ def test_every_state_is_shown(sweep):
     cells = (line.split(maxsplit=1) for line in lines if re.match(r"\d\d-", line))
     assert {name: " ".join(rest.split()) for name, rest in cells} == {
         "00-seed0-beta1": "finished in 12 s",
-        "01-seed0-beta2": "running 3/12 25% about 18 s left, last beat 0 s ago",
+        "01-seed0-beta2": "running 3/12 25% training, about 18 s left, last beat 0 s ago",
         "02-seed0-beta4": f"interrupted 7/40 18% {again}",
         "03-seed1-beta1": f"failed ValueError: no. Log: {sweep}/03-seed1-beta1/run.log",
         "04-seed1-beta2": f"interrupted 0/40 0% stopped in its first epoch; {again}",
         "05-seed1-beta4": "waiting",
     }
     assert counts == {"finished": 1, "running": 1, "interrupted": 2, "failed": 1, "waiting": 1}
-    assert lines[-1] == "6 jobs: 1 finished, 1 running, 2 interrupted, 1 failed, 1 waiting."
+    assert lines[-1] == "6 jobs: 1 finished, 1 running, 2 interrupted, 1 failed, 1 waiting. About 55 s left."
 
 
 def test_when_nothing_runs_and_something_is_left_it_is_said(sweep):
@@ -290,3 +290,40 @@ def test_the_command_is_light_also_from_the_checkout(sweep):
     )
     assert "6 jobs: 1 interrupted, 5 waiting." in found.stdout
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def running(left, phase="training"):
+    return Job("r", "running", progress=Progress(3, 12, 0.0, left, phase))
+
+
+FINISHED = [Job("a", "finished", seconds=10.0), Job("b", "finished", seconds=30.0)]  # 20 s on the average
+WAITING = [Job("w", "waiting")]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "seconds"),
+    [
+        ([*FINISHED, running(5.0), *WAITING], 25.0),
+        ([*FINISHED, running(5.0), running(7.0), *WAITING * 4], (5 + 7 + 4 * 20) / 2),
+        ([*FINISHED, running(5.0), running(90.0)], 90.0),  # the longest of those that run
+        ([*FINISHED, running(None)], 20.0),
+        ([running(5.0)], 5.0),
+        ([running(5.0), *WAITING], None),  # how long that takes is not known
+        ([*FINISHED], 0.0),
+    ],
+)
+def test_what_is_left_of_a_sweep(jobs, seconds):
+    assert remaining(jobs) == seconds
+
+
+@pytest.mark.parametrize("phase", ["testing", "pictures"])
+def test_a_run_says_what_it_does_and_has_no_time_of_training_left(sweep, phase):
+    job = sweep / "01-seed0-beta2"
+    write_record(job, record("running"))
+    write_record(sweep / "00-seed0-beta1", record("finished"))
+    beat(job, epoch=12, max_epochs=12, fit_seconds=6.0, phase=phase)
+    with claim(job):
+        text, _ = report(sweep)
+    [line] = [line for line in text.splitlines() if line.startswith(job.name)]
+    assert " ".join(line.split()) == f"{job.name} running 12/12 100% {phase}, last beat 0 s ago"
+    assert text.endswith("About 62 s left.")  # 5 jobs of 12.3 s

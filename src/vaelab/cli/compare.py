@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from vaelab.cli.errors import present_errors
-from vaelab.cli.paths import split_outputs
+from vaelab.cli.paths import split_outputs, version_text
 from vaelab.runs.find import find_all
 
 __all__ = ["main"]
@@ -18,6 +18,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description="Compare runs: one table, rate-distortion curves, contact sheets, one HTML page.",
         epilog="Writes <sweep>/report/, or ./report for several arguments. Reads only the runs' files.",
     )
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument(
         "runs",
         nargs="*",

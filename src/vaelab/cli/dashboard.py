@@ -4,6 +4,7 @@ import argparse
 import json
 
 from vaelab.cli.errors import present_errors
+from vaelab.cli.paths import version_text
 from vaelab.errors import UserError
 
 __all__ = ["main"]
@@ -19,6 +20,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         epilog="Without --publish it prints what would be sent, as JSON; that needs no account and no "
         "network. Each --publish makes a new view and a new report.",
     )
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument("--entity", required=True, help="the W&B user or team")
     parser.add_argument("--project", required=True, help="the W&B project, as in logger.project")
     parser.add_argument("--group", help="one sweep: its folder's name; none: all runs of the project")

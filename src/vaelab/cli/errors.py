@@ -112,12 +112,18 @@ def unforeseen(error: BaseException, file: str) -> str:
 
 
 class OneLine(logging.Formatter):
-    """Formats a log record without its traceback, for the terminal; the log file has it."""
+    """Formats a log record without its traceback, for the terminal; the log file has it.
+
+    In a sweep each line begins with its job.
+    """
+
+    job = ""  # of this process at the moment, such as "job 3/6"
 
     def format(self, record: logging.LogRecord) -> str:
         short = copy.copy(record)  # the other handlers get the record as it is
         short.exc_info = short.exc_text = short.stack_info = None
-        return super().format(short)
+        text = super().format(short)
+        return f"{OneLine.job}: {text}" if OneLine.job else text
 
 
 @contextmanager

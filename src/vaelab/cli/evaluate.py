@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.checks import Node, Number, OneOf, Rule, flag, integer, refuse, resolved, text
 from vaelab.cli.compose import composed
 from vaelab.cli.measured import measured_table, places
-from vaelab.cli.paths import importable
+from vaelab.cli.paths import importable, version_text
 from vaelab.errors import UserError
 from vaelab.runs.find import find_all, record_folders
 from vaelab.runs.naming import MULTIRUN
@@ -44,6 +44,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "results.json as eval/... and to the W&B run. Evaluations that are already there are skipped.",
         epilog="Settings: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (see conf/eval).",
     )
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument(
         "arguments",
         nargs="*",

@@ -1,10 +1,13 @@
 """The folders of vaelab's configs and of a command's outputs."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["conf_dir", "importable", "split_outputs"]
+from vaelab import __version__
+
+__all__ = ["conf_dir", "importable", "shown_path", "split_outputs", "version_text"]
 
 OUTPUTS = "paths.outputs="
 
@@ -26,6 +29,17 @@ def importable(config_dirs: Iterable[str | Path] = ()) -> None:
     for folder in (Path.cwd(), *(Path(name).absolute().parent for name in config_dirs)):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
+
+
+def shown_path(path: str | Path) -> str:
+    """The path as one would type it: relative to the current folder, if it is below it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
+
+
+def version_text() -> str:
+    """What ``--version`` prints."""
+    return f"vaelab {__version__}"
 
 
 def split_outputs(arguments: Sequence[str]) -> tuple[list[str], Path]:

@@ -12,17 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.checks import check_values, resolved
-from vaelab.cli.errors import unforeseen
+from vaelab.cli.errors import OneLine, unforeseen
 from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
 from vaelab.cli.unread import check_choices, check_keys
 from vaelab.errors import INTERRUPTED, PROGRAM, STOPS, DiskFull, UserError, first_line, needs_memory
 from vaelab.runs.files import cannot_write
-from vaelab.runs.launchers import is_orphaned, reserved_cores
-from vaelab.runs.naming import as_written, run_name, swept_overrides
+from vaelab.runs.launchers import is_orphaned, is_serial, reserved_cores
+from vaelab.runs.naming import as_written, planned_jobs, run_name, swept_overrides
 from vaelab.runs.record import kl_weight
 from vaelab.runs.request import RunRequest
 from vaelab.runs.session import FolderInUse, RunSession, is_main_process
+from vaelab.runs.status import remaining, sweep_jobs
 
 __all__ = ["run", "run_request", "train_run"]
 
@@ -76,8 +77,14 @@ def run(cfg: DictConfig) -> None:
     A failed single run ends the command with exit code 1. In a multirun the other jobs run, and the end of
     the sweep sets the exit code.
     """
-    if not is_orphaned(HydraConfig.get()):
-        run_request(cfg, hydra_request(cfg, HydraConfig.get()))
+    if is_orphaned(HydraConfig.get()):
+        return
+    request = hydra_request(cfg, HydraConfig.get())
+    OneLine.job = request.job
+    try:
+        run_request(cfg, request)
+    finally:
+        OneLine.job = ""
 
 
 def run_request(cfg: DictConfig, request: RunRequest, stored: bool = False) -> None:
@@ -118,8 +125,10 @@ def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
     check_choices(cfg, hydra.runtime.choices)
     importable(_own_folders(hydra))
     alone = hydra.mode != RunMode.MULTIRUN
+    folder = Path(hydra.runtime.output_dir)
+    serial = alone or is_serial(hydra)
     return RunRequest(
-        folder=Path(hydra.runtime.output_dir),
+        folder=folder,
         variant=hydra.runtime.choices["model"],
         dataset=hydra.runtime.choices["data"],
         name=str(_select(cfg, "name") or run_name(hydra)),
@@ -130,7 +139,21 @@ def hydra_request(cfg: DictConfig, hydra: Any) -> RunRequest:
         overrides=tuple(as_written(hydra.overrides.task)),
         alone=alone,
         cores=reserved_cores(hydra),
+        job="" if alone else place_of(hydra),
+        beside=not serial,
+        sweep_left=None if alone or not serial else seconds_of_others(Path(hydra.sweep.dir), folder),
     )
+
+
+def seconds_of_others(sweep: Path, job: Path) -> float | None:
+    """Seconds that the other jobs of a sweep still take, one after another; None if that is unknown."""
+    return remaining([other for other in sweep_jobs(sweep) if other.name != job.name])
+
+
+def place_of(hydra: Any) -> str:
+    """``job 3/6``: the job's place in the sweep; ``job 3`` if the number of jobs is unknown."""
+    place, number = int(hydra.job.num) + 1, len(planned_jobs(Path(hydra.sweep.dir)))
+    return f"job {place}/{number}" if place <= number else f"job {place}"
 
 
 def _own_folders(hydra: Any) -> list[str]:

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.text import Text
 
 from vaelab.cli.errors import present_errors
-from vaelab.cli.paths import split_outputs
+from vaelab.cli.paths import split_outputs, version_text
 from vaelab.errors import INTERRUPTED, UserError
 from vaelab.runs.find import find_all
-from vaelab.runs.status import LOG, Job, counts, sweep_jobs
+from vaelab.runs.status import LOG, Job, counts, duration, remaining, sweep_jobs
 from vaelab.runs.tables import as_text, table
 
 __all__ = ["main"]
@@ -26,6 +26,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         prog=PROGRAM,
         description="Show how far the jobs of a sweep are: finished, running, interrupted, failed, waiting.",
     )
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument(
         "arguments",
         nargs="*",
@@ -64,9 +65,13 @@ def report(folder: Path, summary_first: bool = False) -> tuple[Group, dict[str, 
         )
     found = counts(jobs)
     rows = [[job.name, job.state, epochs(job), remark(job)] for job in jobs]
-    parts: list[RenderableType] = [table(["job", "state", "epoch", ""], rows), Text(f"\n{summary(found)}")]
+    text = summary(found)
+    left = remaining(jobs) if "running" in found and len(jobs) > 1 else None
+    if left is not None:
+        text += f" About {duration(left)} left."
+    parts: list[RenderableType] = [table(["job", "state", "epoch", ""], rows), Text(f"\n{text}")]
     if summary_first:
-        parts = [Text(f"{summary(found)}\n"), parts[0]]
+        parts = [Text(f"{text}\n"), parts[0]]
     return Group(Text(f"{folder}\n"), *parts), found
 
 
@@ -81,16 +86,16 @@ def epochs(job: Job) -> str:
 
 
 def remark(job: Job) -> str:
-    """A remark on the job: its remaining time, its duration or its error."""
+    """A remark on the job: what it does and its remaining time, its duration or its error."""
     progress = job.progress
     if job.state == "finished":
         return "" if job.seconds is None else f"in {duration(job.seconds)}"
     if job.state == "running":
         if progress is None:
             return "starting"
-        parts = ["" if progress.left is None else f"about {duration(progress.left)} left"]
+        parts = [progress.phase, "" if progress.left is None else f"about {duration(progress.left)} left"]
         parts.append("" if progress.age is None else f"last beat {duration(progress.age)} ago")
-        return ", ".join(filter(None, parts))
+        return ", ".join(part for part in parts if part)
     if job.state == "interrupted":
         where = "" if progress and progress.epoch else "stopped in its first epoch"
         command = "the same command resumes it" if job.swept else ""
@@ -107,18 +112,6 @@ def reason(job: Job) -> str:
     lines = [line.strip() for line in (job.error or "").splitlines() if line.strip()]
     text = " ".join(lines if len(lines) <= 2 else lines[-1:]) or "no reason given"
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def duration(value: float) -> str:
-    """Seconds as text.
-
-    >>> duration(8), duration(200), duration(7500)
-    ('8 s', '3 min', '2 h 05 min')
-    """
-    if value < 99.5:
-        return f"{value:.0f} s"
-    minutes = round(value / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def summary(found: dict[str, int]) -> str:

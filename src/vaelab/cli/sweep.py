@@ -12,9 +12,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.cli.checks import check_places
+from vaelab.cli.paths import shown_path
+from vaelab.cli.watch import Watch
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
-from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher
+from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher, is_serial
 from vaelab.runs.naming import as_written, enumerated
 from vaelab.runs.record import finite
 from vaelab.runs.resume import FINISHED, claim_sweep
@@ -34,6 +36,7 @@ class Sweep(Callback):
 
     unfinished = 0  # jobs of the last multirun in this process; the command's exit code depends on it
     claim: IO[str] | None = None  # of the class, because launchers pickle the instance
+    watch: Watch | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         Sweep.unfinished = 1  # until the jobs are counted
@@ -46,6 +49,9 @@ class Sweep(Callback):
             check_launcher(config.hydra)
             enumerate_values(config.hydra)
             Sweep.claim = claim_sweep(fresh_folder(config), config)
+        if not is_serial(config.hydra):
+            Sweep.watch = Watch(Path(config.hydra.sweep.dir))
+            Sweep.watch.start()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with refusing():
@@ -53,6 +59,7 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
+        Sweep.end_watch()
         records = sweep_records(folder)
         Sweep.unfinished = sum(job.state != FINISHED for job in sweep_jobs(folder))
         print(f"\n{summary(folder, records)}", flush=True)
@@ -60,10 +67,17 @@ class Sweep(Callback):
 
     @classmethod
     def release(cls) -> None:
-        """End the claim on the sweep's folder."""
+        """End the claim on the sweep's folder, and the watch of its jobs."""
+        cls.end_watch()
         if cls.claim is not None:
             cls.claim.close()
             cls.claim = None
+
+    @classmethod
+    def end_watch(cls) -> None:
+        if cls.watch is not None:
+            cls.watch.stop()
+            cls.watch = None
 
 
 @contextmanager

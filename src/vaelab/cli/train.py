@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from vaelab.cli.errors import present_errors
 from vaelab.cli.listing import answer, is_asked
-from vaelab.cli.paths import conf_dir
+from vaelab.cli.paths import conf_dir, version_text
 from vaelab.cli.resume import is_resumption, resume
 from vaelab.cli.sweep import Sweep
 from vaelab.errors import MISTAKE, PROGRAM, STOPS, UserError
@@ -36,9 +36,13 @@ def job(cfg: DictConfig) -> None:
 def train() -> None:
     """Compose, check, train, test and record a run, or each run of a sweep.
 
-    ``--list`` prints the options instead, and ``--explain`` describes the run without training it.
+    ``--list`` prints the options instead, ``--explain`` describes the run without training it, and
+    ``--version`` prints vaelab's version, not Hydra's.
     ``resume=FOLDER`` goes on with a single run.
     """
+    if "--version" in sys.argv[1:]:
+        print(version_text())
+        return
     if is_asked(sys.argv[1:]):
         present_errors(PROGRAM, lambda: answer(sys.argv[1:]))
         return

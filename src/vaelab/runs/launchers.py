@@ -10,7 +10,7 @@ from hydra.types import RunMode
 
 from vaelab.errors import UserError
 
-__all__ = ["SWEEP_PROCESS", "check_launcher", "is_orphaned", "is_out_of_time", "reserved_cores"]
+__all__ = ["SWEEP_PROCESS", "check_launcher", "is_orphaned", "is_out_of_time", "is_serial", "reserved_cores"]
 
 # conf/hydra/launcher/ sets defaults over the plugins' configs of the same names, which have all keys and
 # their types. Hydra 1.3 merges the two, and warns that this is deprecated.
@@ -57,6 +57,11 @@ def reserved_cores(hydra: Any) -> int | None:
         return None
     cores = hydra.launcher.get("cpus_per_task")
     return None if cores is None else int(cores)
+
+
+def is_serial(hydra: Any) -> bool:
+    """Whether the jobs of a sweep run one after another in the sweep's own process."""
+    return bool(hydra.launcher["_target_"].rpartition(".")[2] == "BasicLauncher")
 
 
 def is_orphaned(hydra: Any) -> bool:

@@ -26,6 +26,9 @@ class RunRequest:
     overrides: Sequence[str] = ()  # the settings of the command line
     alone: bool = True  # False: a job of a multirun, whose failure must not stop the other jobs
     cores: int | None = None  # CPU cores reserved by the launcher; None if it reserves none
+    job: str = ""  # its place among the jobs of a sweep, such as "job 3/6"; empty for a single run
+    beside: bool = False  # whether other jobs run at the same time and share the terminal
+    sweep_left: float | None = None  # seconds of the sweep's other jobs; None if unknown
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Observer:
         """Receive facts by their names in the record: ``data``, ``parameters``, ``wandb``."""
 
     def progress(self, **values: Any) -> None:
-        """Receive, every few seconds, epoch, max_epochs, step, fit_seconds, train_seconds and images."""
+        """Receive, every few seconds, the phase (training, testing, pictures ...), epoch, step ..."""
 
 
 @dataclass(frozen=True)

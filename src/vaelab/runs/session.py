@@ -31,6 +31,7 @@ from vaelab.runs.resume import (
     is_worth_keeping,
     next_step,
 )
+from vaelab.runs.status import duration
 
 __all__ = ["FolderInUse", "RunSession", "is_main_process"]
 
@@ -131,10 +132,16 @@ class RunSession(Observer):
             log.info("%s: already finished, skipped", label)
             return step
         self._keep_earlier = False
-        log.info("%s%s", label, ": resumes from its last checkpoint" if step == "resume" else "")
+        left = self.request.sweep_left
+        log.info(
+            "%s%s%s",
+            label,
+            ": resumes from its last checkpoint" if step == "resume" else "",
+            f" (the other jobs: about {duration(left)})" if left else "",
+        )
         self._take_over(step)
         self._save()
-        self.progress(**{"epoch": 0, "step": 0, **self.start.progress})
+        self.progress(**{"epoch": 0, "step": 0, **self.start.progress, "phase": "starting"})
         return step
 
     def note(self, **facts: Any) -> None:

@@ -19,7 +19,9 @@ __all__ = [
     "Job",
     "Progress",
     "counts",
+    "duration",
     "read_progress",
+    "remaining",
     "sweep_jobs",
     "true_status",
 ]
@@ -36,6 +38,7 @@ class Progress:
     max_epochs: int | None
     age: float | None  # seconds since the heartbeat
     left: float | None  # remaining seconds of training at the speed so far
+    phase: str | None = None  # what the run does: starting, training, measuring, testing, pictures
 
     @property
     def share(self) -> float | None:
@@ -117,13 +120,49 @@ def read_progress(folder: Path, now: float | None = None) -> Progress | None:
     numbers = (results.finite(last.get(name)) for name in ("epoch", "max_epochs", "time", "fit_seconds"))
     epoch, most, written, seconds = numbers
     age = None if written is None else max(0.0, (time.time() if now is None else now) - written)
+    phase = last.get("phase")
     left = None
-    if epoch and most and most > 0 and seconds:
+    if epoch and most and most > 0 and seconds and phase in (None, "training"):
         left = max(0.0, seconds / epoch * (most - epoch))
-    return Progress(int(epoch or 0), int(most) if most and most > 0 else None, age, left)
+    return Progress(
+        int(epoch or 0),
+        int(most) if most and most > 0 else None,
+        age,
+        left,
+        phase if isinstance(phase, str) else None,
+    )
 
 
 def counts(jobs: Sequence[Job]) -> dict[str, int]:
     """The number of jobs in each state that occurs, in the order of STATES."""
     numbers = Counter(job.state for job in jobs)
     return {state: numbers[state] for state in STATES if state in numbers}
+
+
+def remaining(jobs: Sequence[Job]) -> float | None:
+    """Seconds until no job runs or waits, if as many run side by side as now.
+
+    A job that waits takes as long as the finished ones on the average. None if that is unknown: none has
+    finished, or none of those that run has had an epoch.
+    """
+    known = [job.seconds for job in jobs if job.state == "finished" and job.seconds is not None]
+    typical = sum(known) / len(known) if known else None
+    running = [job.progress for job in jobs if job.state == "running"]
+    waiting = sum(job.state in ("waiting", "interrupted") for job in jobs)
+    left = [typical if p is None or p.left is None else p.left for p in running] + [typical] * waiting
+    seconds = [value for value in left if value is not None]
+    if len(seconds) < len(left):
+        return None
+    return max([0.0, sum(seconds) / max(1, len(running)), *seconds])
+
+
+def duration(value: float) -> str:
+    """Seconds as text.
+
+    >>> duration(8), duration(200), duration(7500)
+    ('8 s', '3 min', '2 h 05 min')
+    """
+    if value < 99.5:
+        return f"{value:.0f} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -75,7 +75,7 @@ def fit(
     if cfg.threads is None and is_small(module.model, data):
         set_threads(1)
     clock = Clock(start.progress, observer.progress)
-    callbacks = [clock, *build_callbacks(cfg, request.folder, validated)]
+    callbacks = [clock, *build_callbacks(cfg, request, validated)]
     trainer = build_trainer(cfg.trainer, callbacks, request.folder)
 
     if start.data_sha256 not in (None, images["sha256"]):

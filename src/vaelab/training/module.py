@@ -22,7 +22,7 @@ from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.objectives import TermShape
 from vaelab.models.schedules import ends_too_late, readings, set_total_steps
 from vaelab.runs.record import named_scalars
-from vaelab.training.callbacks.steps import StopAfterSteps
+from vaelab.training.callbacks.steps import total_steps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
 from vaelab.training.compilation import CompiledPass, training_pass
 from vaelab.training.curve_metrics import CurveMetrics, mean_objective
@@ -32,7 +32,7 @@ from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
-__all__ = ["LitAutoencoder", "OptimizerFactory", "scale_advice", "total_steps"]
+__all__ = ["LitAutoencoder", "OptimizerFactory", "scale_advice"]
 
 log = logging.getLogger(__name__)
 
@@ -403,9 +403,3 @@ def scale_advice(data: DataModule) -> str:
     if data.scaling is not None:
         return f"data.scale={data.scaling.mode} left values far from the others: look at them."
     return "Scale them: data.scale=standardize, or in the file."
-
-
-def total_steps(trainer: pl.Trainer) -> float:
-    """Optimizer steps of the whole training by the Trainer's limits; infinite if it has none."""
-    limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
-    return min([trainer.estimated_stepping_batches, *limits])

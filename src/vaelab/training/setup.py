@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, did_you_mean, nearest
 from vaelab.models import Autoencoder, Codebook
+from vaelab.runs.request import RunRequest
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
 from vaelab.training.measure import OBJECTIVE
@@ -115,7 +115,7 @@ def build_optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     return lambda parameters: build("optimizer", cfg.optimizer, params=parameters)
 
 
-def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.Callback]:
+def build_callbacks(cfg: DictConfig, request: RunRequest, validated: bool) -> list[pl.Callback]:
     """The callbacks of ``cfg.callbacks`` and a progress display.
 
     Checkpoints are written to ``<run folder>/checkpoints``. Callbacks that monitor a validation metric are
@@ -143,10 +143,10 @@ def build_callbacks(cfg: DictConfig, folder: Path, validated: bool) -> list[pl.C
         if isinstance(callback, ModelCheckpoint) and monitor == OBJECTIVE and not best:
             continue
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-            callback.dirpath = str((folder / "checkpoints").absolute())
+            callback.dirpath = str((request.folder / "checkpoints").absolute())
         callbacks.append(callback)
     if cfg.trainer.enable_progress_bar and not any(isinstance(c, ProgressBar) for c in callbacks):
-        callbacks.append(progress())
+        callbacks.insert(0, progress(request))  # before those that draw, so that it says so
     # LastCheckpoint comes last, so that it stores the state of the other callbacks after the epoch
     return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 

@@ -31,12 +31,14 @@ class Clock(pl.Callback):
         self.train_seconds = float(earlier.get("train_seconds", 0))
         self.images = int(earlier.get("images", 0))
         self.on_progress = on_progress
+        self.phase = "starting"
         self._fit: float | None = None
         self._mark: float | None = None
         self._reported = -float("inf")
 
     def on_fit_start(self, *_: Any) -> None:
         self._fit = time.perf_counter()
+        self.phase = "training"
 
     def on_train_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         # here too: in a run that resumes within an epoch, on_train_epoch_start is not called
@@ -55,6 +57,16 @@ class Clock(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
         self._stop()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._begin(trainer, "measuring")
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._begin(trainer, "testing")
+
+    def on_test_end(self, trainer: pl.Trainer, lit: pl.LightningModule) -> None:
+        self._begin(trainer, "pictures")  # those of the callbacks after this one
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self._report_if_due(trainer)
@@ -84,6 +96,10 @@ class Clock(pl.Callback):
             self.train_seconds += time.perf_counter() - self._mark
             self._mark = None
 
+    def _begin(self, trainer: pl.Trainer, phase: str) -> None:
+        self.phase = phase
+        self._report_progress(trainer)
+
     def _report_if_due(self, trainer: pl.Trainer) -> None:
         if self.on_progress is not None and time.perf_counter() - self._reported >= SECONDS:
             self._report_progress(trainer)
@@ -94,9 +110,10 @@ class Clock(pl.Callback):
             self.on_progress(**self.progress(trainer))
 
     def progress(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """Completed epochs, maximum epochs, optimizer steps, and the seconds and images so far."""
+        """The phase of the run, completed and maximum epochs, steps, and the seconds and images so far."""
         now = time.perf_counter()
         return {
+            "phase": self.phase,
             "epoch": trainer.current_epoch,
             "max_epochs": trainer.max_epochs,
             "step": trainer.global_step,

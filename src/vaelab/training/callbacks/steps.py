@@ -1,10 +1,10 @@
-"""Stop the training after a number of optimizer steps."""
+"""Stop the training after a number of optimizer steps, and how many there are."""
 
 from typing import Any
 
 import pytorch_lightning as pl
 
-__all__ = ["StopAfterSteps"]
+__all__ = ["StopAfterSteps", "total_steps"]
 
 
 class StopAfterSteps(pl.Callback):
@@ -26,3 +26,9 @@ class StopAfterSteps(pl.Callback):
     def _check(self, trainer: pl.Trainer) -> None:
         if trainer.global_step >= self.steps:
             trainer.should_stop = True
+
+
+def total_steps(trainer: pl.Trainer) -> float:
+    """Optimizer steps of the whole training by the Trainer's limits; infinite if it has none."""
+    limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
+    return min([trainer.estimated_stepping_batches, *limits])
