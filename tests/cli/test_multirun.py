@@ -57,11 +57,23 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
     assert [row[:7] for row in rows(beta_sweep)] == expected
 
 
-def test_the_end_says_where_everything_is(beta_sweep):
-    end = beta_sweep.out[beta_sweep.out.index("finished runs") :]
-    assert f"{beta_sweep.sweep}/*/samples/*.png" in end
-    assert f"wandb sync {beta_sweep.outputs / 'wandb'}" in end
-    assert len(list(beta_sweep.sweep.glob("*/samples/*.png"))) == 21
+def test_the_end_says_where_everything_is_in_two_lines(beta_sweep):
+    *_, report, wandb = beta_sweep.out.splitlines()
+    assert report == f"Report: {beta_sweep.sweep}/report/report.html"
+    assert f"`wandb sync {beta_sweep.outputs / 'wandb'}`" in wandb
+    assert beta_sweep.out.count(str(beta_sweep.outputs)) == 3
+
+
+def test_every_line_of_a_job_says_which_it_is(beta_sweep):
+    said = [line for line in beta_sweep.out.splitlines() if line.startswith("job ")]
+    places = [line.partition(":")[0] for line in said]
+    assert sorted(set(places)) == ["job 1/3", "job 2/3", "job 3/3"]
+    assert places == sorted(places)
+    for place, name in zip(("1", "2", "3"), beta_sweep.records, strict=True):
+        own = [line for line in said if line.startswith(f"job {place}/3: ")]
+        assert own[0].startswith(f"job {place}/3: {name}: ")
+        assert ("(the other jobs: about " in own[0]) == (place != "1")  # none has finished before the first
+        assert own[-1].startswith(f"job {place}/3: epoch 2/2  train/loss ")
 
 
 def test_larger_beta_smaller_rate(beta_sweep):

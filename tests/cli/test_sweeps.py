@@ -1,6 +1,7 @@
 """The end of a sweep, from records alone."""
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -54,29 +55,47 @@ def test_the_summary_says_why_a_job_failed_and_where_all_is():
     failed = record(status="failed", error="model.beta=-1 does not fit", folder=Path("sweep/01-beta-1"))
     text = summary(Path("sweep"), [record(), failed])
     assert "01-beta-1 failed: model.beta=-1 does not fit" in text
-    assert "sweep/*/samples/*.png" in text
+    assert text.endswith("Runs: sweep/")
     assert "W&B" not in text
 
 
-def test_a_single_run_says_its_verdict_and_where_all_is():
-    text = single_summary(Path("run"), record(verdict={"label": "healthy", "reason": "all are active"}))
+@pytest.mark.parametrize(
+    ("files", "pictures"),
+    [
+        (["samples/prior.png", "latents/map.png"], " (pictures in samples/ and latents/)"),
+        (["latents/map.png"], " (pictures in latents/)"),
+        ([], ""),
+    ],
+)
+def test_a_single_run_says_its_verdict_and_where_all_is(tmp_path, files, pictures):
+    for file in files:
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    text = single_summary(tmp_path, record(verdict={"label": "healthy", "reason": "all are active"}))
     assert "healthy: all are active" in text
-    assert "run/samples/*.png" in text
+    assert text.endswith(f"Run: {tmp_path}/{pictures}")
 
 
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
-        ("offline", ["W&B, offline: out/wandb", "wandb sync out/wandb", "wandb leet out/wandb"]),
-        ("online", ["W&B: https://wandb.ai/1", "W&B: https://wandb.ai/2"]),
+        (
+            "offline",
+            ["W&B, offline: `wandb leet out/wandb` shows the runs, `wandb sync out/wandb` sends them"],
+        ),
+        ("online", ["W&B: https://wandb.ai/me/p (group mine)"]),
         ("disabled", []),
     ],
 )
 def test_wandb_is_named_once_for_all_runs(mode, expected):
+    url = "https://wandb.ai/me/p/runs/{}" if mode == "online" else None
     runs = [
-        {"mode": mode, "folder": "out/wandb", "url": f"https://wandb.ai/{n}" if mode == "online" else None}
-        for n in (1, 2)
+        {"mode": mode, "folder": os.path.abspath("out/wandb"), "url": url and url.format(n)} for n in (1, 2)
     ]
-    lines = wandb_lines([record(wandb=run) for run in runs] + [record()])
-    assert len(lines) == len(expected)
-    assert all(line.endswith(words) for line, words in zip(lines, expected, strict=True))
+    assert wandb_lines([record(wandb=run, group="mine") for run in runs] + [record()]) == expected
+
+
+def test_a_single_online_run_has_its_address_and_what_went_wrong_is_said_once():
+    wandb = {"mode": "online", "folder": "x", "url": "https://wandb.ai/me/p/runs/1", "problem": "It is away."}
+    expected = ["W&B: It is away.", "W&B: https://wandb.ai/me/p/runs/1"]
+    assert wandb_lines([record(wandb=wandb)]) == wandb_lines([record(wandb=wandb)] * 2) == expected

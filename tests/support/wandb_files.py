@@ -28,6 +28,7 @@ class WandbRun:
     job_type: str = ""
     project: str = ""
     tags: list[str] = field(default_factory=list)
+    notes: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +50,7 @@ def read_run(path: Path) -> WandbRun:
                 run.id, run.name = content["run_id"], content.get("display_name", "")
                 run.project, run.tags = content["project"], content.get("tags", [])
                 run.group, run.job_type = content.get("run_group", ""), content.get("job_type", "")
-                run.started = content["start_time"]
+                run.started, run.notes = content["start_time"], content.get("notes", "")
                 run.config |= content["config"]["update"]
             case "config":
                 run.config |= content["update"]

@@ -129,6 +129,18 @@ def test_an_autoencoder_has_no_rate_in_wandb(tmp_path):
     assert run.config["beta"] is None
 
 
+def test_notes_and_tags_are_those_of_the_run(tmp_path):
+    with wandb_home(tmp_path / "home"):
+        words = ("logger.notes='what I try: a, b'", "logger.tags=[mine]")
+        trained(tmp_path, "model=beta_vae", "logger=wandb", "callbacks=none", *words)
+    [run] = read_runs(tmp_path / "wandb")
+    assert run.notes == "what I try: a, b"
+    assert sorted(run.tags) == ["beta_vae", "digits", "mine"]
+    columns = {"variant": run.config["variant"], "beta": run.config["beta"]}
+    assert columns == {"variant": "beta_vae", "beta": 4}
+    assert isinstance(run.summary["verdict"], str)
+
+
 def test_disabled_it_runs_and_writes_nothing(tmp_path):
     with wandb_home(tmp_path / "home", WANDB_MODE="disabled"):
         result = trained(tmp_path / "outputs", "logger=wandb", "callbacks=none")

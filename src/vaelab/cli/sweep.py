@@ -142,8 +142,7 @@ def sweep_table(records: list[dict[str, Any]]) -> str:
 
 def summary(folder: Path, records: list[dict[str, Any]]) -> str:
     """The text printed at the end of a sweep."""
-    places = [f"Runs:         {folder}/", f"Sample grids: {folder}/*/samples/*.png"]
-    return "\n".join([comparison(folder, records), *places, *wandb_lines(records)])
+    return "\n".join([comparison(folder, records), *wandb_lines(records)])
 
 
 def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
@@ -153,8 +152,8 @@ def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
 
     try:
         text = compare_sweep(folder)
-        where = log_sweep(folder, records)
-        return f"{text}\nW&B summary:  {where}" if where else text
+        log_sweep(folder, records)
+        return text
     except UserError as error:
         reason = str(error)
     except Exception:
@@ -165,27 +164,31 @@ def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
         for record in records
         if record["status"] != "finished"
     ]
-    return "\n".join([sweep_table(records), UNITS, *failed, f"There is no report: {reason}"])
+    places = [f"There is no report: {reason}", f"Runs: {shown_path(folder)}/"]
+    return "\n".join([sweep_table(records), UNITS, *failed, *places])
 
 
 def single_summary(folder: Path, record: dict[str, Any]) -> str:
     """The text printed at the end of a single run."""
     lines = [sweep_table([{**record, "swept": {}}]), UNITS]
     if record.get("verdict"):
-        lines.append(f"Verdict:      {record['verdict']['label']}: {record['verdict'].get('reason')}")
-    lines += [f"Run:          {folder}/", f"Sample grids: {folder}/samples/*.png"]
+        lines.append(f"Verdict: {record['verdict']['label']}: {record['verdict'].get('reason')}")
+    drawn = [f"{name}/" for name in ("samples", "latents") if any((folder / name).glob("*.png"))]
+    lines.append(f"Run: {shown_path(folder)}/" + (f" (pictures in {' and '.join(drawn)})" if drawn else ""))
     return "\n".join([*lines, *wandb_lines([record])])
 
 
 def wandb_lines(records: list[dict[str, Any]]) -> list[str]:
-    """Lines with the W&B folder and the commands that upload or show it; empty without W&B files."""
+    """A line that says where the runs are in W&B, and what went wrong there; empty without W&B files."""
     runs = [record["wandb"] for record in records if record.get("wandb")]
-    lines = []
-    for folder in sorted({run["folder"] for run in runs if run["mode"] == "offline"}):
-        lines += [
-            f"W&B, offline: {folder}",
-            f"  upload:     wandb sync {folder}",
-            f"  or look:    wandb leet {folder}",
-        ]
-    lines += [f"W&B: {run['problem']}" for run in runs if run["mode"] == "online" and run.get("problem")]
-    return lines + [f"W&B: {url}" for url in sorted({run["url"] for run in runs if run.get("url")})]
+    lines = [
+        f"W&B, offline: `wandb leet {folder}` shows the runs, `wandb sync {folder}` sends them"
+        for folder in sorted({shown_path(run["folder"]) for run in runs if run["mode"] == "offline"})
+    ]
+    problems = (run["problem"] for run in runs if run["mode"] == "online" and run.get("problem"))
+    urls = sorted({run["url"] for run in runs if run.get("url")})
+    if len(urls) > 1:
+        projects = sorted({url.partition("/runs/")[0] for url in urls})
+        groups = ", ".join(sorted({record["group"] for record in records if record.get("group")}))
+        urls = [f"{project} (group {groups})" if groups else project for project in projects]
+    return [*lines, *(f"W&B: {text}" for text in dict.fromkeys([*problems, *urls]))]

@@ -1,23 +1,35 @@
-"""Factories of loggers (Weights & Biases, CSV), which get the run's request, its config and settings."""
+"""Factories of loggers (W&B, TensorBoard, CSV), which get the run's request, its config and settings."""
 
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from vaelab.errors import UserError
+from vaelab.runs.comparable import comparable
 from vaelab.runs.record import named_scalars
 from vaelab.runs.request import RunRequest, RunResult
 from vaelab.training.assembly import build
 from vaelab.training.callbacks.history import read_rows
 from vaelab.training.failsafe import failsafe
 
-__all__ = ["csv_logger", "running_loggers", "wandb_facts", "wandb_logger", "write_summary"]
+__all__ = [
+    "csv_logger",
+    "running_loggers",
+    "tensorboard_logger",
+    "wandb_facts",
+    "wandb_logger",
+    "write_summary",
+]
 
 LONGEST_TAG = 64  # of W&B
 
@@ -76,6 +88,7 @@ def wandb_logger(
     project: str = "vaelab",
     entity: str | None = None,
     tags: Sequence[str] = (),
+    notes: str | None = None,
     init_timeout: float = 20.0,
     finish_timeout: float = 30.0,
 ) -> list[Logger]:
@@ -113,6 +126,7 @@ def wandb_logger(
         group=request.group,
         job_type="train",
         tags=[request.variant, request.dataset, *tags],
+        notes=notes,
         config={**config, **flat, "run_folder": str(request.folder), "swept": dict(request.swept)},
     )
     run.define_metric("trainer/global_step")
@@ -120,6 +134,39 @@ def wandb_logger(
     if run.facts["url"]:
         log.info("W&B: %s", run.facts["url"])
     return [WandbLogger(experiment=run, project=project, name=request.name, save_dir=str(outputs))]
+
+
+class TensorBoard(TensorBoardLogger):
+    """Lightning's logger of TensorBoard, with pictures."""
+
+    def log_image(self, key: str, images: Sequence[Image.Image], step: int | None = None) -> None:
+        """Log the pictures under ``key``."""
+        for picture in images:
+            self.experiment.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+
+
+def tensorboard_logger(
+    request: RunRequest, config: Mapping[str, Any], wandb_id: str | None = None
+) -> list[Logger]:
+    """Writes ``tensorboard/`` into the run's folder: event files, one for each session of the run.
+
+    Steps after the last checkpoint appear twice in a resumed run: TensorBoard shows the later ones.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None and find_spec("tensorboardX") is None:
+        raise UserError("logger=tensorboard needs TensorBoard: pip install 'vaelab[tensorboard]'")
+    logger = TensorBoard(request.folder, name="tensorboard", version="", default_hp_metric=False)
+    logger.log_hyperparams(
+        {
+            "variant": request.variant,
+            "dataset": request.dataset,
+            "beta": request.beta,
+            **comparable(config),
+        }
+    )
+    return [logger]
 
 
 def csv_logger(request: RunRequest, config: Mapping[str, Any], wandb_id: str | None = None) -> list[Logger]:

@@ -67,7 +67,7 @@ def _log_sweep(
         group=group,
         job_type="sweep",
         tags=list(logger.get("tags") or ()),
-        notes="\n".join(sentences),
+        notes="\n".join([*filter(None, [logger.get("notes")]), *sentences]),
         config=settings_of(folder, records),
         **{key: logger[key] for key in ("init_timeout", "finish_timeout") if key in logger},
     )

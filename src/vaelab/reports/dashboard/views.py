@@ -14,9 +14,10 @@ __all__ = ["payload", "report", "workspace"]
 TRAINING, SWEEP = "train", "sweep"  # job types: a run that trains; the run that sums a sweep up
 COLUMNS = (
     "run:displayName",
-    *(f"config:{key}.value" for key in ("beta", "latent_dim", "seed")),
-    *(f"summary:test/{name}" for name in ("elbo", "rate", "distortion", "active_units")),
+    *(f"config:{key}.value" for key in ("variant", "beta")),
     "summary:verdict",
+    *(f"config:{key}.value" for key in ("latent_dim", "seed")),
+    *(f"summary:test/{name}" for name in ("elbo", "rate", "distortion", "active_units")),
 )
 MAX_RUNS = 100  # in one panel; W&B's own limit is 10
 MAX_TITLE = 128  # characters of a report's title
@@ -80,6 +81,7 @@ def report(entity: str, project: str, group: str | None = None, look_up: bool = 
             name="Sweeps" if job_type == SWEEP else "Runs",
             filters=runs_filter(job_type, group),
             order=[order],
+            pinned_columns=list(COLUMNS) if job_type == TRAINING else [],
         )
         return [
             wr.H2(part.title),
