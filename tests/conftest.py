@@ -70,11 +70,11 @@ def vae_run(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 @pytest.fixture(scope="session")
 def beta_sweep(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """A multirun over three values of beta with all that is on by default, W&B offline included."""
+    """A multirun over three values of beta with all that can be on, W&B offline included."""
     folder = tmp_path_factory.mktemp("beta_sweep")
     with wandb_home(folder / "home"):  # the offline files are whole once this block is left
         return small(
             folder / "outputs",
             *("-m", "model=beta_vae", "model.beta=0.5,1,2", "seed=0", "model.latent_dim=4"),
-            *("logger=wandb", "logger.tags=[extra]", "trainer.max_epochs=2"),
+            *("logger=wandb", "logger.tags=[extra]", "trainer.max_epochs=2", "callbacks=all_pictures"),
         )

@@ -60,8 +60,7 @@ def test_the_table_has_a_row_for_every_beta(beta_sweep):
 def test_the_end_says_where_everything_is_in_two_lines(beta_sweep):
     *_, report, wandb = beta_sweep.out.splitlines()
     assert report == f"Report: {beta_sweep.sweep}/report/report.html"
-    assert f"`wandb sync {beta_sweep.outputs / 'wandb'}`" in wandb
-    assert beta_sweep.out.count(str(beta_sweep.outputs)) == 3
+    assert wandb == "W&B, offline: `wandb leet wandb` shows the runs, `wandb sync wandb` sends them"
 
 
 def test_every_line_of_a_job_says_which_it_is(beta_sweep):
@@ -73,7 +72,7 @@ def test_every_line_of_a_job_says_which_it_is(beta_sweep):
         own = [line for line in said if line.startswith(f"job {place}/3: ")]
         assert own[0].startswith(f"job {place}/3: {name}: ")
         assert ("(the other jobs: about " in own[0]) == (place != "1")  # none has finished before the first
-        assert own[-1].startswith(f"job {place}/3: epoch 2/2  train/loss ")
+        assert sum(line.startswith(f"job {place}/3: epoch 2/2  train/loss ") for line in own) == 1
 
 
 def test_larger_beta_smaller_rate(beta_sweep):

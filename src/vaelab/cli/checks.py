@@ -50,7 +50,7 @@ class Number:
     least: float = -math.inf
     whole: bool = False
     above: bool = False
-    also: tuple[int | None, ...] = ()
+    also: tuple[int | str | None, ...] = ()
     schedule: bool = False
     most: float = math.inf
 
@@ -153,7 +153,7 @@ class Node:
         return "a node, which has keys of its own" + (", or null" if self.optional else "")
 
 
-def integer(least: int, *also: int | None) -> Number:
+def integer(least: int, *also: int | str | None) -> Number:
     """A whole number >= ``least``, or one of ``also``."""
     return Number(least, whole=True, also=also)
 
@@ -229,7 +229,10 @@ CONTRACT: dict[str, Rule] = {
     "callbacks.last.every_minutes": Number(0, also=(None,)),
     "callbacks.collapse.stop": flag,
     "callbacks.collapse.patience": integer(1),
-    "callbacks.samples.every_n_epochs": integer(0, None),
+    "callbacks.samples.every_n_epochs": integer(0, None, "auto"),
+    "callbacks.samples.extras": OneOf((True, False, "auto")),
+    "callbacks.samples.animation": flag,
+    "callbacks.kl_pictures.draw": OneOf((True, False, "auto")),
     "callbacks.samples.mixture_images": integer(0),
     "callbacks.samples.mixture_components": integer(1),
     "callbacks.latent_map.every_n_epochs": integer(0, None),

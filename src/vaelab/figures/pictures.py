@@ -25,21 +25,23 @@ Range = tuple[float, float]  # the pixel values drawn as black and as white
 
 
 def sample_grids(
-    model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range, shown: int = 32
+    model: Autoencoder,
+    x: Tensor,
+    y: Tensor | None,
+    value_range: Range,
+    shown: int = 32,
+    interpolations: bool = True,
 ) -> dict[str, Image.Image]:
     """Image grids of samples z ~ p(z) and of held-out images x (N, C, H, W), by name, labelled.
 
-    ``prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight lines between codes) and
-    ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other pictures show the
-    first ``shown`` images. A single image has no interpolations. y (N,): labels of a conditional model.
+    ``prior``, ``reconstructions``, ``traversals`` and, unless left out, ``interpolations`` (straight lines
+    between codes) and ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other
+    pictures show the first ``shown`` images. A single image has no interpolations. y (N,): labels of a
+    conditional model.
     """
     first, labels = x[:shown], None if y is None else y[:shown]
     moved = generation.traversals(model, x, y=y)
     pairs = generation.reconstructions(model, first, labels)
-    along = {
-        "straight lines": generation.interpolations(model, first, y=labels),
-        "great circles": generation.interpolations(model, first, y=labels, spherical=True),
-    }
     between = (
         "Left and right end: reconstructions of two held-out images. Between them: decodings along {} "
         "between their codes."
@@ -51,9 +53,14 @@ def sample_grids(
             "Held-out images, and below each its reconstruction from the posterior mean.",
         ),
         "traversals": (moved.images[:, 0], row_labels(moved), traversal_caption(moved, len(x))),
-        "interpolations": (along["straight lines"], [], between.format("straight lines")),
-        "interpolations_spherical": (along["great circles"], [], between.format("great circles")),
     }  # fmt: skip
+    if interpolations:
+        for name, spherical, path in (
+            ("interpolations", False, "straight lines"),
+            ("interpolations_spherical", True, "great circles"),
+        ):
+            steps = generation.interpolations(model, first, y=labels, spherical=spherical)
+            drawn[name] = steps, [], between.format(path)
     return {
         name: with_labels(image_grid(grid, *value_range), rows, caption, WIDTH)
         for name, (grid, rows, caption) in drawn.items()

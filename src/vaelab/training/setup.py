@@ -130,7 +130,7 @@ def build_callbacks(cfg: DictConfig, request: RunRequest, validated: bool) -> li
     for name, node in cfg.callbacks.items():
         if node is None:
             continue
-        callback = build(f"callbacks.{name}", node)
+        callback = build(f"callbacks.{name}", node, offered={"alone": request.alone})
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and not str(monitor).startswith(("train/", "val/")):
             raise UserError(

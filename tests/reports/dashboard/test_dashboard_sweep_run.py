@@ -16,6 +16,7 @@ from vaelab.reports import records
 from vaelab.reports.dashboard.panels import COMPARISON_PICTURES, COMPARISON_TABLE
 from vaelab.reports.dashboard.sweep_run import log_sweep
 from vaelab.reports.findings import findings
+from vaelab.reports.sheets import SHEETS
 from vaelab.reports.table import build_table
 from vaelab.runs.find import sweep_records
 
@@ -53,6 +54,16 @@ def test_every_picture_of_the_report_is_there(logged):
 def size(file):
     with Image.open(file) as picture:
         return picture.size
+
+
+def test_the_jobs_have_drawn_what_the_report_shows_of_them_and_no_more(logged):
+    finished = [r["folder"] for r in sweep_records(logged.result.sweep) if r["status"] == "finished"]
+    assert len(finished) == 2
+    for folder in finished:
+        drawn = {
+            str(file.relative_to(folder)) for file in folder.glob("*/*") if file.suffix in (".png", ".gif")
+        }
+        assert drawn == {sheet.file for sheet in SHEETS}
 
 
 def test_its_summary_is_what_was_found(logged):

@@ -45,3 +45,15 @@ def test_a_single_dimension_is_drawn(tmp_path):
     assert pictures.history == [pytest.approx(model.results["val"]["kl_per_dim"].tolist())]
     assert model.results["test"]["kl_per_dim"].shape == (1,)
     assert {path.stem for path in (tmp_path / "latents").iterdir()} == {"kl_per_dim", "kl_over_training"}
+
+
+@pytest.mark.parametrize(
+    ("options", "drawn"),
+    [({"alone": False}, False), ({"alone": False, "draw": True}, True), ({"draw": False}, False)],
+)
+def test_a_job_of_a_sweep_draws_none_unless_asked(tmp_path, options, drawn):
+    made = trainer(tmp_path, callbacks=[KLPictures(**options)], max_epochs=1)
+    model = lit()
+    made.fit(model, datamodule=data_module())
+    made.test(model, datamodule=data_module(), verbose=False)
+    assert (tmp_path / "latents").exists() == drawn

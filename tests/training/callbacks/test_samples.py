@@ -44,6 +44,14 @@ def test_pictures_are_drawn_every_so_many_epochs(tmp_path, published, every, epo
     assert len(published) == 5 * len(epochs)
 
 
+def test_by_itself_a_single_run_draws_every_ten_epochs_and_a_job_of_a_sweep_never(tmp_path, published):
+    for alone in (True, False):
+        made = trainer(tmp_path / str(alone), callbacks=[Samples(alone=alone)], max_epochs=11)
+        made.fit(lit(), datamodule=data_module())
+        assert {epoch for epoch, _ in published} == ({9} if alone else set())
+        published.clear()
+
+
 def at_the_end(folder, data=None, model=None, **options) -> None:
     made = trainer(folder, callbacks=[Samples(every_n_epochs=None, **options)])
     made.test(lit(model), datamodule=data or labelled(), verbose=False)
@@ -52,8 +60,21 @@ def at_the_end(folder, data=None, model=None, **options) -> None:
 def test_pictures_are_drawn_at_the_end(tmp_path, published):
     at_the_end(tmp_path)
     assert sorted(key for _, key in published) == sorted(DURING + END)
+    assert not (tmp_path / "samples").exists()  # what is published is not written here, but a GIF would be
+
+
+def test_traversals_move_where_it_is_asked_for(tmp_path, published):
+    at_the_end(tmp_path, animation=True)
     with Image.open(tmp_path / "samples/traversals.gif") as picture:
         assert picture.n_frames == 16
+
+
+@pytest.mark.parametrize("extras", ["auto", False, True])
+def test_a_job_of_a_sweep_leaves_out_what_its_report_does_not_show(tmp_path, published, extras):
+    at_the_end(tmp_path, extras=extras, alone=False)
+    few = ["prior", "reconstructions", "traversals", "mixture"]
+    expected = DURING + END if extras is True else [f"samples/{name}" for name in few]
+    assert sorted(key for _, key in published) == sorted(expected)
 
 
 @pytest.mark.parametrize("case", ["not asked for", "too many dimensions", "one training image"])

@@ -1,6 +1,6 @@
 """Pictures of the KL per latent dimension."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,9 +20,15 @@ class KLPictures(pl.Callback):
     ``latents/kl_per_dim`` shows bars for the tested weights, ``latents/kl_over_training`` a heat map over
     epochs. The callback logs ``val/kl_histogram`` to W&B after each validation (bin = dimension, height =
     KL), which W&B draws as a heat map. A deterministic posterior has no KL, and no picture is drawn.
+
+    Args:
+        draw: whether to draw the pictures; "auto" for those of a single run, not of a job of a sweep, whose
+            report shows the KL of all jobs.
+        alone: whether the run is no job of a sweep.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, draw: bool | Literal["auto"] = "auto", alone: bool = True) -> None:
+        self.draw = alone if draw == "auto" else draw
         self.epochs: list[int] = []
         self.history: list[list[float]] = []
 
@@ -42,7 +48,7 @@ class KLPictures(pl.Callback):
                 logger.experiment.log({"val/kl_histogram": bins, "trainer/global_step": trainer.global_step})
 
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or not self.draw:
             return
         kl: Tensor | None = lit.results.get("test", {}).get("kl_per_dim")
         with drawing("latents/kl_per_dim"):

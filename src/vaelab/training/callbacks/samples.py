@@ -1,7 +1,7 @@
 """Image grids of samples, reconstructions, traversals and interpolations."""
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -17,36 +17,47 @@ __all__ = ["Samples"]
 
 log = logging.getLogger(__name__)
 
+EVERY = 10  # epochs between two drawings of a single run
 RANGE_IMAGES = 256  # held-out images from which the ranges of traversals are estimated
 MEAN_IMAGES = 2000  # held-out images from which the mean codes of classes are computed
 MOST_DIMENSIONS = 64  # with more, fitting a mixture with full covariances takes too long for a picture
 
 
 class Samples(pl.Callback):
-    """Draws ``samples/prior``, ``reconstructions``, ``traversals``, ``interpolations`` (straight) and
-    ``interpolations_spherical`` during training and, with the tested weights, after the test.
+    """Draws ``samples/prior``, ``reconstructions``, ``traversals`` and ``mixture`` with the tested weights.
 
-    The inputs and the z are the same in every run. After the test the callback also draws
-    ``samples/traversals.gif``; ``samples/arithmetic``, if the data have labels or factors; and
-    ``samples/mixture``, samples of the prior beside samples of a Gaussian mixture that is fitted to the codes
-    of training images, for at most MOST_DIMENSIONS latent dimensions.
+    The mixture is a Gaussian one, fitted to the codes of training images for at most MOST_DIMENSIONS latent
+    dimensions; its samples are drawn beside samples of the prior.
+
+    The inputs and the z are the same in every run. "auto" is the first value that an argument names for a
+    single run, and the second for a job of a sweep, whose report shows the pictures above.
 
     Args:
-        every_n_epochs: epochs between two drawings during training; None for those after the test only.
+        every_n_epochs: epochs between two drawings during training, of all but the mixture; None for those
+            after the test only. "auto": 10, None.
         images: the number of held-out images, random ones that are the same in every run.
+        extras: draw ``interpolations`` (straight), ``interpolations_spherical`` too and, after the test,
+            ``arithmetic``, if the data have labels or factors. "auto": True, False.
+        animation: draw ``samples/traversals.gif`` after the test.
         mixture_images: training images to whose codes the mixture is fitted; 0 for no such picture.
         mixture_components: components of the mixture.
+        alone: whether the run is no job of a sweep.
     """
 
     def __init__(
         self,
-        every_n_epochs: int | None = 10,
+        every_n_epochs: int | Literal["auto"] | None = "auto",
         images: int = 32,
+        extras: bool | Literal["auto"] = "auto",
+        animation: bool = False,
         mixture_images: int = 5000,
         mixture_components: int = 10,
+        alone: bool = True,
     ) -> None:
-        self.every_n_epochs = every_n_epochs
+        self.every_n_epochs = (EVERY if alone else None) if every_n_epochs == "auto" else every_n_epochs
         self.images = images
+        self.extras = alone if extras == "auto" else extras
+        self.animation = animation
         self.mixture_images = mixture_images
         self.mixture_components = mixture_components
         self._inputs: Tensor | None = None
@@ -68,7 +79,8 @@ class Samples(pl.Callback):
         limits = trainer.datamodule.value_range  # type: ignore[attr-defined]
         with drawing("samples"):
             x, y = self._held_out(trainer, lit)
-            for name, picture in pictures.sample_grids(model, x, y, limits, self.images).items():
+            drawn = pictures.sample_grids(model, x, y, limits, self.images, self.extras)
+            for name, picture in drawn.items():
                 publish(trainer, f"samples/{name}", picture)
 
     def draw_once(self, trainer: pl.Trainer, lit: Any) -> None:
@@ -78,14 +90,17 @@ class Samples(pl.Callback):
         model: Autoencoder = lit.measured_model
         data = trainer.datamodule  # type: ignore[attr-defined]
         limits = data.value_range
-        with drawing("samples/traversals.gif"):
-            x, y = self._held_out(trainer, lit)
-            publish_animation(trainer, "samples/traversals", pictures.moving_traversals(model, x, y, limits))
-        with drawing("samples/arithmetic"):
-            held_out = codes_of(model, data.held_out, MEAN_IMAGES)
-            moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
-            if moved is not None:
-                publish(trainer, "samples/arithmetic", moved)
+        if self.animation:
+            with drawing("samples/traversals.gif"):
+                x, y = self._held_out(trainer, lit)
+                moving = pictures.moving_traversals(model, x, y, limits)
+                publish_animation(trainer, "samples/traversals", moving)
+        if self.extras:
+            with drawing("samples/arithmetic"):
+                held_out = codes_of(model, data.held_out, MEAN_IMAGES)
+                moved = pictures.arithmetic(model, held_out, data.factor_names, limits)
+                if moved is not None:
+                    publish(trainer, "samples/arithmetic", moved)
         if not self.mixture_images:
             return
         if model.latent_dim > MOST_DIMENSIONS:
