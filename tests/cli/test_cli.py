@@ -41,7 +41,7 @@ def logged(result: Result, name: str) -> list[float]:
 
 def test_a_run_ends_well_and_its_folder_holds_everything(vae_run):
     assert (vae_run.code, vae_run.err) == (0, "")
-    assert all(text in vae_run.out for text in (f"{vae_run.folder}/", "rate", "distortion", "ELBO"))
+    assert all(text in vae_run.out for text in (f"runs/{vae_run.folder.name}/", "rate", "distortion", "ELBO"))
     files = (".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml", "run.log", "results.json")
     for name in (*files, "checkpoints/best.ckpt", "checkpoints/last.ckpt", "history.csv"):
         assert (vae_run.folder / name).is_file(), name

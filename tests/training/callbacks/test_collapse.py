@@ -65,7 +65,7 @@ def test_a_run_that_collapses_says_so_everywhere(tmp_path):
     assert record["verdict"]["evidence"]["rate"] == record["metrics"]["test/rate"] < 0.5
     assert abs(record["verdict"]["evidence"]["shuffle_gap"]) < 0.5
     assert verdict(record["metrics"]).reason == record["verdict"]["reason"]
-    assert f"Verdict:      collapsed: {record['verdict']['reason']}" in result.out
+    assert f"Verdict: collapsed: {record['verdict']['reason']}" in result.out
     history = (result.folder / "history.csv").read_text().splitlines()
     assert len(history) - 1 < 20
     [run] = read_runs(result.outputs / "wandb")

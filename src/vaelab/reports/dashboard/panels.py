@@ -32,17 +32,7 @@ RATE, DISTORTION, ELBO, UNITS = (
 )
 KL_DIMENSIONS = "val/kl/dim_.*"  # a regular expression
 KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL; W&B draws a heat map over steps
-KL_PICTURES = ("latents/kl_per_dim", "latents/kl_over_training")
-SAMPLES = (
-    "samples/prior",
-    "samples/mixture",  # only at the end, like arithmetic and the animated traversals
-    "samples/reconstructions",
-    "samples/traversals",
-    "samples/traversals_animated",
-    "samples/interpolations",
-    "samples/interpolations_spherical",
-    "samples/arithmetic",  # of data with labels or factors
-)
+PICTURES = tuple(sheet.file.removesuffix(".png") for sheet in SHEETS)  # every job of a sweep draws these
 CURVES = ("train/loss", "val/objective", "val/elbo", "val/rate", "val/distortion")
 
 COMPARISON_TABLE = f"{PREFIX}/table"
@@ -104,21 +94,20 @@ def training_parts() -> list[Part]:
             [
                 wr.LinePlot(title="KL of each dimension", x=STEP, metric_regex=KL_DIMENSIONS),
                 wr.LinePlot(title="KL by dimension over training", x=STEP, y=[KL_HISTOGRAM]),
-                *map(pictures, KL_PICTURES),
             ],
         ),
         Part(
             "Samples",
             "One row per run, by ascending β; one column for each time the samples were drawn.",
             2,
-            [pictures(key) for key in SAMPLES],
+            [pictures(key) for key in PICTURES if key.startswith("samples/")],
         ),
         Part(
             "Latent space",
             "The codes of the same held-out images, coloured by label or factor: the latent plane, or the "
             "codes' first two principal components.",
             1,
-            [pictures("latents/map")],
+            [pictures(key) for key in PICTURES if key.startswith("latents/")],
         ),
         Part(
             "Across runs",
