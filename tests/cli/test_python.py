@@ -181,3 +181,15 @@ def test_a_plain_script(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1].endswith("-vae-digits 2")
+
+
+def test_a_process_that_only_imports_vaelab_composes_the_whole_config(tmp_path):
+    code = (
+        "from vaelab.cli.python import composed, take_hydra\n"
+        "from vaelab.cli.checks import resolved\n"
+        "cfg = composed('train', ['logger=wandb'], with_hydra=True)\n"
+        "take_hydra(cfg)\n"
+        "print(resolved(cfg)['logger']['mode'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("offline\n", "")

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
+from vaelab.runs.naming import register_resolvers
 
 __all__ = ["composed", "config_folder"]
 
@@ -28,6 +29,7 @@ def composed(
         UserError: there is no such folder.
         HydraException: a setting can't be parsed, or its key or option does not exist.
     """
+    register_resolvers()
     path = [] if config_dir is None else [f"hydra.searchpath=[file://{config_folder(config_dir)}]"]
     with global_hydra_restored(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose(root, [*settings, *path], return_hydra_config=with_hydra)

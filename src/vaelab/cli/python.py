@@ -24,7 +24,6 @@ from vaelab.runs.naming import (
     MULTIRUN,
     job_folder,
     job_settings,
-    register_resolvers,
     run_folder,
     sweep_settings,
 )
@@ -146,7 +145,6 @@ def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig
     """The config common to the jobs of a sweep, with the node ``hydra``, and the settings of each job."""
     if any(setting.lstrip("+~").startswith("hydra") for setting in settings):
         raise UserError("vaelab.sweep(...) takes no settings of Hydra: use vaelab-train -m for them.")
-    register_resolvers()
     given = sweep_settings(settings, None).values()
     fixed = [str(o.input_line) for o in given if not o.is_sweep_override()]
     base = composed("train", fixed, config_dir, with_hydra=True)
