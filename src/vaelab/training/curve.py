@@ -1,7 +1,7 @@
 """The rate-distortion curve of a multi-rate model: what is measured of a run, at each of its betas."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ from torch import Tensor
 from vaelab.data.datamodule import DataModule
 from vaelab.runs.curve import point_folder
 from vaelab.runs.health import verdict
+from vaelab.runs.request import RunRequest
 from vaelab.training.callbacks import History
 from vaelab.training.measure import held_out_metrics, measure, write_image_rates
 from vaelab.training.module import LitAutoencoder
@@ -25,21 +26,21 @@ def measure_curve(
     cfg: DictConfig,
     module: LitAutoencoder,
     data: DataModule,
-    folder: Path,
+    request: RunRequest,
     constant: Tensor,
     steps: Mapping[str, int],
 ) -> list[dict[str, Any]] | None:
     """A point for each of the model's ``betas`` (:func:`measure_point`); None for an ordinary model."""
     if not module.model.multi_rate:
         return None
-    return [measure_point(cfg, module, data, folder, constant, steps, beta) for beta in module.model.betas]
+    return [measure_point(cfg, module, data, request, constant, steps, beta) for beta in module.model.betas]
 
 
 def measure_point(
     cfg: DictConfig,
     module: LitAutoencoder,
     data: DataModule,
-    folder: Path,
+    request: RunRequest,
     constant: Tensor,
     steps: Mapping[str, int],
     beta: float,
@@ -49,15 +50,18 @@ def measure_point(
     Its pictures and the numbers of each image are written into a folder of its own below the run's.
 
     Args:
-        folder: of the run.
+        request: of the run. A point draws what a job of a sweep draws.
         constant: the distortion of the best constant image, for each test image.
         steps: how many optimizer steps were taken, as a metric.
     """
-    own = folder / point_folder(beta)
+    own = request.folder / point_folder(beta)
     own.mkdir(parents=True, exist_ok=True)
     validated = data.has_validation and cfg.trainer.limit_val_batches != 0
-    chosen = [callback for callback in build_callbacks(cfg, own, validated) if draws(callback)]
-    trainer = build_trainer(cfg.trainer, chosen, own)
+    point = replace(request, folder=own, alone=False)
+    chosen = [callback for callback in build_callbacks(cfg, point, validated) if draws(callback)]
+    quiet = cfg.trainer.copy()
+    quiet.enable_progress_bar = False  # otherwise Lightning adds its own
+    trainer = build_trainer(quiet, chosen, own)
     module.beta = beta
     try:
         if validated:

@@ -121,7 +121,7 @@ def fit(
             weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
-            curve=measure_curve(cfg, module, data, request.folder, constant, steps),
+            curve=measure_curve(cfg, module, data, request, constant, steps),
             per_image=per_image,
             verdict=None if health is None else health.as_dict(),
             wandb=wandb_facts(trainer.loggers),
