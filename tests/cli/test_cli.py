@@ -96,7 +96,6 @@ def test_the_record_has_every_field(vae_run):
         "train": 64,
         "val": 32,
         "test": 360,
-        "scaling": None,
     }
     assert record["parameters"] == sum(
         tensor.numel() for name, tensor in weights(vae_run).items() if "er." in name
