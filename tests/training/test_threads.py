@@ -36,7 +36,12 @@ def test_the_operations_are_those_of_the_matrix_products():
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
-    [((), 1), (("threads=2",), 2), (("network.hidden=[4000,4000]", "trainer.max_steps=1"), 3)],
+    [
+        ((), 1),
+        (("model=multi_rate_vae",), 1),
+        (("threads=2",), 2),
+        (("network.hidden=[4000,4000]", "trainer.max_steps=1"), 3),
+    ],
 )
 def test_a_small_model_is_trained_by_one_thread_unless_said(tmp_path, monkeypatch, settings, expected):
     found = []

@@ -15,6 +15,7 @@ SMALL = 5e8  # floating-point operations of a batch's forward pass
 
 def forward_flops(model: Autoencoder, image: Batch) -> int:
     """Floating-point operations of encoder and decoder for a batch of one image."""
+    model = model.at()  # of a multi-rate model that of one beta
     x = to_float(image.x).to(model.dtype)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         q = model.posterior_parameters(x, image.y)
