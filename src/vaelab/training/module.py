@@ -14,7 +14,6 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
@@ -29,14 +28,14 @@ from vaelab.training.curve_metrics import CurveMetrics, mean_objective
 from vaelab.training.further_passes import FurtherPasses
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
+from vaelab.training.not_finite import remedy
 from vaelab.training.running_means import RunningMeans
 from vaelab.types import Batch, Noise, Output
 
-__all__ = ["LitAutoencoder", "OptimizerFactory", "scale_advice"]
+__all__ = ["LitAutoencoder", "OptimizerFactory"]
 
 log = logging.getLogger(__name__)
 
-LARGE = 10.0  # values beyond it are not scaled, or far outliers
 
 Results = Sequence[dict[str, Tensor]]  # of a curve: a dictionary for each beta
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
@@ -183,11 +182,7 @@ class LitAutoencoder(pl.LightningModule):
 
     def _remedy(self) -> str:
         """What may help where a number is not finite."""
-        data = getattr(self.trainer, "datamodule", None)
-        low, high = getattr(data, "value_range", (0.0, 1.0))
-        if isinstance(data, DataModule) and max(-low, high) > LARGE:
-            return f"The images lie in [{low:g}, {high:g}]. {scale_advice(data)}"
-        return "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help."
+        return remedy(getattr(self.trainer, "datamodule", None))
 
     def _sum_of_numbers(self, values: Tensor) -> Tensor:
         """float64 numbers on the CPU -> their sums over devices. (A single device may have no float64.)"""
@@ -396,10 +391,3 @@ class LitAutoencoder(pl.LightningModule):
     def _folder(self) -> str:
         """The run's absolute folder, below which the callbacks' states name files."""
         return os.path.abspath(self.trainer.default_root_dir)
-
-
-def scale_advice(data: DataModule) -> str:
-    """How to bring the values of images near 1."""
-    if data.scaling is not None:
-        return f"data.scale={data.scaling.mode} left values far from the others: look at them."
-    return "Scale them: data.scale=standardize, or in the file."

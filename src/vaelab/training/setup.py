@@ -15,7 +15,8 @@ from vaelab.runs.request import RunRequest
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
 from vaelab.training.measure import OBJECTIVE
-from vaelab.training.module import LitAutoencoder, scale_advice
+from vaelab.training.module import LitAutoencoder
+from vaelab.training.not_finite import scale_advice
 
 __all__ = ["build_callbacks", "build_module", "build_optimizer", "check_monitors"]
 
