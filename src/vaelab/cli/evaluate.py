@@ -24,6 +24,12 @@ CONTRACT: dict[str, Rule] = {
     "eval": Node(),
     "udr": Node(optional=True),
     "paths": Node(),
+    "beta": Number(0, above=True, also=(None,)),
+    "target": Node(),
+    "target.rate": Number(0, also=(None,)),
+    "target.distortion": Number(also=(None,)),
+    "target.active_units": integer(0, None),
+    "target.elbo": OneOf(("best", None)),
     "force": flag,
     "log": flag,
     "device": text,
@@ -42,7 +48,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         prog=PROGRAM,
         description="Measure what would take too long in every training. The numbers are written to "
         "results.json as eval/... and to the W&B run. Evaluations that are already there are skipped.",
-        epilog="Settings: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (see conf/eval).",
+        epilog="Settings: eval=default, eval=full, eval.NAME.KEY=VALUE, eval.NAME=null (see conf/eval). "
+        "Of a multi-rate run: beta=2.5, or target.rate=10, target.distortion=20, target.active_units=5, "
+        "target.elbo=best, which answer with the beta.",
     )
     parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument(

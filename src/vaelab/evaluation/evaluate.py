@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import UserError, first_line
+from vaelab.evaluation.curve import beta_for, default_beta, ensure_point
 from vaelab.evaluation.disentanglement_scores import udr_of_runs
 from vaelab.evaluation.entries import add, describe, is_measured, measure, send_to_wandb
 from vaelab.evaluation.trained_run import TrainedRun
@@ -57,11 +58,26 @@ def evaluate_run(
         with finished_record(folder) as record:
             print(f"{folder.name}: {record['name']}", flush=True)
             run = TrainedRun(folder, record, _cache(folder), device, trust=trust, places=cfg.data)
+            entries = [record]  # what gets the numbers: the run, or the point of its curve that is evaluated
+            if any(value is not None for value in cfg.target.values()):
+                run.beta = beta_for(run, cfg.target)
+                print(f"  beta {run.beta:g}", flush=True)
+            elif cfg.beta is not None or record.get("curve"):
+                run.beta = cfg.beta if cfg.beta is not None else default_beta(run)
+            if run.beta is not None:
+                point = ensure_point(run, run.beta)
+                entries = [*([record] if run.beta == default_beta(run) else []), point]
+                write_record(folder, record)
+                print(f"  test images at beta {run.beta:g}: {numbers_of(point)}", flush=True)
+            if any(value is not None for value in cfg.target.values()):
+                return True
+            record_of = {"weights": record["weights"], "evaluation": entries[-1].get("evaluation")}
             new, failed = [], []
             for name, evaluation in evaluations.items():
                 settings = plain(OmegaConf.to_container(cfg.eval[name], resolve=True))
-                if not cfg.force and is_measured(record, name, settings):
-                    print(f"  {name}: measured before, {describe(record['evaluation'][name])}", flush=True)
+                if not cfg.force and is_measured(record_of, name, settings):
+                    before = describe(record_of["evaluation"][name])
+                    print(f"  {name}: measured before, {before}", flush=True)
                     continue
                 try:
                     entry = measure(evaluation, run, settings)
@@ -74,7 +90,8 @@ def evaluate_run(
                     print(f"  {name}: {reason}", flush=True)
                     continue
                 new.append(name)
-                add(record, name, entry)
+                for place in entries:
+                    add(place, name, entry)
                 write_record(folder, record)  # at once: the next evaluation may be interrupted
                 print(f"  {name}: {describe(entry)}", flush=True)
             if new and cfg.log:
@@ -83,6 +100,13 @@ def evaluate_run(
     except UserError as error:
         print(f"{folder}: {error}", flush=True)
         return False
+
+
+def numbers_of(point: Mapping[str, Any]) -> str:
+    """``rate 10.02, distortion 17.6, ELBO -27.6, 9 active units``, of a point of a curve."""
+    metrics = point["metrics"]
+    parts = [f"{name} {float(metrics[f'test/{name}']):.4g}" for name in ("rate", "distortion", "elbo")]
+    return ", ".join([*parts, f"{float(metrics['test/active_units']):g} active units"])
 
 
 def _cache(folder: Path) -> Path:
