@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lecture test test-slow test-all check checks docs benchmark clean
+.PHONY: help setup demo curve lecture test test-slow test-all check checks docs benchmark clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,10 @@ setup: $(READY) ## create .venv and install the pinned dependencies
 
 demo: $(READY) ## run a beta sweep on embedded data (about a minute after the install)
 	$(BIN)/vaelab-train experiment=demo
+
+curve: $(READY) demo ## the demo's curve from one training, beside the demo's sweep (two minutes)
+	$(BIN)/vaelab-train experiment=curve
+	$(BIN)/vaelab-compare outputs/sweeps/curve outputs/sweeps/demo --out outputs/sweeps/curve/beside_demo
 
 # Tests next to each other share fixtures of their module and session; worksteal keeps them together until one
 # process has nothing left. More than four processes would make these fixtures more often than they save.

@@ -62,6 +62,7 @@ def same_run(folder, undisturbed):
     one, other = read_record(folder), read_record(undisturbed)
     assert one["status"] == other["status"] == "finished"
     same(one["metrics"], other["metrics"])
+    same(one["curve"], other["curve"])
     assert one["weights"] == other["weights"]
     names = sorted(file.name for file in (undisturbed / "checkpoints").iterdir())
     assert sorted(file.name for file in (folder / "checkpoints").iterdir()) == names
@@ -98,6 +99,7 @@ SETTINGS = {
     "rare-checkpoints": ("callbacks.last.every_minutes=null", "callbacks.last.every_n_epochs=3"),
     "schedule": ("trainer.gradient_clip_val=0.5", "optimizer=adamw"),
     "denoising": ("model=denoising_ae", "model/corruption=masking"),
+    "multi-rate": ("model=multi_rate_vae", "model.betas=[0.5,2]", "trainer.log_every_n_steps=4"),
     "moving-codes": ("model=vq_vae_ema", "prior=fitted_codes", "trainer.accumulate_grad_batches=2"),
 }
 

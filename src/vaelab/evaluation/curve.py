@@ -10,14 +10,16 @@ from torch import Tensor
 
 from vaelab.errors import UserError
 from vaelab.evaluation.trained_run import TrainedRun
-from vaelab.functional.randomness import generator
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.rate_condition import RateCondition
 from vaelab.runs.curve import point_at
+from vaelab.runs.request import RunRequest
 from vaelab.training.curve import measure_point
+from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.loading import load
 from vaelab.training.measure import STEPS, constant_metrics
 from vaelab.training.setup import build_module
+from vaelab.types import Noise
 
 __all__ = ["beta_for", "crossing", "default_beta", "ensure_point"]
 
@@ -67,9 +69,14 @@ def ensure_point(run: TrainedRun, beta: float) -> dict[str, Any]:
     module.load_state_dict(checkpoint["state_dict"])
     module.at_rate_zero, constant = constant_metrics(module, run.data)
     steps = {STEPS: run.record["metrics"][STEPS]}
-    point = measure_point(config, module, run.data, run.folder, constant, steps, beta)
+    point = measure_point(config, module, run.data, request_of(run), constant, steps, beta)
     run.record["curve"] = sorted([*run.record["curve"], point], key=lambda point: float(point["beta"]))
     return point
+
+
+def request_of(run: TrainedRun) -> RunRequest:
+    record = run.record
+    return RunRequest(run.folder, str(record.get("variant")), run.dataset, str(record.get("name")))
 
 
 def beta_for(run: TrainedRun, target: Mapping[str, Any]) -> float:
@@ -104,12 +111,12 @@ def beta_for(run: TrainedRun, target: Mapping[str, Any]) -> float:
 
 
 def measures(run: TrainedRun, model: Autoencoder) -> Callable[[float], tuple[float, float, int]]:
-    """beta -> rate, distortion and active units on held-out images, with the same noise at every beta."""
+    """beta -> rate, distortion and active units on held-out images, with the noise of a validation."""
     split = "test" if run.data.val is None else "val"
     x, y = run.images(split, IMAGES).to(run.device), run.labels(split, IMAGES)
     y = None if y is None else y.to(run.device)
-    noise = model.at().draw_noise(len(x), generator(0, "target of a curve"))
-    noise = type(noise)._make(part.to(x) for part in noise)
+    drawn = HeldOutNoise(model.samples, model.latent_dim)(split, torch.arange(len(x)))
+    noise = Noise._make(part.to(x) for part in drawn)
 
     @torch.no_grad()
     def measured(beta: float) -> tuple[float, float, int]:

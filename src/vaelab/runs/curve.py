@@ -1,11 +1,11 @@
 """The curve in the record of a multi-rate run: a list of points, each what a run of one beta records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vaelab.runs.record import finite
 
-__all__ = ["point_at", "point_folder", "point_records"]
+__all__ = ["beta_name", "named_by_beta", "point_at", "point_folder", "point_records"]
 
 DRAWN = "vaelab.models.DrawnBeta"
 CONDITION = "vaelab.models.RateCondition"
@@ -23,6 +23,29 @@ def point_folder(beta: float) -> str:
 def point_at(record: Mapping[str, Any], beta: float) -> dict[str, Any] | None:
     """The point of the record's curve at ``beta``; None if it was not measured there."""
     return next((point for point in record.get("curve") or () if point["beta"] == beta), None)
+
+
+def beta_name(beta: float) -> str:
+    """The part of a metric's name that says the beta, without a dot, by which W&B would nest it.
+
+    >>> beta_name(0.5), beta_name(4.0)
+    ('beta_0_5', 'beta_4')
+    """
+    return f"beta_{beta:g}".replace(".", "_")
+
+
+def named_by_beta(curve: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The metrics of a curve's points in one dictionary.
+
+    >>> named_by_beta([{"beta": 0.5, "metrics": {"test/rate": 3.0}}])
+    {'test/beta_0_5/rate': 3.0}
+    """
+    named = {}
+    for point in curve:
+        for name, value in point["metrics"].items():
+            split, _, rest = name.partition("/")
+            named[f"{split}/{beta_name(point['beta'])}/{rest}"] = value
+    return named
 
 
 def point_records(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

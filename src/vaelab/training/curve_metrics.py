@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.metrics import ActiveUnits, Objective, RateDistortion
+from vaelab.runs.curve import beta_name
 
 __all__ = ["CurveMetrics"]
 
@@ -37,9 +38,9 @@ class CurveMetrics(torch.nn.Module):
         return list(self.collections)  # type: ignore[arg-type]
 
     def named(self, results: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """``beta_0.5/rate`` and so on, of the results at each beta."""
+        """``beta_0_5/rate`` and so on, of the results at each beta."""
         return {
-            f"beta_{beta:g}/{name}": value
+            f"{beta_name(beta)}/{name}": value
             for beta, part in zip(self.betas, results, strict=True)
             for name, value in part.items()
         }

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.errors import UserError
 from vaelab.runs.comparable import comparable
+from vaelab.runs.curve import named_by_beta
 from vaelab.runs.record import named_scalars
 from vaelab.runs.request import RunRequest, RunResult
 from vaelab.training.assembly import build
@@ -68,6 +69,7 @@ def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
     """Write the result's numbers to the W&B summary, which otherwise contains the last logged values."""
     summary = {
         **named_scalars(result.metrics),
+        **named_scalars(named_by_beta(result.curve or ())),
         "verdict": (result.verdict or {}).get("label"),
         "weights": result.weights,
         "weights_choice": result.weights_choice,
@@ -78,6 +80,21 @@ def write_summary(loggers: Sequence[Logger], result: RunResult) -> None:
         if isinstance(logger, WandbLogger):
             run: Any = logger.experiment  # a FailsafeRun
             run.update_summary(summary)
+            if result.curve:
+                run.log(curve_panels(result.curve))
+
+
+CURVE = ("rate", "distortion", "elbo", "active_units", "objective")
+
+
+def curve_panels(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``curve/table`` of the test, a row for each beta; ``curve/rate_distortion``, a line through them."""
+    import wandb
+
+    rows = [[point["beta"], *(point["metrics"].get(f"test/{name}") for name in CURVE)] for point in curve]
+    table = wandb.Table(columns=["beta", *CURVE], data=rows)
+    line = wandb.plot.line(table, "rate", "distortion", title="Distortion over rate, test images")
+    return {"curve/table": table, "curve/rate_distortion": line}
 
 
 def wandb_logger(

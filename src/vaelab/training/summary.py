@@ -75,9 +75,10 @@ def summary(config: Mapping[str, Any]) -> Summary:
     lit.set_total_steps(steps)
     batch = next(iter(data.train_dataloader()))
     x = to_float(batch.x)
-    with torch.no_grad(), shapes_of(encoder=model.encoder, decoder=model.decoder) as seen:
-        noise = model.draw_noise(len(x), generator(0, "summary"), image_shape=x.shape[1:])
-        output = model(x, noise, 0, batch.y)
+    ordinary = model.at()  # of a multi-rate model: the shapes of one beta
+    with torch.no_grad(), shapes_of(encoder=ordinary.encoder, decoder=ordinary.decoder) as seen:
+        noise = ordinary.draw_noise(len(x), generator(0, "summary"), image_shape=x.shape[1:])
+        output = ordinary(x, noise, 0, batch.y)
     image, z = tuple(x.shape[1:]), tuple(output.stats.z.shape[2:])
     flow = {
         "corruption": (image, image),

@@ -9,9 +9,13 @@ from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
+from vaelab.figures.switching_off import kl_over_beta, switching_off
+from vaelab.functional.images import to_float
 from vaelab.training.callbacks.publish import drawing, publish
 
 __all__ = ["KLPictures"]
+
+IMAGES = 2000  # held-out ones, for the KL over beta
 
 
 class KLPictures(pl.Callback):
@@ -19,7 +23,8 @@ class KLPictures(pl.Callback):
 
     ``latents/kl_per_dim`` shows bars for the tested weights, ``latents/kl_over_training`` a heat map over
     epochs. The callback logs ``val/kl_histogram`` to W&B after each validation (bin = dimension, height =
-    KL), which W&B draws as a heat map. A deterministic posterior has no KL, and no picture is drawn.
+    KL), which W&B draws as a heat map. ``latents/kl_over_beta`` of a multi-rate model shows how dimensions
+    are switched off. A deterministic posterior has no KL, and no picture is drawn.
 
     Args:
         draw: whether to draw the pictures; "auto" for those of a single run, not of a job of a sweep, whose
@@ -48,7 +53,11 @@ class KLPictures(pl.Callback):
                 logger.experiment.log({"val/kl_histogram": bins, "trainer/global_step": trainer.global_step})
 
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
-        if not trainer.is_global_zero or not self.draw:
+        if not trainer.is_global_zero:
+            return
+        if lit.model.multi_rate and lit.beta is None:  # at the run's test, not at those of its curve
+            self._draw_over_beta(trainer, lit)
+        if not self.draw:
             return
         kl: Tensor | None = lit.results.get("test", {}).get("kl_per_dim")
         with drawing("latents/kl_per_dim"):
@@ -58,6 +67,15 @@ class KLPictures(pl.Callback):
             if self.history:
                 figure = kl_heatmap(torch.tensor(self.history), [epoch + 1 for epoch in self.epochs])
                 publish(trainer, "latents/kl_over_training", figure_image(figure))
+
+    def _draw_over_beta(self, trainer: pl.Trainer, lit: Any) -> None:
+        """Draw ``latents/kl_over_beta``, which no report shows, of every multi-rate run."""
+        with drawing("latents/kl_over_beta"):
+            images = trainer.datamodule.held_out  # type: ignore[attr-defined]
+            some = images.batch(torch.arange(min(IMAGES, len(images))))
+            y = None if some.y is None else some.y.to(lit.device)
+            over_beta = kl_over_beta(lit.model, to_float(some.x.to(lit.device)), y)
+            publish(trainer, "latents/kl_over_beta", figure_image(switching_off(*over_beta)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "history": self.history}
