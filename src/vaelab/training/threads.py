@@ -18,7 +18,6 @@ def forward_flops(model: Autoencoder, image: Batch) -> int:
     model = model.at()  # of a multi-rate model that of one beta
     x = to_float(image.x).to(model.dtype)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model = model.at()
         q = model.posterior_parameters(x, image.y)
         model.likelihood_parameters(q.loc[None], image.y)
     return int(counter.get_total_flops())
