@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaelab.cli.sweep import single_summary, summary, sweep_table, wandb_lines
+from vaelab.cli.sweep import side_by_side, single_summary, summary, sweep_table, wandb_lines
 from vaelab.runs.record import SCHEMA
 
 
@@ -99,3 +99,12 @@ def test_a_single_online_run_has_its_address_and_what_went_wrong_is_said_once():
     wandb = {"mode": "online", "folder": "x", "url": "https://wandb.ai/me/p/runs/1", "problem": "It is away."}
     expected = ["W&B: It is away.", "W&B: https://wandb.ai/me/p/runs/1"]
     assert wandb_lines([record(wandb=wandb)]) == wandb_lines([record(wandb=wandb)] * 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cores", "said"),
+    [([20, 20], 2, True), ([5, 5], 2, False), ([40], 2, False), ([20, 20], 1, False)],
+)
+def test_a_long_sweep_of_jobs_in_turn_says_how_they_run_side_by_side(seconds, cores, said):
+    records = [record(timing={"fit_seconds": value}) for value in seconds]
+    assert bool(side_by_side(records, cores)) is said

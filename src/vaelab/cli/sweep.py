@@ -27,6 +27,7 @@ __all__ = ["Sweep", "comparison", "single_summary"]
 
 log = logging.getLogger(__name__)
 
+WORTH_A_LINE = 30.0  # seconds of training in a sweep
 COLUMNS = {"rate": "rate", "distortion": "distortion", "ELBO": "elbo", "active units": "active_units"}
 UNITS = "On test images; rate, distortion and ELBO in nats per image."
 
@@ -63,6 +64,8 @@ class Sweep(Callback):
         records = sweep_records(folder)
         Sweep.unfinished = sum(job.state != FINISHED for job in sweep_jobs(folder))
         print(f"\n{summary(folder, records)}", flush=True)
+        if is_serial(config.hydra) and (hint := side_by_side(records, os.cpu_count() or 1)):
+            print(hint, flush=True)
         Sweep.release()
 
     @classmethod
@@ -166,6 +169,14 @@ def comparison(folder: Path, records: list[dict[str, Any]]) -> str:
     ]
     places = [f"There is no report: {reason}", f"Runs: {shown_path(folder)}/"]
     return "\n".join([sweep_table(records), UNITS, *failed, *places])
+
+
+def side_by_side(records: list[dict[str, Any]], cores: int) -> str | None:
+    """What a sweep whose jobs ran one after the other could save, if that is worth a line; else None."""
+    seconds = sum(finite((record.get("timing") or {}).get("fit_seconds")) or 0 for record in records)
+    if cores < 2 or len(records) < 2 or seconds < WORTH_A_LINE:
+        return None
+    return f"Side by side on the {cores} cores of this machine: the same command with hydra/launcher=joblib."
 
 
 def single_summary(folder: Path, record: dict[str, Any]) -> str:
