@@ -52,7 +52,7 @@ def linear_beta_vae(
     kl = [0.5 * log(variance / water) for variance in active]
     error = water * len(active) + sum(variances[len(active) :])
     constant = 0.5 * len(variances) * log(2 * pi * sigma**2)
-    return LinearOptimum(sum(kl), constant + error / (2 * sigma**2), len(active), kl)
+    return LinearOptimum(sum(kl, 0.0), constant + error / (2 * sigma**2), len(active), kl)
 
 
 def gaussian_images(eigenvalues: Sequence[float], number: int, seed: int = 0) -> NDArray[np.float32]:

@@ -118,6 +118,14 @@ class Likelihood(nn.Module):
         """
         return torch.full((len(x),), -torch.inf, dtype=x.dtype)
 
+    def curvature(self, decoded: Tensor) -> Tensor | None:
+        """-d^2 log p(x|z) / d decoded^2, pixel by pixel, where it is the same for every x: (..., C, H, W).
+
+        It is there for a likelihood with one parameter a pixel that belongs to an exponential family and has
+        nothing to learn. None for others: they have no plan (:mod:`vaelab.training.plan`).
+        """
+        return None
+
     def deviation(self) -> float | None:
         """The standard deviation of a pixel under p(x|z) when training starts, in the data's units.
 

@@ -33,6 +33,9 @@ class Bernoulli(Likelihood):
         # D = sum_i h(mean_i), the entropies of the mean pixels
         return self, torch.stack([smoothed_unit_mean(x) for x in groups]).logit()
 
+    def curvature(self, decoded: Tensor) -> Tensor:
+        return decoded.sigmoid() * (-decoded).sigmoid()  # the variance p (1 - p)
+
     def least_distortion(self, x: Tensor) -> Tensor:
         return sum_pixels(torch.special.entr(x) + torch.special.entr(1 - x))
 
@@ -72,6 +75,13 @@ class ContinuousBernoulli(Likelihood):
             below = continuous_bernoulli_mean(middle) < mean
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return self, (low + high) / 2
+
+    def curvature(self, decoded: Tensor) -> Tensor:
+        # the variance: the derivative of the mean of an exponential family
+        with torch.enable_grad():
+            logits = decoded.detach().requires_grad_()
+            (variance,) = torch.autograd.grad(self.mean(logits).sum(), logits)
+        return variance
 
     def check(self, low: float, high: float, levels: int | None = None) -> None:
         check_unit_interval("a continuous Bernoulli likelihood", low, high)

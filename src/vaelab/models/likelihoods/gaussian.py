@@ -45,6 +45,9 @@ class Gaussian(Likelihood):
     def constant(self, groups: Sequence[Tensor]) -> tuple[Likelihood, Tensor]:
         return self, means(groups)
 
+    def curvature(self, decoded: Tensor) -> Tensor:
+        return torch.ones_like(decoded) / self.sigma.square()
+
     def deviation(self) -> float:
         return self.sigma.item()
 
