@@ -18,6 +18,7 @@ from vaelab.reports.plots import against_beta, kl_heatmap, rate_distortion, tool
 from vaelab.reports.records import read_runs
 from vaelab.reports.sheets import MAP_WIDTH, MOST_ROWS, PADDING, as_picture, contact_sheets, grid_rows
 from vaelab.reports.table import build_table
+from vaelab.runs.plans import write_plan
 
 
 def test_rows_without_a_rate_are_not_on_the_curve_and_a_line_joins_a_sweep_of_beta():
@@ -30,6 +31,19 @@ def test_rows_without_a_rate_are_not_on_the_curve_and_a_line_joins_a_sweep_of_be
     assert texts[-2:] == ["β 1", "β 2"]
     levels = [line.get_ydata()[0] + line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
     assert levels == pytest.approx([float(text[6:]) for text in texts[:-2]])  # "ELBO −23"
+
+
+def test_the_reference_curve_of_a_plan_is_drawn_once(tmp_path):
+    write_sweep(tmp_path, *beta_sweep(seeds=1))
+    write_plan(tmp_path, {"curve": {"rate": [9.0, 0.0], "distortion": [15.0, 30.0]}})
+    axes = rate_distortion(build_table(read_runs([tmp_path]).runs)).axes[0]
+    [line] = [line for line in axes.lines if line.get_linestyle() == "-."]
+    assert line.get_xydata().tolist() == [[9.0, 15.0], [0.0, 30.0]]
+    assert not [
+        line
+        for line in rate_distortion(table_of(*beta_sweep())).axes[0].lines
+        if line.get_linestyle() == "-."
+    ]
 
 
 def test_a_tooltip_has_the_numbers_of_its_row():

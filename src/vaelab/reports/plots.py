@@ -22,6 +22,7 @@ from vaelab.reports.drawing import (
 from vaelab.reports.findings import comparable_groups
 from vaelab.reports.records import read_history
 from vaelab.reports.table import MAIN, Row, Table, canonical, label, show
+from vaelab.runs.plans import Reference, read_reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +72,8 @@ def _draw_curves(
         low, high = min(y_range[0], *constants), max(y_range[1], *constants)
         y_range = low - 0.06 * (high - low), high + 0.06 * (high - low)
     axes.set(xlim=x_range, ylim=y_range)
+    for reference in references(points):
+        axes.plot(reference.rates, reference.distortions, "-.", color=MUTED, linewidth=1.4, zorder=1.5)
     lines = _draw_iso_elbo_lines(axes, x_range, y_range)
     labels = [Label("constant image", 0.0, end) for end in constants]
     varying = varying_labels(table, points)
@@ -95,6 +98,13 @@ def _draw_curves(
     place_labels(axes, labels, size, lines)
     style_axes(axes, xlabel="rate: KL(q(z|x) ‖ p(z)), nats per image", ylabel="distortion: −log p(x|z), nats")
     return handles
+
+
+def references(rows: Sequence[Row]) -> list[Reference]:
+    """The curves of the best linear models in plan.json of the rows' sweeps, each once."""
+    folders = dict.fromkeys(run.folder.parent for row in rows for run in row.runs)
+    found = [reference for folder in folders if (reference := read_reference(folder)) is not None]
+    return [reference for i, reference in enumerate(found) if reference not in found[:i]]
 
 
 def varying_labels(table: Table, rows: Sequence[Row]) -> dict[int, str]:
@@ -318,7 +328,9 @@ PLOTS = (
         "data, likelihood or condition differ do not compare and have axes of their own. Along a thin dotted "
         "line the ELBO, −(rate + distortion), is constant; it increases towards the lower left. Bars: 95% "
         "interval over seeds, or of a single seed the standard error over images. The open diamond is the "
-        "end of the curve at rate 0: the best output that is the same for every image.",
+        "end of the curve at rate 0: the best output that is the same for every image. A dash-dotted line, "
+        "in a sweep whose β were planned (sweep=auto), is what the best linear model of the training images "
+        "reaches; with another likelihood than gaussian it is an approximation.",
         rate_distortion,
     ),
     Plot(
