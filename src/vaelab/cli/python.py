@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.cli.compose import composed
 from vaelab.cli.hints import error_text
+from vaelab.cli.plan import planned_betas
 from vaelab.cli.resume import is_resumption, resumed
 from vaelab.cli.run import hydra_request, train_run
 from vaelab.cli.sweep import comparison, enumerate_values, fresh_folder
@@ -27,12 +28,14 @@ from vaelab.runs.naming import (
     run_folder,
     sweep_settings,
 )
+from vaelab.runs.plans import write_plan
 from vaelab.runs.resume import claim_sweep
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
 
     from vaelab.training.loading import Run
+    from vaelab.training.plan import Plan
 
 __all__ = ["SweepResult", "sweep", "train"]
 
@@ -119,10 +122,12 @@ def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
         KeyboardInterrupt: the sweep was interrupted; the same call continues it.
     """
     with user_errors(settings):
-        base, jobs = planned(settings, config_dir)
+        base, jobs, plan = planned(settings, config_dir)
         folder = fresh_folder(base)
         refused = []
         with claim_sweep(folder, base):
+            if plan is not None:
+                write_plan(folder, plan.plain())
             with replacing(folder / MULTIRUN) as temporary:  # for vaelab-status
                 OmegaConf.save(base, temporary)
             for number, job in enumerate(jobs):
@@ -141,8 +146,10 @@ def sweep(*settings: str, config_dir: str | None = None) -> SweepResult:
         return compared(folder, records)
 
 
-def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig, list[list[str]]]:
-    """The config common to the jobs of a sweep, with the node ``hydra``, and the settings of each job."""
+def planned(
+    settings: Sequence[str], config_dir: str | None
+) -> tuple[DictConfig, list[list[str]], "Plan | None"]:
+    """The config common to the jobs, with the node ``hydra``; the settings of each job; the plan of betas."""
     if any(setting.lstrip("+~").startswith("hydra") for setting in settings):
         raise UserError("vaelab.sweep(...) takes no settings of Hydra: use vaelab-train -m for them.")
     given = sweep_settings(settings, None).values()
@@ -151,8 +158,9 @@ def planned(settings: Sequence[str], config_dir: str | None) -> tuple[DictConfig
     hydra = base.hydra
     with open_dict(base):
         hydra.mode, hydra.overrides.task = RunMode.MULTIRUN, list(settings)
+        plan = planned_betas(base)
         enumerate_values(hydra)
-    return base, job_settings(sweep_settings(hydra.overrides.task, hydra.sweeper.get("params")))
+    return base, job_settings(sweep_settings(hydra.overrides.task, hydra.sweeper.get("params"))), plan
 
 
 def take_hydra(cfg: DictConfig) -> DictConfig:

@@ -13,11 +13,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.cli.checks import check_places
 from vaelab.cli.paths import shown_path
+from vaelab.cli.plan import planned_betas
 from vaelab.cli.watch import Watch
 from vaelab.errors import MISTAKE, PROGRAM, UserError
 from vaelab.runs.find import sweep_records
 from vaelab.runs.launchers import SWEEP_PROCESS, check_launcher, is_serial
 from vaelab.runs.naming import as_written, enumerated
+from vaelab.runs.plans import write_plan
 from vaelab.runs.record import finite
 from vaelab.runs.resume import FINISHED, claim_sweep
 from vaelab.runs.status import sweep_jobs
@@ -48,8 +50,13 @@ class Sweep(Callback):
         with refusing():
             check_places(config)
             check_launcher(config.hydra)
+            plan = planned_betas(config)
             enumerate_values(config.hydra)
-            Sweep.claim = claim_sweep(fresh_folder(config), config)
+            folder = fresh_folder(config)
+            Sweep.claim = claim_sweep(folder, config)
+            if plan is not None:
+                betas = ", ".join(f"{beta:g}" for beta in plan.betas)
+                print(f"Planned model.beta: {betas} ({write_plan(folder, plan.plain())})", flush=True)
         if not is_serial(config.hydra):
             Sweep.watch = Watch(Path(config.hydra.sweep.dir))
             Sweep.watch.start()
