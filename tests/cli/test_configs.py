@@ -165,8 +165,11 @@ def test_every_set_of_callbacks_is_made(tmp_path, weights):
         cfg = composed(f"callbacks={callbacks}", "model=vae", f"model.weights={weights}")
         made = build_callbacks(cfg, RunRequest(tmp_path, "vae", "digits", "run"), validated=True)
         monitors = [(made.monitor, made.mode) for made in made if getattr(made, "monitor", None)]
-        assert monitors == [("val/objective", "min")] * (callbacks != "none" and weights == "best")
-        others = {name for name, node in cfg.callbacks.items() if node is not None} - {"best"}
+        compared = {"best"} if callbacks != "none" and weights == "best" else set()
+        compared |= {"early_stopping"} & set(cfg.callbacks)
+        assert monitors == [("val/objective", "min")] * len(compared)
+        others = {name for name, node in cfg.callbacks.items() if node is not None}
+        others -= {"best", "early_stopping"}
         assert len(made) == len(others) + len(monitors) + 1  # a progress display
 
 

@@ -14,6 +14,7 @@ from vaelab.models.schedules import (
     RampSchedule,
     as_schedule,
     ends_too_late,
+    last_steps,
     readings,
     set_total_steps,
 )
@@ -206,4 +207,6 @@ def test_readings_are_what_changes_by_short_names():
 def test_a_schedule_that_the_training_does_not_complete_is_found(schedule, end):
     model = Objective({"kl": KL(schedule), "distortion": Distortion(2.0)})
     set_total_steps(model, 40)
-    assert ends_too_late(model, 40) == ({"terms_kl_weight": pytest.approx(end)} if end > 40 else {})
+    assert ends_too_late(last_steps(model), 40) == (
+        {"terms_kl_weight": pytest.approx(end)} if end > 40 else {}
+    )

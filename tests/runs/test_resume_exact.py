@@ -63,6 +63,7 @@ def same_run(folder, undisturbed):
     assert one["status"] == other["status"] == "finished"
     same(one["metrics"], other["metrics"])
     same(one["curve"], other["curve"])
+    same(one["stopped"], other["stopped"])
     assert one["weights"] == other["weights"]
     names = sorted(file.name for file in (undisturbed / "checkpoints").iterdir())
     assert sorted(file.name for file in (folder / "checkpoints").iterdir()) == names
@@ -100,6 +101,11 @@ SETTINGS = {
     "schedule": ("trainer.gradient_clip_val=0.5", "optimizer=adamw"),
     "denoising": ("model=denoising_ae", "model/corruption=masking"),
     "multi-rate": ("model=multi_rate_vae", "model.betas=[0.5,2]", "trainer.log_every_n_steps=4"),
+    "early-stopping": (  # in epoch 3
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=2",
+        "callbacks.early_stopping.min_delta=1000",
+    ),
     "moving-codes": ("model=vq_vae_ema", "prior=fitted_codes", "trainer.accumulate_grad_batches=2"),
 }
 
@@ -139,7 +145,10 @@ CASES = [
     )
     for settings in SETTINGS
     for moment in MOMENTS
-    if settings == "plain" or moment in MOMENTS[1::4] or (settings == "steps" and moment in MOMENTS[::3])
+    if settings == "plain"
+    or moment in MOMENTS[1::4]
+    or (settings == "steps" and moment in MOMENTS[::3])
+    or (settings == "early-stopping" and moment in MOMENTS[-1:])
 ]
 
 

@@ -229,6 +229,8 @@ CONTRACT: dict[str, Rule] = {
     "callbacks.last.every_minutes": Number(0, also=(None,)),
     "callbacks.collapse.stop": flag,
     "callbacks.collapse.patience": integer(1),
+    "callbacks.early_stopping.patience": integer(1),
+    "callbacks.early_stopping.min_delta": Number(0),
     "callbacks.samples.every_n_epochs": integer(0, None, "auto"),
     "callbacks.samples.extras": OneOf((True, False, "auto")),
     "callbacks.samples.animation": flag,

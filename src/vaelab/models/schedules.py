@@ -11,7 +11,7 @@ it has no state to resume. Its numbers are 0-dim buffers, so that runs which dif
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ __all__ = [
     "RampSchedule",
     "Schedule",
     "ends_too_late",
+    "last_steps",
 ]
 
 
@@ -260,15 +261,20 @@ def set_total_steps(model: nn.Module, total: float) -> None:
             schedule.steps_per_unit.fill_(max(total, 1.0))
 
 
-def ends_too_late(model: nn.Module, total: float) -> dict[str, float]:
-    """The last steps of those schedules, by short names, that a training of ``total`` steps cuts off."""
+def last_steps(model: nn.Module) -> dict[str, float]:
+    """The step from which each schedule is constant, by short names; infinite for one without such a step."""
     found = {}
     for name, schedule in model.named_modules():
-        if isinstance(schedule, Schedule) and (time := schedule.last_time()) is not None:
-            step = time * float(schedule.steps_per_unit)
-            if step > total + 0.5:  # shares are rounded
-                found[short_name(name)] = step
+        if isinstance(schedule, Schedule):
+            time = schedule.last_time()
+            found[short_name(name)] = math.inf if time is None else time * float(schedule.steps_per_unit)
     return found
+
+
+def ends_too_late(ends: Mapping[str, float], total: float) -> dict[str, float]:
+    """Those of the :func:`last_steps` that a training of ``total`` steps does not reach."""
+    late = total + 0.5  # shares are rounded
+    return {name: step for name, step in ends.items() if late < step < math.inf}
 
 
 def readings(model: nn.Module, step: int | Tensor) -> dict[str, Tensor]:

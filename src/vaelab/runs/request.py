@@ -62,6 +62,7 @@ class RunResult:
     timing: dict[str, float | None]  # fit_seconds, train_seconds, images_per_second
     metrics: dict[str, Any]  # <split>/<name>: a number, or a list of one number per latent dimension
     curve: list[dict[str, Any]] | None  # of a multi-rate model: a point for each beta (vaelab.runs.curve)
+    stopped: dict[str, Any] | None  # what ended the training early, in which epoch and step, and the reason
     per_image: str | None  # the file with rate and distortion of each test image; None without a rate
     verdict: dict[str, Any] | None  # label, reason and evidence (vaelab.runs.health)
     wandb: dict[str, Any] | None  # id, project, entity, mode, folder, url, problem of the W&B run

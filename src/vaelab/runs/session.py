@@ -306,6 +306,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "timing": {},
         "metrics": {},
         "curve": None,
+        "stopped": None,
         "per_image": None,
         "verdict": None,
         "config": None,

@@ -122,6 +122,7 @@ def fit(
             timing=clock.report(),
             metrics=metrics,
             curve=measure_curve(cfg, module, data, request, constant, steps),
+            stopped=next((stop for c in callbacks if (stop := getattr(c, "stopped", None))), None),
             per_image=per_image,
             verdict=None if health is None else health.as_dict(),
             wandb=wandb_facts(trainer.loggers),

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.models.schedules import as_schedule, ends_too_late, readings, set_total_steps
+from vaelab.models.schedules import as_schedule, last_steps, readings, set_total_steps
 
 __all__ = ["LearningRates", "parameter_groups"]
 
@@ -41,9 +41,9 @@ class LearningRates:
     def set_total_steps(self, total: float) -> None:
         set_total_steps(self._schedules, total)
 
-    def ends_too_late(self, total: float) -> dict[str, float]:
-        """See :func:`~vaelab.models.schedules.ends_too_late`."""
-        return ends_too_late(self._schedules, total)
+    def last_steps(self) -> dict[str, float]:
+        """See :func:`~vaelab.models.schedules.last_steps`."""
+        return last_steps(self._schedules)
 
     def readings(self, step: int) -> dict[str, Tensor]:
         """``lr_factor`` if it follows a schedule."""

@@ -19,7 +19,7 @@ from vaelab.functional.randomness import generator
 from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
 from vaelab.models.autoencoder import Autoencoder, detached
 from vaelab.models.objectives import TermShape
-from vaelab.models.schedules import ends_too_late, readings, set_total_steps
+from vaelab.models.schedules import ends_too_late, last_steps, readings, set_total_steps
 from vaelab.runs.record import named_scalars
 from vaelab.training.callbacks.steps import total_steps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
@@ -114,13 +114,16 @@ class LitAutoencoder(pl.LightningModule):
         except ValueError as error:
             raise UserError(str(error)) from error
 
+    def last_steps(self) -> dict[str, float]:
+        """The step from which each schedule is constant (:func:`vaelab.models.schedules.last_steps`)."""
+        return last_steps(self.model) | self.learning_rates.last_steps()
+
     # training
 
     def on_train_start(self) -> None:
         total = total_steps(self.trainer)
         self.set_total_steps(total)
-        late = ends_too_late(self.model, total) | self.learning_rates.ends_too_late(total)
-        for name, step in late.items() if self.global_rank == 0 else ():
+        for name, step in ends_too_late(self.last_steps(), total).items() if self.global_rank == 0 else ():
             log.warning(
                 "The schedule %s ends at step %d, but the training has %d steps: it does not get there.",
                 name, step, total,

@@ -152,6 +152,19 @@ def build_callbacks(cfg: DictConfig, request: RunRequest, validated: bool) -> li
     return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
+def refuse_batch_terms(callbacks: Sequence[pl.Callback], model: Autoencoder) -> None:
+    """Refuse a callback that compares values of an objective that no validation image has by itself."""
+    names = model.objective.batch_terms
+    for callback in callbacks:
+        if names and getattr(callback, "monitor", None) == OBJECTIVE:
+            terms = " and ".join(f"model.objective.{name}" for name in names)
+            raise UserError(
+                f"{type(callback).__name__} compares {OBJECTIVE}, but no validation value of {terms}, a "
+                "statistic of the batch or driven to a target, says which is better. Leave it out: "
+                "callbacks=default."
+            )
+
+
 def check_monitors(callbacks: Sequence[pl.Callback], module: LitAutoencoder, data: DataModule) -> None:
     """Refuse a callback that monitors what this run does not log.
 
@@ -160,6 +173,7 @@ def check_monitors(callbacks: Sequence[pl.Callback], module: LitAutoencoder, dat
     Raises:
         UserError: names the callback and the nearest name that is logged.
     """
+    refuse_batch_terms(callbacks, module.model)
     packages = {type(callback).__module__.partition(".")[0] for callback in callbacks}
     monitors = {callback: getattr(callback, "monitor", None) for callback in callbacks}
     if not packages <= {"vaelab", "pytorch_lightning"} or not set(monitors.values()) - {None, OBJECTIVE}:

@@ -62,6 +62,8 @@ def test_a_run_that_collapses_says_so_everywhere(tmp_path):
         )
     record = result.record
     assert record["verdict"]["label"] == COLLAPSED
+    assert record["stopped"]["by"] == "collapse"
+    assert record["stopped"]["epoch"] < 20
     assert record["verdict"]["evidence"]["rate"] == record["metrics"]["test/rate"] < 0.5
     assert abs(record["verdict"]["evidence"]["shuffle_gap"]) < 0.5
     assert verdict(record["metrics"]).reason == record["verdict"]["reason"]

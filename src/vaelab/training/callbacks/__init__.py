@@ -2,6 +2,7 @@
 
 from vaelab.training.callbacks.clock import Clock
 from vaelab.training.callbacks.collapse import Collapse
+from vaelab.training.callbacks.early_stopping import EarlyStopping
 from vaelab.training.callbacks.history import History
 from vaelab.training.callbacks.last import LastCheckpoint
 from vaelab.training.callbacks.latent_map import LatentMap
@@ -13,6 +14,7 @@ from vaelab.training.callbacks.steps import StopAfterSteps
 __all__ = [
     "Clock",
     "Collapse",
+    "EarlyStopping",
     "History",
     "KLPictures",
     "LastCheckpoint",

@@ -29,6 +29,7 @@ class Collapse(pl.Callback):
         self.patience = patience
         self.collapsed = 0  # validations in a row
         self.warned = False
+        self.stopped: dict[str, Any] | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, lit: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -47,6 +48,8 @@ class Collapse(pl.Callback):
                 trainer.current_epoch,
             )
             trainer.should_stop = True
+            where = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+            self.stopped = {"by": "collapse", **where, "reason": found.reason}
 
     def on_test_end(self, trainer: pl.Trainer, lit: Any) -> None:
         found = verdict_of(trainer, lit, "test")
