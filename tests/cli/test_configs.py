@@ -13,6 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from vaelab.cli.checks import CONTRACT, check_values
 from vaelab.cli.paths import conf_dir
@@ -182,12 +183,20 @@ def test_every_trainer_is_made(tmp_path):
         assert made.max_epochs == cfg.trainer.max_epochs
 
 
-@pytest.mark.parametrize("data", ["digits", "sprites", "npz"])
+@pytest.mark.parametrize("data", ["digits", "sprites", "npz", "folder"])
 def test_every_data_set_that_needs_no_download_is_read(tmp_path, data):
     np.savez(tmp_path / "x.npz", x=np.zeros((40, 8, 8), dtype=np.uint8))
-    settings = {"npz": [f"data.path={tmp_path / 'x.npz'}"], "sprites": ["data.size=8"], "digits": []}[data]
-    made = build_data(composed(f"data={data}", *settings, "data.train_size=10", "data.val_size=5"))
-    assert (len(made.train), len(made.val)) == (10, 5)
+    for number in range(40):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    settings = {
+        "npz": [f"data.path={tmp_path / 'x.npz'}", "data.val_size=5"],
+        "sprites": ["data.size=8", "data.val_size=5"],
+        "digits": ["data.val_size=5"],
+        "folder": [f"data.path={tmp_path}", f"data.root={tmp_path}", "data.channels=1", "data.val_share=0.2"],
+    }[data]
+    made = build_data(composed(f"data={data}", *settings, "data.train_size=10"))
+    assert len(made.train) == 10
+    assert len(made.val) == 5 or data == "folder"
     assert made.image_shape == (1, 8, 8)
 
 

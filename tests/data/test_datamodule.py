@@ -145,7 +145,7 @@ def test_evaluation_batches_are_larger_by_default():
 
 
 def test_small_sets_of_sprites_are_drawn_into_memory_and_large_ones_stay_lazy(monkeypatch):
-    monkeypatch.setattr(splits, "MATERIALISE_LIMIT", 50)
+    monkeypatch.setattr(splits, "MATERIALISE_LIMIT", 50 * 16 * 16)
     source = load_sprites(16)
     data = module(source, val_size=40, train_size=50, binarize="dynamic")
     large = module(source, val_size=40, train_size=51, binarize="dynamic")

@@ -59,8 +59,8 @@ def test_a_subset_of_rendered_images_renders_nothing_until_asked():
 
 def test_materialising_keeps_the_images_and_respects_the_limit():
     lazy = ImageSet(Rendered(), torch.arange(200))
-    assert lazy.materialise(199) is lazy
-    stored = lazy.materialise(200)
+    assert lazy.materialise(200 * 6 - 1) is lazy
+    stored = lazy.materialise(200 * 6)
     assert isinstance(stored.x, torch.Tensor)
     assert stored.x.dtype == torch.uint8
     assert torch.equal(stored.x[:, 0, 0, 0].long(), torch.arange(200))

@@ -199,7 +199,7 @@ CONTRACT: dict[str, Rule] = {
     "likelihood.optimal": flag,
     "likelihood.per_pixel": flag,
     "data.batch_size": integer(1),
-    "data.val_size": integer(0),
+    "data.val_size": integer(0, None),
     "data.train_size": integer(1, None),
     "data.test_size": integer(1, None),
     "data.scale": OneOf(("none", "standardize", "minmax")),

@@ -7,6 +7,7 @@ This face is what YAML names: ``_target_: vaelab.data.load_digits``.
 from vaelab.data.datamodule import DataModule
 from vaelab.data.digits import load_digits
 from vaelab.data.dsprites import load_dsprites
+from vaelab.data.folder import load_folder
 from vaelab.data.idx import load_fashion_mnist, load_mnist
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.npz import load_npz
@@ -23,6 +24,7 @@ __all__ = [
     "load_digits",
     "load_dsprites",
     "load_fashion_mnist",
+    "load_folder",
     "load_mnist",
     "load_npz",
     "load_shapes3d",

@@ -1,5 +1,6 @@
 """Sets of images that are indexed by tensors of positions, in memory or rendered on demand."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -70,18 +71,19 @@ class ImageSet:
         return ImageSet(x, _rows(self.y, index), _rows(self.factors, index))
 
     def materialise(self, limit: int) -> "ImageSet":
-        """The same set with its images in memory if they are at most ``limit``; else itself, still lazy."""
-        if isinstance(self.x, Tensor) or len(self) > limit:
+        """The same set with its images in memory if they take at most ``limit`` bytes; else itself, lazy."""
+        if isinstance(self.x, Tensor) or math.prod(self.x.shape) * self.x.dtype.itemsize > limit:
             return self
         return replace(self, x=map_images(self.x, lambda part: part))
 
 
 class Source(NamedTuple):
-    """The result of a source: a pool to train and validate on, and test images if it has its own."""
+    """The result of a source: a pool to train and validate on, and held-out images if it has its own."""
 
     train: ImageSet
     test: ImageSet | None = None
     factor_names: tuple[str, ...] = ()
+    val: ImageSet | None = None
 
 
 def check_finite(x: Images, name: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaelab.errors import UserError
 from vaelab.runs.files import remove_temporary, replacing
 
-__all__ = ["MappedImages", "written_out"]
+__all__ = ["MappedImages", "made_once", "write_blocks", "written_out"]
 
 
 class MappedImages:
@@ -65,31 +65,46 @@ def written_out(
     Raises:
         UserError: if ``folder`` cannot be written to, or is too small.
     """
-    from filelock import FileLock
-
     status = source.stat()
     identity = f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     target = folder / f"{source.stem}-{digest}.npy"
+    size = math.prod(shape) / 1e9
+    what = f"{target} ({size:.1f} GB, the images of {source.name} uncompressed)"
+    made_once(target, lambda: write_blocks(target, shape, blocks()), what)
+    return target
+
+
+def made_once(target: Path, make: Callable[[], None], what: str) -> None:
+    """Call ``make`` to write the file ``target``, unless it is there.
+
+    If several processes need it, one writes and the others wait.
+
+    Raises:
+        UserError: beginning with ``what``, if the folder cannot be written to, or is too small.
+    """
+    from filelock import FileLock
+
     if target.exists():  # before the lock, since the folder may be read-only
-        return target
+        return
+    folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".written_out.lock"):
             if not target.exists():
                 remove_temporary(folder)  # of processes that were killed while they wrote
-                _write(target, shape, blocks())
+                make()
     except OSError as error:
-        size = math.prod(shape) / 1e9
         raise UserError(
-            f"{target} ({size:.1f} GB, the images of {source.name} uncompressed) cannot be written: "
-            f"{error.strerror or error}. Set data.root to a folder with room."
+            f"{what} cannot be written: {error.strerror or error}. Set data.root to a folder with room."
         ) from None
-    return target
 
 
-def _write(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
-    """Write by plain calls: on a full disk they raise an error; writing to a map would kill the process."""
+def write_blocks(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """Write uint8 blocks (B, ...) as one .npy file of this shape, whole or not at all, with a progress bar.
+
+    It is written by plain calls: on a full disk they raise an error; writing to a map would kill the process.
+    """
     from tqdm import tqdm
 
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -13,7 +13,7 @@ from vaelab.functional.randomness import generator
 
 __all__ = ["Splits", "split"]
 
-MATERIALISE_LIMIT = 20_000  # images; 80 MB of binary 64x64 sprites
+MATERIALISE_LIMIT = 100_000_000  # bytes: 24,000 binary sprites of 64x64 pixels, or 8,000 colour images
 
 
 class Splits(NamedTuple):
@@ -50,7 +50,7 @@ class Splits(NamedTuple):
 def split(
     source: Source,
     *,
-    val_size: int,
+    val_size: int | None,
     train_size: int | None,
     test_size: int | None = None,
     binarize: str = "none",
@@ -60,16 +60,16 @@ def split(
 
     From one fixed permutation of the source's pool come, in this order, the test images (only if the source
     has none of its own), the validation images and the training images. A smaller ``train_size`` is a subset
-    of a larger one. A source's own test images are put into a fixed random order as well, a function of their
-    number alone: a file may be sorted by class, and the first N images of any split are thus a random subset,
-    the same in every run. Lazy images stay lazy.
+    of a larger one. A source's own held-out images are put into a fixed random order as well, a function of
+    their number alone: a file may be sorted by class, and the first N images of any split are thus a random
+    subset, the same in every run. Lazy images stay lazy.
 
-    Lazy images for training and validation are rendered into memory once if they are at most
+    Lazy images for training and validation are rendered into memory once if they take at most
     MATERIALISE_LIMIT; larger sets stay lazy, and so do test images, which are passed once.
 
     Args:
         source: the images.
-        val_size: validation images, taken from the pool; 0 for none.
+        val_size: validation images, taken from the pool; 0 for none; None for the source's own, if any.
         train_size: training images; None for all that are left.
         test_size: test images to take from the pool of a source without a test set; None for a tenth.
         binarize: "none", "threshold", "static" or "dynamic" (see :mod:`vaelab.data.binarize`).
@@ -91,10 +91,13 @@ def split(
     # The draws are made before the splits, so that an image's draw does not depend on the sizes.
     fixed = replace(source.train, x=binarized(source.train.x, binarize, "train"))
     redraw = binarize == "dynamic" and source.train.x.dtype != torch.bool
+    own = None if source.val is None else _in_random_order(source.val, binarize, "val")
+    drawn = fixed.subset(val) if len(val) else None
+    held_out = drawn if own is None else own
     splits = Splits(
         train=(source.train if redraw else fixed).subset(train).materialise(MATERIALISE_LIMIT),
-        val=fixed.subset(val).materialise(MATERIALISE_LIMIT) if val_size else None,
-        test=fixed.subset(test) if source.test is None else _in_random_order(source.test, binarize),
+        val=None if held_out is None else held_out.materialise(MATERIALISE_LIMIT),
+        test=fixed.subset(test) if source.test is None else _in_random_order(source.test, binarize, "test"),
         redraw=redraw,
         factor_names=source.factor_names,
     )
@@ -112,13 +115,13 @@ def _scaled(splits: Splits, scaling: Scaling | None) -> Splits:
     return splits._replace(train=scaled(splits.train), val=val, test=scaled(splits.test), scaling=scaling)
 
 
-def _in_random_order(test: ImageSet, binarize: str) -> ImageSet:
-    """The test images of a source, binarised by their places in its file, in a fixed random order."""
-    order = torch.randperm(len(test), generator=generator(0, "data/test order"))
-    return replace(test, x=binarized(test.x, binarize, "test")).subset(order)
+def _in_random_order(images: ImageSet, binarize: str, part: str) -> ImageSet:
+    """The held-out images of a source, binarised by their places in its file, in a fixed random order."""
+    order = torch.randperm(len(images), generator=generator(0, f"data/{part} order"))
+    return replace(images, x=binarized(images.x, binarize, part)).subset(order)
 
 
-def _sizes(source: Source, test_size: int | None, val_size: int, train_size: int | None) -> list[int]:
+def _sizes(source: Source, test_size: int | None, val_size: int | None, train_size: int | None) -> list[int]:
     """How many images of the pool go to (test, validation, training)."""
     pool = len(source.train)
     if pool < 1:
@@ -138,6 +141,12 @@ def _sizes(source: Source, test_size: int | None, val_size: int, train_size: int
     else:
         test = 0
     left = pool - test
+    if source.val is not None and val_size is not None:
+        raise ValueError(
+            f"val_size={val_size}, but this data has its own {len(source.val)} validation images: "
+            "leave val_size=null"
+        )
+    val_size = val_size or 0
     if val_size >= left:
         raise ValueError(
             f"val_size={val_size} leaves no image to train on: without test images the set has {left}. "

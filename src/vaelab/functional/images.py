@@ -1,5 +1,6 @@
 """Stored images as numbers: their scale, range and grey levels, a chunk at a time."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from torch import Tensor
 __all__ = ["Images", "chunks", "grey_levels", "map_images", "on_grid", "to_float", "value_range"]
 
 CHUNK = 4096  # images handled at once, to bound memory
+MOST = 2**26  # numbers in them: 256 MB of float32
 
 
 class Images(Protocol):
@@ -42,8 +44,9 @@ def to_float(x: Tensor) -> Tensor:
 
 def chunks(x: Images) -> Iterator[Tensor]:
     """The images in order, at most CHUNK at a time, so that no float copy of a whole set is ever needed."""
-    for start in range(0, len(x), CHUNK):
-        yield x[torch.arange(start, min(start + CHUNK, len(x)))]
+    length = min(CHUNK, max(1, MOST // max(1, math.prod(x.shape[1:]))))
+    for start in range(0, len(x), length):
+        yield x[torch.arange(start, min(start + length, len(x)))]
 
 
 def map_images(x: Images, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -55,7 +58,7 @@ def value_range(x: Images) -> tuple[float, float]:
     """The least and largest value after :func:`to_float`; (0, 1) for binary images, which are not read."""
     if x.dtype == torch.bool:
         return 0.0, 1.0
-    limits = torch.stack([torch.stack(to_float(part).aminmax()) for part in chunks(x)])
+    limits = to_float(torch.stack([torch.stack(part.aminmax()) for part in chunks(x)]))
     return limits[:, 0].min().item(), limits[:, 1].max().item()
 
 

@@ -1,4 +1,4 @@
-"""Atomic writing: a file is complete or absent, whenever the process is killed. And what damages a file."""
+"""Atomic writing: a file is complete or absent, whenever the process is killed. And what files there are."""
 
 import errno
 import hashlib
@@ -9,8 +9,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["archive_damage", "cannot_write", "digest", "remove_temporary", "replacing"]
+__all__ = [
+    "FoundFile",
+    "archive_damage",
+    "cannot_write",
+    "digest",
+    "files_below",
+    "folder_digest",
+    "remove_temporary",
+    "replacing",
+]
 
 
 LEAST_BYTES = 2**16  # free on a disk that is not full
@@ -83,6 +93,51 @@ def digest(file: Path, most: int | None = None) -> str:
         content = hashlib.sha256(str(file.stat().st_size).encode())
         content.update(stream.read(most))
         return content.hexdigest()
+
+
+class FoundFile(NamedTuple):
+    """A file in a folder."""
+
+    name: str  # from the folder on, with slashes
+    size: int  # bytes
+    modified: int  # nanoseconds
+
+
+def files_below(folder: Path) -> tuple[list[FoundFile], list[str]]:
+    """The files below ``folder`` by name, and the names of links that are not followed.
+
+    A link is followed to a file in the folder alone: a folder from a stranger gives no file from outside of
+    it, and no endless path. Names that begin with a dot are left out.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    top = os.path.realpath(folder)
+    files, links, folders = [], [], [("", top)]
+    while folders:
+        above, place = folders.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = above + entry.name
+                if entry.name.startswith("."):
+                    continue
+                target = Path(os.path.realpath(entry.path)) if entry.is_symlink() else None
+                if target is not None and not (target.is_relative_to(top) and target.is_file()):
+                    links.append(name)
+                elif entry.is_dir():
+                    folders.append((f"{name}/", entry.path))
+                elif entry.is_file():
+                    status = entry.stat()
+                    files.append(FoundFile(name, status.st_size, status.st_mtime_ns))
+    return sorted(files), sorted(links)
+
+
+def folder_digest(folder: Path) -> str:
+    """The SHA-256 of the names and sizes of the files below ``folder``: equal for a copy in another place."""
+    content = hashlib.sha256()
+    for file in files_below(folder)[0]:
+        content.update(os.fsencode(file.name) + b"\0%d\0" % file.size)
+    return content.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -104,7 +104,7 @@ def next_step(
     _refuse_differences(f"{folder} holds a run", before, now, fresh)
     if earlier.get("data_file") and record.get("data_file") not in (None, earlier["data_file"]):
         raise UserError(
-            f"{folder} holds a run on another file: data.path={record['config']['data']['path']} has changed "
+            f"{folder} holds a run on other data: data.path={record['config']['data']['path']} has changed "
             f"since. Restore it, or use {fresh}."
         )
     finished = earlier["status"] == FINISHED

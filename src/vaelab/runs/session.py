@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from vaelab.errors import INTERRUPTED, STOPS, DiskFull, Refusal, UserError, reason
-from vaelab.runs.files import cannot_write, digest, remove_temporary
+from vaelab.runs.files import cannot_write, digest, folder_digest, remove_temporary
 from vaelab.runs.launchers import is_out_of_time
 from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.lock import LOCK_NAME, beat, claim, read_beat
@@ -109,8 +109,8 @@ class RunSession(Observer):
         self.record |= {"config": dict(config), "seed": config.get("seed"), "latent_dim": latent_dim}
         data = config.get("data")
         path = data.get("path") if isinstance(data, Mapping) else None
-        if isinstance(path, str) and (file := Path(path).expanduser()).is_file():
-            self.record["data_file"] = digest(file, MOST_BYTES)
+        if isinstance(path, str):
+            self.record["data_file"] = digest_of_data(Path(path).expanduser())
 
     def decide(self) -> str:
         """Decide to ``start``, to ``resume`` from the last checkpoint, or to ``skip`` a finished run.
@@ -311,6 +311,16 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "verdict": None,
         "config": None,
     }
+
+
+def digest_of_data(path: Path) -> str | None:
+    """A digest of the user's file or folder; None if there is none that can be read: its loader says why."""
+    with suppress(OSError):
+        if path.is_dir():
+            return folder_digest(path)
+        if path.is_file():
+            return digest(path, MOST_BYTES)
+    return None
 
 
 def is_main_process() -> bool:

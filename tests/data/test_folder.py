@@ -1,0 +1,408 @@
+"""data=folder: files of every kind, made here by Pillow, as images; what is no image is named."""
+
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cli_runner import read_record, small
+from vaelab import load
+from vaelab.data import folder as rooms_folder
+from vaelab.data.decoding import Unfit, decode
+from vaelab.data.folder import load_folder
+from vaelab.data.grouping import grouped, part_by_hash
+from vaelab.data.splits import split
+from vaelab.errors import UserError
+from vaelab.evaluation.trained_run import TrainedRun
+
+RNG = np.random.default_rng(0)
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def picture(width=16, height=16):
+    return Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Sixty images of 16x16 pixels in two class folders, of three sizes of name."""
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(30):
+            picture().save(tmp_path / "images" / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+def read(images, root=None, **settings):
+    return load_folder(str(images), str(root or images.parent / "data"), **settings)
+
+
+def pixels_of(image, tmp_path, name, size=None, channels=3, background="white", **options):
+    image.save(tmp_path / name, **options)
+    return decode(tmp_path / name, size, channels, background)
+
+
+# one file
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.bmp", "a.tiff", "a.webp", "a.ppm", "a.tga", "a.gif", "a.jp2", "a"]
+)
+def test_every_lossless_format_keeps_its_pixels(tmp_path, name):
+    x = np.zeros((4, 6, 3), np.uint8)
+    x[:, :, 0], x[1, 2] = 255, (0, 255, 0)
+    kind = {"a": "png", "a.webp": "webp"}.get(name)
+    options = {"lossless": True} if name == "a.webp" else {}
+    found = pixels_of(Image.fromarray(x), tmp_path, name, format=kind, **options)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, x.transpose(2, 0, 1))
+
+
+def test_modes_become_colours_or_luma(tmp_path):
+    grey = Image.fromarray(np.array([[0, 100], [200, 255]], np.uint8))
+    assert np.array_equal(pixels_of(grey, tmp_path, "l.png"), np.stack(3 * [np.asarray(grey)]))
+    assert np.array_equal(pixels_of(grey, tmp_path, "l.png", channels=1)[0], np.asarray(grey))
+    bits = Image.fromarray(np.array([[True, False]]))
+    assert pixels_of(bits, tmp_path, "1.png", channels=1).tolist() == [[[255, 0]]]
+    red = Image.new("RGB", (2, 2), RED)
+    assert pixels_of(red, tmp_path, "r.png", channels=1).tolist() == [[[76, 76], [76, 76]]]  # 0.299 * 255
+    assert pixels_of(red.quantize(4), tmp_path, "p.png")[:, 0, 0].tolist() == list(RED)
+    ink = Image.new("CMYK", (2, 2), (0, 255, 255, 0))  # no cyan: red
+    assert pixels_of(ink, tmp_path, "c.tiff")[:, 1, 1].tolist() == list(RED)
+    assert abs(pixels_of(ink, tmp_path, "c.jpg")[:, 1, 1].astype(int) - RED).max() <= 3
+
+
+@pytest.mark.parametrize(("background", "value"), [("white", 255), ("black", 0)])
+def test_transparent_pixels_show_the_background(tmp_path, background, value):
+    clear = Image.new("RGBA", (2, 1), (10, 20, 30, 0))
+    clear.putpixel((1, 0), (10, 20, 30, 255))
+    half = Image.new("LA", (1, 1), (100, 128))
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    over = {"background": background}
+    expected = [3 * [value], [10, 20, 30]]
+    assert pixels_of(clear, tmp_path, "a.png", **over)[:, 0].T.tolist() == expected
+    grey = pixels_of(half, tmp_path, "b.png", **over)[:, 0, 0]
+    assert grey == pytest.approx(3 * [(100 * 128 + value * 127) / 255], abs=1)
+    found = pixels_of(palette, tmp_path, "c.png", transparency=0, **over)[:, 0].T.tolist()
+    assert found == [3 * [value], [40, 50, 60]]
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tiff", "deep.pgm"])
+def test_sixteen_bits_become_eight_by_rounding(tmp_path, name):
+    values = np.array([[0, 128, 129], [32767, 65407, 65535]], np.uint16)  # 257 of them are one grey level
+    found = pixels_of(Image.fromarray(values), tmp_path, name, channels=1)
+    assert found.tolist() == [[[0, 0, 1], [127, 255, 255]]]
+    assert np.array_equal(found[0], np.round(values / 257).astype(np.uint8))
+
+
+def test_numbers_without_a_white_are_named(tmp_path):
+    for name, x, kind in (
+        ("f.tiff", np.full((2, 2), 0.5, np.float32), "floating-point"),
+        ("i.tiff", np.full((2, 2), 70000, np.int32), "32-bit"),
+    ):
+        Image.fromarray(x).save(tmp_path / name)
+        with pytest.raises(Unfit) as caught:
+            decode(tmp_path / name, None, 3, "white")
+        assert kind in caught.value.kind
+
+
+def test_a_photo_stands_as_its_camera_says(tmp_path):
+    upright = Image.new("RGB", (8, 16), BLUE)
+    upright.paste(RED, (0, 0, 8, 8))  # red above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to look at it
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    found = pixels_of(lying, tmp_path, "a.png", exif=exif)
+    assert np.array_equal(found, np.asarray(upright).transpose(2, 0, 1))
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
+    for name in ("a.gif", "a.png", "a.tiff"):
+        found = pixels_of(frames[0], tmp_path, name, save_all=True, append_images=frames[1:])
+        assert found[:, 2, 2].tolist() == list(RED), name
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 32), (32, 64), (32, 32), (640, 333)])
+def test_the_middle_square_is_scaled(tmp_path, width, height):
+    image = Image.new("RGB", (width, height), BLUE)
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    image.paste(RED, (left, top, left + edge, top + edge))  # blue lies outside of the square
+    found = pixels_of(image, tmp_path, "a.png", size=16)
+    assert found.shape == (3, 16, 16)
+    assert np.array_equal(found[:, 2:-2, 2:-2], np.stack([np.full((12, 12), c, np.uint8) for c in RED]))
+
+
+def test_a_photo_read_at_a_lower_resolution_is_the_same_picture(tmp_path):
+    ramp = np.linspace(0, 255, 512).astype(np.uint8)
+    across, down = np.broadcast_to(ramp, (512, 512)), np.broadcast_to(ramp[:, None], (512, 512))
+    x = np.stack([across, down, across // 2 + down // 2], -1)
+    small, whole = (pixels_of(Image.fromarray(x), tmp_path, name, size=16) for name in ("a.jpg", "a.png"))
+    assert np.abs(small.astype(int) - whole).max() <= 3
+
+
+# what is no image
+
+
+def test_what_is_left_out_is_named_in_one_line(images, caplog):
+    (images / "readme.txt").write_text("x")
+    (images / ".hidden.png").write_text("x")
+    (images / "cat" / "empty.png").write_bytes(b"")
+    (images / "cat" / "text.png").write_text("hello")
+    (images / "cat" / "odd\x1b[31m.png").write_text("hello")
+    content = (images / "cat" / "0.png").read_bytes()
+    (images / "dog" / "cut.png").write_bytes(content[: len(content) // 2])
+    picture(7, 30).save(images / "dog" / "tiny.png")
+    for _ in range(2):  # the second start reports it too
+        caplog.clear()
+        source = read(images, size=8)
+        assert len(source.train) + len(source.val) + len(source.test) == 60
+        [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+        assert line.startswith(
+            f"Left out 6 of 66 files in {images}: 3 broken (cat/odd?[31m.png: of no format"
+        )
+        assert "1 smaller than data.size=8 (dog/tiny.png: 7x30)" in line
+        assert "1 empty (cat/empty.png)" in line
+        assert "1 no image by its name (readme.txt)" in line
+        assert ".hidden" not in line
+
+
+def test_a_file_cut_anywhere_never_ends_in_a_traceback(tmp_path):
+    for name in ("a.png", "a.jpg", "a.gif", "a.tiff", "a.webp", "a.bmp", "a.ico"):
+        picture().save(tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        outcomes = set()
+        for length in range(0, len(whole), max(1, len(whole) // 12)):
+            (tmp_path / name).write_bytes(whole[:length])
+            try:
+                outcomes.add(decode(tmp_path / name, 8, 3, "white").shape)
+            except Unfit as unfit:
+                outcomes.add(unfit.kind)
+        assert "broken" in outcomes
+        assert outcomes <= {"broken", (3, 8, 8)}
+
+
+def bomb(file, edge):
+    """A PNG file of edge x edge pixels whose data are missing: its header alone is read."""
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", edge, edge, 8, 2, 0, 0, 0)
+    file.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("edge", [10_000, 30_000])  # Pillow warns of the first, and refuses the second
+def test_a_decompression_bomb_is_an_error_that_names_it(images, edge):
+    bomb(images / "cat" / "bomb.png", edge)
+    with pytest.raises(UserError, match=rf"cat/bomb\.png is refused: Image size \({edge**2} pixels\)"):
+        read(images, size=8)
+    assert not list(images.parent.glob("data/folder/*.npy"))
+
+
+def test_odd_files_warn_of_nothing(images):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(images)
+
+
+def test_links_are_followed_within_the_folder_alone(images, tmp_path, caplog):
+    picture().save(tmp_path / "secret.png")
+    (images / "cat" / "out.png").symlink_to(tmp_path / "secret.png")
+    (images / "up").symlink_to(images.parent)
+    (images / "cat" / "loop.png").symlink_to(images / "cat" / "loop.png")
+    (images / "dog" / "in.png").symlink_to(images / "cat" / "0.png")
+    source = read(images)
+    assert len(source.train) + len(source.val) + len(source.test) == 61
+    assert "3 a link that leaves the folder, or to a folder (cat/loop.png, cat/out.png, up)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"size": 32},
+            r"has no image that can be used\. Left out 60 of 60 .*60 smaller than data.size=32 \(cat",
+        ),
+        ({"size": 0}, "data.size=0: must be a whole number >= 1"),
+        ({"channels": 4}, r"data.channels=4: must be 3 \(colour\) or 1"),
+        ({"background": "red"}, "data.background=red: must be white or black"),
+        ({"test_share": 0}, "data.test_share above 0"),
+        ({"val_share": 0.6, "test_share": 0.4}, "with a sum below 1"),
+        ({"test_share": 1e-9}, "The 60 images of .* are too few: none is for test"),
+    ],
+)
+def test_settings_that_leave_nothing_are_refused(images, settings, message):
+    with pytest.raises(UserError, match=message):
+        read(images, **settings)
+
+
+def test_a_path_that_is_no_folder_of_images_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"data\.path is not set"):
+        load_folder(None, str(tmp_path))
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="file is a file; data=npz reads arrays"):
+        read(tmp_path / "file")
+    with pytest.raises(UserError, match=r"empty has no image files\.$"):
+        read(tmp_path / "empty")
+
+
+def test_images_of_different_sizes_need_a_size(images):
+    picture(20, 18).save(images / "dog" / "7.png")
+    with pytest.raises(UserError, match=r"cat/0.png is 16x16, dog/7.png is 20x18\. Set data.size=64, or"):
+        read(images)
+    assert read(images, size=16).train.image_shape == (3, 16, 16)
+
+
+# the whole folder
+
+
+def test_images_labels_and_names_stay_together(tmp_path):
+    """Each image has the colour of its own number: its split, label and pixels are known from its name."""
+    names = [f"{number % 12}/{number}.png" for number in range(120)]
+    for number, name in enumerate(names):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 2 * number, 0)).save(tmp_path / "images" / name)
+    source = read(tmp_path / "images")
+    for part, found in {"train": source.train, "val": source.val, "test": source.test}.items():
+        x = found.x[torch.arange(len(found))]
+        numbers = x[:, 0, 0, 0].long()
+        assert {part_by_hash(names[n], 0.1, 0.1) for n in numbers} == {part}
+        assert torch.equal(found.y, numbers % 12)  # folder "10" comes after "9"
+        assert torch.equal(x[:, 1, 3, 3].long(), 2 * numbers)
+        assert (x[:, 2] == 0).all()
+    assert len(source.train) + len(source.val) + len(source.test) == 120
+
+
+def test_the_second_start_decodes_nothing_until_a_file_changes(images, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        rooms_folder, "decode", lambda file, **options: decoded.append(file.name) or decode(file, **options)
+    )
+    first, second = read(images).train, read(images).train
+    assert len(decoded) == 60
+    assert torch.equal(first.x[torch.arange(5)], second.x[torch.arange(5)])
+    read(images, size=8)
+    assert len(decoded) == 120
+    picture().save(images / "cat" / "0.png")
+    os.utime(images / "cat" / "0.png", ns=(1, 1))  # the size may be the same
+    read(images)
+    assert len(decoded) == 180
+    assert images.is_dir()
+    assert not [
+        file for file in images.rglob("*") if file.suffix not in ("", ".png")
+    ]  # nothing is written there
+
+
+def test_no_image_changes_its_split_when_others_come():
+    names = [f"{number}.png" for number in range(4000)]
+    before = dict(zip(names[:2000], grouped(names[:2000], 0.1, 0.2), strict=True))
+    after = dict(zip(names, grouped(names, 0.1, 0.2), strict=True))
+    assert before.items() <= after.items()
+    parts = [place.part for place in after.values()]
+    # five standard errors of a share: false alarms below 1e-6
+    for part, share in (("val", 0.1), ("test", 0.2), ("train", 0.7)):
+        assert abs(parts.count(part) / 4000 - share) < 5 * (share * (1 - share) / 4000) ** 0.5
+
+
+def test_folders_of_splits_are_the_splits(tmp_path, caplog):
+    for place, count in (("train/a", 30), ("train/b", 30), ("test/a", 2), ("test/b", 3), ("other", 1)):
+        (tmp_path / "images" / place).mkdir(parents=True)
+        for number in range(count):
+            picture(4, 4).save(tmp_path / "images" / place / f"{place.replace('/', '')}{number}.png")
+    source = read(tmp_path / "images")
+    assert source.test.y.tolist() == [0, 0, 1, 1, 1]
+    assert len(source.train) + len(source.val) == 60
+    assert "1 outside of train, val and test (other/other0.png)" in caplog.text
+    assert read(tmp_path / "images", val_share=0).val is None
+
+
+@pytest.mark.parametrize(
+    ("tops", "by_folder"),
+    [
+        (["train", "val"], True),
+        (["Train", "validation", "x"], True),
+        (["train"], True),
+        (["train", "bus"], False),
+        (["test", "a"], False),
+    ],
+)
+def test_a_class_may_be_called_train(tops, by_folder):
+    places = grouped([f"{top}/x/{n}.png" for top in tops for n in range(50)], 0.1, 0.1)
+    assert {place.label for place in places} == ({"x"} if by_folder else set(tops))
+
+
+def test_images_beside_class_folders_leave_no_labels(images, caplog):
+    picture().save(images / "loose.png")
+    assert read(images).train.y is None
+    assert "No labels: 1 images lie in no class folder, beside those in cat, dog." in caplog.text
+
+
+def test_grey_images_are_noticed(tmp_path, caplog):
+    for number in range(40):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("L", (4, 4), number).save(tmp_path / "images" / f"{number}.png")
+    with caplog.at_level("INFO"):
+        assert read(tmp_path / "images").train.image_shape == (3, 4, 4)
+    assert "All are grey: data.channels=1" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        assert read(tmp_path / "images", channels=1).train.image_shape == (1, 4, 4)
+    assert "All are grey" not in caplog.text
+
+
+def test_own_validation_images_need_no_val_size(images):
+    source = read(images)
+    with pytest.raises(ValueError, match=r"val_size=5, but this data has its own \d+ validation images"):
+        split(source, val_size=5, train_size=None)
+    splits = split(source, val_size=None, train_size=20)
+    assert (len(splits.train), len(splits.val)) == (20, len(source.val))
+    assert splits.value_range == (0.0, 1.0)
+
+
+# runs
+
+
+def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
+    command = (
+        "data=folder",
+        f"data.path={images}",
+        "data.size=8",
+        "data.val_size=null",
+        "data.train_size=null",
+    )
+    settings = (*command, f"hydra.run.dir={tmp_path}/run", "callbacks=no_pictures")
+    assert small(tmp_path, *settings).code == 0
+    record = read_record(tmp_path / "run")
+    assert record["data"]["image_shape"] == [3, 8, 8]
+    assert "finished" in small(tmp_path, *settings).out  # skipped
+    moved = images.rename(tmp_path / "moved")
+    settings = tuple(setting.replace(str(images), str(moved)) for setting in settings)
+    longer = small(tmp_path, *settings, "trainer.max_epochs=2")
+    assert longer.code == 0, longer.err
+    assert read_record(tmp_path / "run")["data"] == record["data"]
+    trained = TrainedRun(
+        tmp_path / "run", read_record(tmp_path / "run"), tmp_path
+    )  # as vaelab-evaluate reads it
+    assert trained.images("test").shape == (record["data"]["test"], 3, 8, 8)
+    loaded = load(tmp_path / "run")
+    assert loaded.reconstruct(loaded.sample(2)).shape == (2, 3, 8, 8)
+    (moved / "cat" / "0.png").write_bytes((moved / "cat" / "0.png").read_bytes() + b"x")
+    refused = small(tmp_path, *settings, "trainer.max_epochs=2")
+    assert refused.code == 2
+    assert "moved has changed since" in refused.err
