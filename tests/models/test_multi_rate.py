@@ -83,6 +83,17 @@ def test_the_model_at_a_beta_has_the_parts_of_an_ordinary_one_and_the_same_weigh
     assert ordinary.at() is ordinary
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_any_precision_of_the_weights_is_that_of_the_model_at_a_beta(dtype):
+    model = multi_rate(conv).to(dtype)
+    assert model.at(2.0).encode(images(3, SHAPE)).loc.isfinite().all()
+    noise = model.draw_noise(3, random())
+    noise = Noise._make(part.to(dtype) for part in noise)
+    output = model(images(3, SHAPE).to(dtype), noise)
+    assert output.stats.z.dtype == dtype
+    assert output.loss.isfinite()
+
+
 def test_labels_reach_both_networks_beside_the_beta():
     model, x = multi_rate(inner=LabelCondition(3)), images(5, SHAPE)
     ordinary = model.at(1.0)

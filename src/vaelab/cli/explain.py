@@ -110,7 +110,9 @@ def part_row(name: str, node: Any, part: "PartSummary") -> list[str]:
 
 def term_row(name: str, node: Any, term: "TermSummary") -> list[str]:
     others = "".join(f"; {key} {listed(values)}" for key, values in term.others.items())
-    return [name, as_call(node), listed(term.weight) + others, f"{term.parameters:,}"]
+    # the weight of a multi-rate model has no value of its own
+    weight = "drawn for each image" if math.isnan(term.weight[0]) else listed(term.weight)
+    return [name, as_call(node), weight + others, f"{term.parameters:,}"]
 
 
 def step_details(trainer: Mapping[str, Any], made: "Summary") -> str:

@@ -106,12 +106,12 @@ class RateCondition(Unconditional):
     def given(self, y: Tensor | None, noise: Tensor, alike: bool = False) -> tuple[Any, Tensor]:
         if not noise.numel():
             raise ValueError("a multi-rate model needs a beta: use at(beta=...)")
-        share = uniform(noise).to(noise.dtype)
+        share = uniform(noise)  # in 32 bits or more
         if alike:
             share = share[:1].expand_as(share)
         else:
             share = (torch.arange(len(share), device=share.device) + share) / len(share)
-        log_beta = self.log_low + share * (self.log_high - self.log_low)
+        log_beta = self.log_low.to(share) + share * (self.log_high - self.log_low).to(share)
         return (log_beta, y), log_beta.exp()
 
     def image(self, x: Tensor, y: Any) -> Tensor:

@@ -72,8 +72,10 @@ class Gate(nn.Module):
 
     @torch.no_grad()
     def fixed_at(self, log_beta: Tensor) -> nn.Module:
-        """The module that does the same at one beta, ()."""
-        return Affine(*self.affine(log_beta))
+        """The module that does the same at one beta, (), in the precision of the gate's weights."""
+        dtype = next(self.parameters()).dtype
+        factor, shift = self.affine(log_beta)
+        return Affine(factor.to(dtype), None if shift is None else shift.to(dtype))
 
 
 class HiddenGate(Gate):
