@@ -60,7 +60,7 @@ def test_the_table_is_the_closed_form_and_the_command_sweeps_it(file, tmp_path):
         assert (rate, distortion) == pytest.approx((exact.rate, exact.distortion), abs=0.006)
         assert objective == pytest.approx(exact.distortion + beta * exact.rate, abs=0.01)
         assert elbo == pytest.approx(exact.elbo, abs=0.01)
-    suggested = shlex.split(lines[-2].removeprefix("Sweep it:"))
+    suggested = shlex.split(lines[-2].removeprefix("Train it:"))
     assert suggested == [
         "vaelab-train",
         "sweep=auto",
@@ -80,7 +80,18 @@ def test_of_many_pixels_the_text_fits_100_columns():
     assert (code, err) == (0, "")
     assert "A guide: " in out
     assert max(map(len, out.splitlines())) <= 100
-    assert out.splitlines()[-1] == "Sweep it:  vaelab-train sweep=auto data=digits model.latent_dim=20"
+    assert out.splitlines()[-1] == "Train it:  vaelab-train sweep=auto data=digits model.latent_dim=20"
+
+
+def test_a_multi_rate_model_takes_the_betas_in_one_training():
+    code, out, err = planned(
+        "data=digits", "data.train_size=50", "model=multi_rate_vae", "model.latent_dim=2"
+    )
+    assert (code, err) == (0, "")
+    command = shlex.split(out.splitlines()[-1].removeprefix("Train it:"))
+    betas = command[-3].removeprefix("model.betas=[").removesuffix("]").split(",")
+    assert command[1] == "data=digits"
+    assert command[-2:] == [f"model.beta_low={betas[0]}", f"model.beta_high={betas[-1]}"]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +154,8 @@ def test_python_sweeps_the_same_betas(tmp_path, plain_table, short_grid):
         (("likelihood=laplace",), "There is no plan for likelihood Laplace"),
         (("model.latent_dim=2,3",), "this sweep varies model.latent_dim"),
         (("data.binarize=none,static",), "this sweep varies data.binarize"),
+        (("model=ae",), "the model.beta of this model is no number. Use model=beta_vae."),
+        (("model=multi_rate_vae",), "vaelab-plan prints its model.betas."),
     ],
 )
 def test_a_sweep_without_a_plan_is_refused_before_its_first_job(tmp_path, settings, message):

@@ -186,7 +186,7 @@ def test_a_plan_of_a_config_in_plain_types():
         ),
         (
             {"model": {"condition": {"_target_": "vaelab.models.LabelCondition"}}},
-            "no plan for model.condition",
+            "no plan for this model.condition",
         ),
         ({"data": {"train_size": 1}}, "all training images are the same"),
     ],

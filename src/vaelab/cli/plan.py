@@ -67,7 +67,12 @@ def run(args: argparse.Namespace) -> None:
     cfg = composed("train", args.settings, args.config_dir)
     check_keys(cfg, args.settings)
     plan = plan_of(cfg, as_set=LATENT_DIM in settings)
-    command = ["vaelab-train", "sweep=auto", *args.settings]
+    if "betas" in cfg.model:  # of a multi-rate model, one training
+        ends = plan.betas[0], plan.betas[-1]
+        command = ["vaelab-train", *args.settings, f"model.betas=[{listed(plan.betas)}]"]
+        command += [f"model.beta_{end}={beta:g}" for end, beta in zip(("low", "high"), ends, strict=True)]
+    else:
+        command = ["vaelab-train", "sweep=auto", *args.settings]
     if LATENT_DIM not in settings:
         command.append(f"{LATENT_DIM}={plan.curve.latent_dim}")
     print(plan_text(plan, shlex.join(command)))
@@ -113,17 +118,27 @@ def planned_betas(config: DictConfig) -> "Plan | None":
                 f"{BETA}={AUTO}: a plan is for one data set, one likelihood and one latent_dim, but this "
                 f"sweep varies {key}. Give it one value, or give {BETA} its values."
             )
+    fixed = config.model.get("beta")
+    if fixed != AUTO and not isinstance(fixed, int | float):
+        raise UserError(
+            f"{BETA}={AUTO}: the {BETA} of this model is no number. "
+            + ("vaelab-plan prints its model.betas." if "betas" in config.model else "Use model=beta_vae.")
+        )
     cfg = config.copy()
     OmegaConf.set_readonly(cfg, False)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     plan = plan_of(cfg)
-    values = ",".join(f"{value:g}" for value in plan.betas)
+    values = listed(plan.betas)
     with read_write(hydra):
         # into the command line's settings: a job composes the file's anew, and would find auto there
         hydra.overrides.task = [f"{BETA}={values}", *(line for line in task if not is_beta(line))]
         hydra.sweeper.params = {key: value for key, value in params.items() if key != BETA}
     return plan
+
+
+def listed(betas: Sequence[float]) -> str:
+    return ",".join(f"{beta:g}" for beta in betas)
 
 
 def is_beta(setting: str) -> bool:
@@ -161,7 +176,7 @@ def plan_text(plan: "Plan", command: str) -> str:
             "",
             text_table(["β", "live", "rate", "distortion", "D + βR", "ELBO"], list(rows(plan))),
             "",
-            f"Sweep it:  {command}",
+            f"Train it:  {command}",
         ]
     )
 

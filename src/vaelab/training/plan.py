@@ -26,7 +26,7 @@ from vaelab.errors import UserError
 from vaelab.functional.reference_curve import ReferenceCurve, beta_grid, suggested_latent_dim
 from vaelab.models.conditions import Unconditional
 from vaelab.models.likelihoods import Gaussian, Likelihood
-from vaelab.training.assembly import build, build_data, memory_of_data
+from vaelab.training.assembly import build, build_data, memory_of_data, run_context
 from vaelab.training.constant_image import constant_output
 
 __all__ = ["Plan", "make_plan", "thresholds"]
@@ -81,11 +81,6 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
     Raises:
         UserError: the likelihood has no plan, the decoder is told labels, or all images are the same.
     """
-    if cfg.model.get("condition") is not None:
-        raise UserError(
-            "There is no plan for model.condition: the spectrum of the images does not tell what is left of "
-            "it when the label is known."
-        )
     likelihood = build("likelihood", cfg.likelihood)
     if likelihood.curvature(torch.zeros(1)) is None:
         raise UserError(
@@ -95,6 +90,7 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
         )
     with memory_of_data(cfg):
         data = build_data(cfg)
+        check_condition(cfg, data)
         low, high = data.value_range
         try:
             likelihood.check(low, high, levels=data.levels)
@@ -107,6 +103,16 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
     curve = ReferenceCurve(tuple(found), constant, latent_dim or suggested)
     pixels = len(data.train.x[torch.zeros(1, dtype=torch.long)].flatten())
     return Plan(curve, images, pixels, suggested, exact=isinstance(likelihood, Gaussian))
+
+
+def check_condition(cfg: DictConfig, data: DataModule) -> None:
+    """Refuse a decoder that is told more than z; one that is told beta is not."""
+    node = cfg.model.get("condition")
+    if node is not None and build("model.condition", node, run_context(cfg, data)).features:
+        raise UserError(
+            "There is no plan for this model.condition: the spectrum of the images does not tell what is "
+            "left of it when the label is known."
+        )
 
 
 def thresholds(likelihood: Likelihood, data: DataModule) -> tuple[list[float], float, int]:
