@@ -33,8 +33,8 @@ FIRST = -1.0  # b of the latent dimensions at first: all are on up to beta = e
 def opening(t: Tensor) -> Tensor:
     """sqrt(relu(1 - exp(t))), with a slope of at most 1 / (2 sqrt(STRAIGHT)) in exp(t).
 
-    >>> opening(torch.tensor([-100.0, 0.0, 1.0]))
-    tensor([1., 0., 0.])
+    >>> opening(torch.tensor([-100.0, -0.6931, 1.0])).abs()
+    tensor([1.0000, 0.7071, 0.0000])
     """
     room = -torch.expm1(t.clamp(max=0.0))
     return torch.where(room > STRAIGHT, room.clamp(min=STRAIGHT).sqrt(), room / STRAIGHT**0.5)
