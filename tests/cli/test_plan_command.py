@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shlex
+import subprocess
 import sys
 
 import numpy as np
@@ -163,3 +164,15 @@ def test_a_sweep_without_a_plan_is_refused_before_its_first_job(tmp_path, settin
     assert (result.code, result.err.count("\n")) == (2, 1), result.err
     assert message in result.err
     assert not list(tmp_path.glob("sweeps/*/*"))
+
+
+def test_a_mistake_is_refused_without_torch():
+    code = (
+        "import sys; sys.argv[1:] = ['data=digits', 'likelihod=gaussian']\n"
+        "from vaelab.cli.plan import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: print(stop.code, {'torch', 'pytorch_lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "2 set()\n", done.stderr
+    assert "Did you mean 'likelihood'?" in done.stderr

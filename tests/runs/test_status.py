@@ -259,7 +259,7 @@ def test_watch_ends_with_control_c_without_a_traceback(sweep, monkeypatch, capsy
     assert err == ""
 
 
-@pytest.mark.parametrize("module", ["vaelab.cli.status", "vaelab.cli.compare", "vaelab.cli.plan"])
+@pytest.mark.parametrize("module", ["vaelab.cli.status", "vaelab.cli.compare"])
 def test_a_reader_that_leaves_is_no_traceback(sweep, module):
     """The reading end is closed before anything is printed, as `| head -0` does."""
     write_record(sweep / "00-seed0-beta1", record("finished"))
