@@ -228,3 +228,19 @@ def test_the_sample_of_training_images_is_fixed_and_what_the_model_sees():
     assert torch.equal(*drawn)  # one draw for every run
     assert set(drawn[0].unique().tolist()) == {0.0, 1.0}
     assert len({tuple(image.flatten().tolist()) for image in drawn[0]}) > 60
+
+
+def test_a_table_has_no_left_and_right():
+    splits_of_rows = split(Source(ImageSet(torch.rand(20, 1, 1, 5))), val_size=4, train_size=None)
+    with pytest.raises(ValueError, match=r"augment.flip=true is for images, but the data are the rows"):
+        DataModule(splits_of_rows, batch_size=4, seed=0, flip=True)
+
+
+def test_held_out_images_are_never_mirrored():
+    x = torch.arange(4.0).expand(60, 1, 4, 4).clone()
+    data = DataModule(
+        split(Source(ImageSet(x)), val_size=20, train_size=None), batch_size=8, seed=0, flip=True
+    )
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert all((batch.x[:, 0, 0, 0] == 0).all() for batch in loader)
+    assert {0.0, 3.0} == set(torch.cat([batch.x for batch in data.train_dataloader()])[:, 0, 0, 0].tolist())

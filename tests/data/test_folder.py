@@ -30,7 +30,7 @@ def picture(width=16, height=16):
 
 @pytest.fixture
 def images(tmp_path):
-    """Sixty images of 16x16 pixels in two class folders, of three sizes of name."""
+    """Sixty images of 16x16 pixels in two class folders, of names of one and two digits."""
     for name in ("cat", "dog"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(30):
@@ -378,6 +378,11 @@ def test_own_validation_images_need_no_val_size(images):
 # runs
 
 
+def test_an_augmentation_that_is_unknown_is_named(tmp_path):
+    result = small(tmp_path, "+data.augment.flop=true")
+    assert (result.code, result.err.strip()) == (2, "vaelab-train: data.augment.flop: Did you mean 'flip'?")
+
+
 def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
     command = (
         "data=folder",
@@ -386,6 +391,7 @@ def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
         "data.val_size=null",
         "data.train_size=null",
     )
+    command = (*command, "data.augment.flip=true")
     settings = (*command, f"hydra.run.dir={tmp_path}/run", "callbacks=no_pictures")
     assert small(tmp_path, *settings).code == 0
     record = read_record(tmp_path / "run")

@@ -78,3 +78,46 @@ def test_dynamic_draws_are_a_function_of_seed_epoch_rank_and_batch():
 def test_the_mean_of_dynamic_draws_approaches_the_image():
     mean = torch.stack([drawn(0, epoch).float().mean() for epoch in range(50)]).mean()
     assert abs(mean.item() - 102 / 255) < SIGMAS * (0.24 / (50 * 32 * 64)) ** 0.5
+
+
+def sided(size: int) -> ImageSet:
+    """Images whose left half is 1 and whose right half is 0."""
+    return ImageSet(torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(size, 3, 2, 4).clone())
+
+
+def turned(loader: InMemoryLoader) -> list[bool]:
+    """Which images came mirrored; every one is whole."""
+    x = torch.cat([batch.x for batch in loader])
+    mirrored = x[:, 0, 0, 0] == 0
+    whole = sided(len(x)).x
+    assert torch.equal(x, torch.where(mirrored[:, None, None, None], whole.flip(-1), whole))
+    return mirrored.tolist()
+
+
+def test_half_of_the_training_images_are_mirrored_anew_in_every_epoch():
+    def epoch(number: int, seed: int = 0) -> list[bool]:
+        sampler = Shuffled(2000, seed)
+        sampler.set_epoch(number)
+        return turned(InMemoryLoader(sided(2000), 64, sampler, flip=seed))
+
+    first = epoch(0)
+    assert abs(sum(first) - 1000) < SIGMAS * 2000**0.5 / 2
+    assert epoch(0) == first
+    assert epoch(1) != first
+    assert epoch(0, seed=1) != first
+    assert not any(turned(InMemoryLoader(sided(50), 64, Sequential(50))))
+
+
+def test_a_continued_epoch_mirrors_the_same_images():
+    def loader() -> InMemoryLoader:
+        return InMemoryLoader(sided(100), 16, Shuffled(100, 0), flip=0)
+
+    whole = [batch.x for batch in loader()]
+    begun, again = loader(), loader()
+    passing = iter(begun)
+    for _ in range(3):
+        next(passing)
+    again.load_state_dict(begun.state_dict())
+    rest = [batch.x for batch in again]
+    assert len(rest) == 4
+    assert all(torch.equal(a, b) for a, b in zip(rest, whole[3:], strict=True))

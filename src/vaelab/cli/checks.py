@@ -202,6 +202,8 @@ CONTRACT: dict[str, Rule] = {
     "data.val_size": integer(0, None),
     "data.train_size": integer(1, None),
     "data.test_size": integer(1, None),
+    "data.augment": Node(optional=True),
+    "data.augment.flip": flag,
     "data.scale": OneOf(("none", "standardize", "minmax")),
     "optimizer.lr": Number(0, above=True),
     "optimizer.weight_decay": Number(0),

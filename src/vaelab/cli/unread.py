@@ -23,7 +23,9 @@ READ: dict[str, frozenset[str]] = {
         {"callbacks", "compile", "data", "group", "likelihood", "logger", "metrics", "model", "name"}
         | {"network", "optimizer", "paths", "prior", "seed", "sweep", "threads", "trainer"}
     ),
-    "data": frozenset({"batch_size", "binarize", "scale", "source", "test_size", "train_size", "val_size"}),
+    "data": frozenset(
+        {"augment", "batch_size", "binarize", "scale", "source", "test_size", "train_size", "val_size"}
+    ),
     "model": frozenset(
         {"condition", "corruption", "latent_dim", "lr_factor", "needs", "objective", "posterior"}
         | {"samples", "target_share", "weights"}

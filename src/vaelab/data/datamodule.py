@@ -28,6 +28,7 @@ class DataModule(pl.LightningDataModule):
         batch_size: images per training step and rank; the last batch of an epoch may be shorter.
         seed: of the training order and of dynamic binarisation; None for a random one.
         eval_batch_size: images per validation and test step; None for max(batch_size, 256).
+        flip: mirror each training image left to right with probability 1/2, anew in every epoch.
 
     Attributes:
         train, val, test: image sets, as stored. val is None if there are no validation images.
@@ -37,11 +38,17 @@ class DataModule(pl.LightningDataModule):
         factor_names: names of the columns of ``factors``.
 
     Raises:
-        ValueError: a batch size below 1.
+        ValueError: a batch size below 1, or a flip of the columns of a table.
     """
 
     def __init__(
-        self, splits: Splits, *, batch_size: int, seed: int | None, eval_batch_size: int | None = None
+        self,
+        splits: Splits,
+        *,
+        batch_size: int,
+        seed: int | None,
+        eval_batch_size: int | None = None,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.splits = splits
@@ -54,6 +61,9 @@ class DataModule(pl.LightningDataModule):
         self.eval_batch_size = max(batch_size, 256) if eval_batch_size is None else eval_batch_size
         if min(self.batch_size, self.eval_batch_size) < 1:
             raise ValueError(f"batch sizes must be >= 1, got {self.batch_size} and {self.eval_batch_size}")
+        self.flip = flip
+        if flip and self.image_shape[1] == 1:
+            raise ValueError("augment.flip=true is for images, but the data are the rows of a table")
         self.seed = secrets.randbits(63) if seed is None else seed
 
     @property
@@ -80,7 +90,11 @@ class DataModule(pl.LightningDataModule):
         fixed = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         sampler = Shuffled(len(self.train), seed, rank, world_size, fixed=fixed)
         return InMemoryLoader(
-            self.train, self.batch_size, sampler, redraw=seed if self.splits.redraw else None
+            self.train,
+            self.batch_size,
+            sampler,
+            redraw=seed if self.splits.redraw else None,
+            flip=seed if self.flip else None,
         )
 
     def val_dataloader(self) -> InMemoryLoader | list[Any]:

@@ -74,7 +74,8 @@ class InMemoryLoader:
     """Iterates over the batches of an image set as they are stored; the last one may be short.
 
     With ``redraw`` (a seed) every batch is a new Bernoulli draw of its images: a function of (seed, epoch,
-    rank, batch), so that an epoch can be repeated exactly.
+    rank, batch), so that an epoch can be repeated exactly. With ``flip`` (a seed) every image is mirrored
+    left to right with probability 1/2, by draws of the same kind.
 
     ``state_dict`` holds the position in the epoch, and a loader that has loaded it continues there, once.
     """
@@ -82,12 +83,19 @@ class InMemoryLoader:
     batch_sampler = None  # Lightning looks for it wherever there is a sampler
 
     def __init__(
-        self, images: ImageSet, batch_size: int, sampler: Sequential | Shuffled, *, redraw: int | None = None
+        self,
+        images: ImageSet,
+        batch_size: int,
+        sampler: Sequential | Shuffled,
+        *,
+        redraw: int | None = None,
+        flip: int | None = None,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
         self.sampler = sampler
         self.redraw = redraw
+        self.flip = flip
         self._served = 0  # batches of the epoch that have been yielded
         self._resume: tuple[int, int] | None = None  # epoch, batches of it to leave out
 
@@ -102,7 +110,12 @@ class InMemoryLoader:
         for number, index in enumerate(batches[self._served :], start=self._served):
             batch = self.images.batch(index)
             self._served = number + 1
-            yield batch if self.redraw is None else self._drawn(batch, self.redraw, number)
+            x = batch.x
+            if self.flip is not None:
+                x = flipped(x, self._random(self.flip, "data/flip", number))
+            if self.redraw is not None:
+                x = bernoulli(x, self._random(self.redraw, "data/binarize", number))
+            yield batch._replace(x=x)
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "served": self._served}
@@ -110,6 +123,12 @@ class InMemoryLoader:
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._resume = (state_dict["epoch"], state_dict["served"])
 
-    def _drawn(self, batch: Batch, seed: int, number: int) -> Batch:
-        random = generator(seed, "data/binarize", self.sampler.draw, self.sampler.rank, number)
-        return batch._replace(x=bernoulli(batch.x, random))
+    def _random(self, seed: int, stream: str, number: int) -> torch.Generator:
+        """The random numbers of a batch of this epoch."""
+        return generator(seed, stream, self.sampler.draw, self.sampler.rank, number)
+
+
+def flipped(x: Tensor, random: torch.Generator) -> Tensor:
+    """The images x (B, C, H, W), each mirrored left to right with probability 1/2."""
+    mirrored = torch.rand(len(x), generator=random) < 0.5
+    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)

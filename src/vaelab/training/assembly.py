@@ -14,9 +14,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
+from vaelab.data.images import Selection
 from vaelab.data.labels import class_labels
 from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_line, shown
-from vaelab.functional.images import to_float
+from vaelab.functional.images import chunks, to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional
 from vaelab.models.networks import Networks
@@ -35,6 +36,8 @@ __all__ = [
     "memory_of_data",
     "run_context",
 ]
+
+AUGMENTATIONS = ("flip",)
 
 
 def build(
@@ -212,9 +215,18 @@ def build_data(cfg: DictConfig) -> DataModule:
             binarize=data.binarize,
             scale=data.get("scale", "none"),
         )
+        return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed, **_augmentation(data))
     except ValueError as error:  # its message begins with the key
         raise UserError(f"data.{error}.") from error
-    return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed)
+
+
+def _augmentation(data: DictConfig) -> dict[str, bool]:
+    """The random changes of training images that ``data.augment`` asks for."""
+    asked = dict(data.get("augment") or {})
+    for name in asked:
+        if name not in AUGMENTATIONS:
+            raise UserError(f"data.augment.{name}: {did_you_mean(name, AUGMENTATIONS)}")
+    return asked
 
 
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
@@ -250,7 +262,8 @@ def _condition(cfg: DictConfig, context: RunContext) -> Unconditional:
 
 def _mean_image(data: DataModule, images: int = 1000) -> Tensor:
     """The mean of the first training images, which are in random order: (C, H, W)."""
-    return to_float(data.train.x[torch.arange(min(images, len(data.train)))]).mean(0)
+    first = Selection(data.train.x, torch.arange(min(images, len(data.train))))
+    return torch.stack([to_float(part).sum(0) for part in chunks(first)]).sum(0) / len(first)
 
 
 def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
