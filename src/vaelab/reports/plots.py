@@ -72,10 +72,16 @@ def _draw_curves(
         low, high = min(y_range[0], *constants), max(y_range[1], *constants)
         y_range = low - 0.06 * (high - low), high + 0.06 * (high - low)
     axes.set(xlim=x_range, ylim=y_range)
-    for reference in references(points):
-        axes.plot(reference.rates, reference.distortions, "-.", color=MUTED, linewidth=1.4, zorder=1.5)
     lines = _draw_iso_elbo_lines(axes, x_range, y_range)
     labels = [Label("constant image", 0.0, end) for end in constants]
+    for reference in references(points):
+        axes.plot(*reference, "-.", color=MUTED, linewidth=1.4, zorder=1.5)
+        shown = [
+            (x, y)
+            for x, y in zip(*reference, strict=True)
+            if x_range[0] < x < x_range[1] and y_range[0] < y < y_range[1]
+        ]
+        labels += [Label("linear model", *place) for place in shown[len(shown) // 5 :][:1]]
     varying = varying_labels(table, points)
     handles = {}
     for i, (name, rows) in enumerate(series.items()):
