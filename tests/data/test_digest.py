@@ -52,3 +52,9 @@ def test_of_a_large_set_images_at_even_distances_are_read(monkeypatch):
     assert data_digest(train, None, train) == data_digest(other, None, train)
     other.x[2] ^= 1
     assert data_digest(train, None, train) != data_digest(other, None, train)
+
+
+def test_how_many_images_are_read_at_once_does_not_matter(monkeypatch):
+    expected = data_digest(images(), None, images())
+    monkeypatch.setattr(vaelab.data.digest, "CHUNK_BYTES", 50)  # two images
+    assert data_digest(images(), None, images()) == expected

@@ -12,7 +12,7 @@ from vaelab.functional.images import Images
 __all__ = ["data_digest"]
 
 MOST_BYTES = 2**30  # of the images of a split; of a larger one, images at even distances are read
-CHUNK = 1024  # images read at once
+CHUNK, CHUNK_BYTES = 1024, 2**26  # images read at once, and their size
 
 
 def data_digest(train: ImageSet, val: ImageSet | None, test: ImageSet) -> str:
@@ -32,8 +32,8 @@ def data_digest(train: ImageSet, val: ImageSet | None, test: ImageSet) -> str:
 
 def _add_images(content: "hashlib._Hash", images: Images) -> None:
     each = max(1, math.prod(images.shape[1:]) * images.dtype.itemsize)
-    step = max(1, math.ceil(len(images) * each / MOST_BYTES))
-    for index in torch.arange(0, len(images), step).split(CHUNK):
+    step = max(1, min(len(images), math.ceil(len(images) * each / MOST_BYTES)))
+    for index in torch.arange(0, len(images), step).split(min(CHUNK, max(1, CHUNK_BYTES // each))):
         content.update(_bytes(images[index]))
 
 
