@@ -146,6 +146,18 @@ def test_binarised_anew_for_every_batch_or_once_they_have_one_plan():
     assert max(abs(value - 1) for value in (*once, *again)) < 0.2
 
 
+def test_mirrored_images_have_the_plan_of_images_that_hold_their_mirror_images():
+    x = torch.rand(40, 1, 2, 3, generator=torch.Generator().manual_seed(0)).square()
+    mirrored = module(x)
+    mirrored.flip = True
+    expected, constant, _ = thresholds(Gaussian(0.3), module(torch.cat([x, x.flip(-1)])))
+    found, also, images = thresholds(Gaussian(0.3), mirrored)
+    assert images == 40
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert also == pytest.approx(constant, rel=1e-5)
+    assert found != pytest.approx(thresholds(Gaussian(0.3), module(x))[0], rel=0.1)
+
+
 def config(**changes: object) -> object:
     plain = {
         "seed": 0,

@@ -14,6 +14,7 @@ mean this is close for every beta. The largest threshold, above which a collapse
 exact for any images and any smooth network, since d is small where the first dimension comes to life.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,13 @@ from torch import Tensor
 from vaelab.data import DataModule
 from vaelab.errors import UserError
 from vaelab.functional.reference_curve import ReferenceCurve, beta_grid, suggested_latent_dim
-from vaelab.models.conditions import Unconditional
 from vaelab.models.likelihoods import Gaussian, Likelihood
 from vaelab.training.assembly import build, build_data, memory_of_data, run_context
-from vaelab.training.constant_image import constant_output
 
 __all__ = ["Plan", "make_plan", "thresholds"]
 
 IMAGES = 10_000  # a random subset: its eigenvalues have a standard error of about 1.4%
+CHUNK = 512  # images whose scores are computed at once
 LARGE = 2048  # pixels from which the subset has as few images, so that the eigenvalues take seconds
 
 
@@ -101,8 +101,7 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
         raise UserError("There is no plan for these data: all training images are the same.")
     suggested = suggested_latent_dim(found)
     curve = ReferenceCurve(tuple(found), constant, latent_dim or suggested)
-    pixels = len(data.train.x[torch.zeros(1, dtype=torch.long)].flatten())
-    return Plan(curve, images, pixels, suggested, exact=isinstance(likelihood, Gaussian))
+    return Plan(curve, images, math.prod(data.image_shape), suggested, exact=isinstance(likelihood, Gaussian))
 
 
 def check_condition(cfg: DictConfig, data: DataModule) -> None:
@@ -118,22 +117,26 @@ def check_condition(cfg: DictConfig, data: DataModule) -> None:
 def thresholds(likelihood: Likelihood, data: DataModule) -> tuple[list[float], float, int]:
     """The eigenvalues of the covariance of t (see above) from the largest, D_0, and the number of images.
 
-    They are those of a fixed random subset of the training images, divided by its size.
+    They are those of a fixed random subset of the training images, divided by its size; of images that are
+    mirrored at random in the training, of both.
     """
-    theta = constant_output(likelihood, Unconditional(), data).theta
+    count = IMAGES if math.prod(data.image_shape) <= LARGE else LARGE
+    x = torch.cat([batch.x for batch in data.training_sample(count // 2 if data.flip else count)])
+    images = len(x)
+    if data.flip:
+        x = torch.cat([x, x.flip(-1)])
     with torch.no_grad():
+        _, theta = likelihood.constant([x])
         curvature = likelihood.curvature(theta[0])
         assert curvature is not None
         # a pixel that never changes has no curvature: nothing is to be gained by it
         scale = torch.where(curvature > 0, curvature, torch.inf).rsqrt()
     rows, distortions = [], []
-    count = IMAGES if theta[0].numel() <= LARGE else LARGE
-    for batch in data.training_sample(count):
-        score, distortion = score_and_distortion(likelihood, batch.x.double(), theta)
+    for part in x.split(CHUNK):
+        score, distortion = score_and_distortion(likelihood, part.double(), theta)
         rows.append((score * scale).flatten(1).float())
         distortions.append(distortion)
-    t = torch.cat(rows)
-    return spectrum(t), torch.cat(distortions).mean().item(), len(t)
+    return spectrum(torch.cat(rows)), torch.cat(distortions).mean().item(), images
 
 
 def score_and_distortion(likelihood: Likelihood, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
