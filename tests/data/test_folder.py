@@ -1,5 +1,6 @@
 """data=folder: files of every kind, made here by Pillow, as images; what is no image is named."""
 
+import math
 import os
 import struct
 import warnings
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from cli_runner import read_record, small
+from support.stopper import Stop
 from vaelab import load
 from vaelab.data import folder as rooms_folder
 from vaelab.data.decoding import Unfit, decode
@@ -375,6 +378,30 @@ def test_own_validation_images_need_no_val_size(images):
     assert splits.value_range == (0.0, 1.0)
 
 
+def test_real_photos_are_cut_and_read_whole(tmp_path):
+    """Crops of scikit-learn's two photos, in a folder each."""
+    photos = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+    tops, lefts = range(0, 400, 100), range(0, 600, 100)
+    for name, photo in photos.items():
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for top in tops:
+            for left in lefts:
+                crop = Image.fromarray(photo[top : top + 32, left : left + 32])
+                crop.save(tmp_path / "images" / name / f"{top}-{left}.png")
+    source = read(tmp_path / "images", val_share=0)
+    found = {
+        (int(label), x.numpy().tobytes())
+        for part in (source.train, source.test)
+        for label, x in zip(part.y, part.x[torch.arange(len(part))], strict=True)
+    }
+    assert found == {
+        (label, photo[top : top + 32, left : left + 32].transpose(2, 0, 1).tobytes())
+        for label, photo in enumerate(photos.values())
+        for top in tops
+        for left in lefts
+    }
+
+
 # runs
 
 
@@ -383,6 +410,7 @@ def test_an_augmentation_that_is_unknown_is_named(tmp_path):
     assert (result.code, result.err.strip()) == (2, "vaelab-train: data.augment.flop: Did you mean 'flip'?")
 
 
+@pytest.mark.slow
 def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
     command = (
         "data=folder",
@@ -391,11 +419,14 @@ def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
         "data.val_size=null",
         "data.train_size=null",
     )
-    command = (*command, "data.augment.flip=true")
+    command = (*command, "data.augment.flip=true", "likelihood=discretized_logistic")
     settings = (*command, f"hydra.run.dir={tmp_path}/run", "callbacks=no_pictures")
     assert small(tmp_path, *settings).code == 0
     record = read_record(tmp_path / "run")
     assert record["data"]["image_shape"] == [3, 8, 8]
+    metrics = record["metrics"]  # bits for each channel of each pixel
+    bits = -metrics["test/elbo"] / (3 * 8 * 8 * math.log(2))
+    assert metrics["test/bits_per_dimension"] == pytest.approx(bits, rel=1e-5)
     assert "finished" in small(tmp_path, *settings).out  # skipped
     moved = images.rename(tmp_path / "moved")
     settings = tuple(setting.replace(str(images), str(moved)) for setting in settings)
@@ -412,3 +443,29 @@ def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
     refused = small(tmp_path, *settings, "trainer.max_epochs=2")
     assert refused.code == 2
     assert "moved has changed since" in refused.err
+
+
+@pytest.mark.slow
+def test_a_continued_run_mirrors_as_one_that_was_never_stopped(images, tmp_path):
+    stop = "+callbacks.stop._target_=support.stopper.Stop"
+    settings = (
+        *("data=folder", f"data.path={images}", "data.size=8", "data.val_size=null", "data.train_size=null"),
+        *(
+            "data.batch_size=16",
+            "data.augment.flip=true",
+            "callbacks=no_pictures",
+            "trainer.max_epochs=2",
+            stop,
+        ),
+    )
+    try:
+        for name in ("whole", "stopped"):
+            Stop.at("train_batch_end" if name == "stopped" else None, 4)
+            small(tmp_path, *settings, f"hydra.run.dir={tmp_path}/{name}")
+        assert read_record(tmp_path / "stopped")["status"] == "interrupted"
+        Stop.at(None)
+        assert small(tmp_path, *settings, f"hydra.run.dir={tmp_path}/stopped").code == 0
+    finally:
+        Stop.at(None)
+    whole, again = (read_record(tmp_path / name)["metrics"] for name in ("whole", "stopped"))
+    assert again == whole
