@@ -92,6 +92,7 @@ def test_the_record_has_every_field(vae_run):
     assert record["data"] == {
         "image_shape": [1, 8, 8],
         "value_range": [0.0, 1.0],
+        "class_names": None,
         "scaling": None,
         "train": 64,
         "val": 32,

@@ -215,6 +215,15 @@ def test_a_decompression_bomb_is_an_error_that_names_it(images, edge):
     assert not list(images.parent.glob("data/folder/*.npy"))
 
 
+def test_any_name_will_do(tmp_path):
+    top = tmp_path / ("long" * 60)
+    top.mkdir()
+    for number in range(40):
+        picture(4, 4).save(top / f"{number}.png")
+    os.rename(top / "0.png", os.fsencode(top) + b"/\xff\n.png")  # no UTF-8
+    assert len(read(top).train) + len(read(top).val) + len(read(top).test) == 40
+
+
 def test_odd_files_warn_of_nothing(images):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -424,6 +433,7 @@ def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
     assert small(tmp_path, *settings).code == 0
     record = read_record(tmp_path / "run")
     assert record["data"]["image_shape"] == [3, 8, 8]
+    assert record["data"]["class_names"] == ["cat", "dog"]
     metrics = record["metrics"]  # bits for each channel of each pixel
     bits = -metrics["test/elbo"] / (3 * 8 * 8 * math.log(2))
     assert metrics["test/bits_per_dimension"] == pytest.approx(bits, rel=1e-5)

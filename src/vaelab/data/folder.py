@@ -102,6 +102,7 @@ def load_folder(
     places = grouped(names, val_share, test_share)
     classes, y = _labels([place.label for place in places])
     source = _split(folder, ImageSet(x, y), [place.part for place in places], with_val=val_share > 0)
+    source = source._replace(class_names=tuple(map(_printable, classes)))
     log.info("%s", _summary(folder, len(names), classes, decoded.grey))
     if report:
         log.warning("%s", report)
@@ -164,7 +165,7 @@ def _decoded(
 ) -> tuple[Path, Decoded]:
     """The .npy file with a row for each file, written by the first start, and what else is known of them."""
     identity = json.dumps([VERSION, os.path.realpath(folder), settings, files])
-    name = f"{folder.resolve().name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    name = f"{folder.resolve().name[:40]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     images, facts = cache / f"{name}.npy", cache / f"{name}.json"
 
     def make() -> None:
@@ -310,5 +311,9 @@ def _report(folder: Path, used: int, left_out: Sequence[tuple[str, str, str]]) -
 
 def _some(names: Sequence[str], most: int = SHOWN) -> str:
     """The first names, as a terminal may show them: a file of a stranger may have any name."""
-    shown = ["".join(c if c.isprintable() else "?" for c in name) for name in names[:most]]
+    shown = [_printable(name) for name in names[:most]]
     return ", ".join([*shown, *(["..."] if len(names) > most else [])])
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)

@@ -84,6 +84,7 @@ class Source(NamedTuple):
     test: ImageSet | None = None
     factor_names: tuple[str, ...] = ()
     val: ImageSet | None = None
+    class_names: tuple[str, ...] = ()  # of the labels 0, 1, ..., where they are known
 
 
 def check_finite(x: Images, name: str) -> None:

@@ -25,6 +25,7 @@ class Splits(NamedTuple):
     redraw: bool  # training images are grey, and every batch is a new Bernoulli draw of them
     factor_names: tuple[str, ...] = ()  # of the columns of ``factors``
     scaling: Scaling | None = None  # how the images were scaled; None if they were not
+    class_names: tuple[str, ...] = ()  # of the labels 0, 1, ..., where they are known
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -100,6 +101,7 @@ def split(
         test=fixed.subset(test) if source.test is None else _in_random_order(source.test, binarize, "test"),
         redraw=redraw,
         factor_names=source.factor_names,
+        class_names=source.class_names,
     )
     return _scaled(splits, Scaling.of(scale, splits.train.x))
 

@@ -50,10 +50,11 @@ CHECKED = 5_000  # training images on which a target is checked
 
 
 def describe(data: DataModule) -> dict[str, Any]:
-    """The shape, the value range, the scaling, the numbers and the digest of the images, for the record."""
+    """What the record says of the images: shape, range of values, classes, scaling, numbers, digest."""
     return {
         "image_shape": list(data.image_shape),
         "value_range": list(data.value_range),
+        "class_names": list(data.splits.class_names) or None,
         "scaling": None if data.scaling is None else data.scaling.plain(),
         "train": len(data.train),
         "val": len(data.val) if data.val is not None else 0,
