@@ -24,12 +24,13 @@ curve: $(READY) demo ## the demo's curve from one training, beside the demo's sw
 PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test: $(READY) ## run the quick tests and the doctests, a process per core
-	$(PYTEST) -m "not slow" --doctest-modules src tests
+	$(PYTEST) -m "not slow and not exhaustive" --doctest-modules src tests
 
 test-slow: $(READY) ## run the slow tests
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not exhaustive"
 
-test-all: test test-slow ## run every test
+test-all: $(READY) ## run every test, more cases of the same included
+	$(PYTEST) --doctest-modules src tests
 
 lecture: $(READY) ## the lecture's experiments, and its page docs/lecture.md (about ten minutes)
 	$(BIN)/python scripts/lecture.py

@@ -21,6 +21,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 VARIANTS = sorted(file.stem for file in (CONF / "model").glob("[!_]*.yaml"))
 NO_GRAPH = ("flow_prior_vae",)  # zuko makes its distributions from Python objects, which no graph holds
 BY_SIZE = ("beta_tc_vae",)  # the logarithm of the batch size is a constant of the graph
+SOME = (*NO_GRAPH, *BY_SIZE, "conditional_vae", "iwae", "multi_rate_vae", "vq_vae_ema")
 SIZES = (32, 32, 20, 13, 32)
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
@@ -50,9 +51,12 @@ def variant(name: str):
     return model.train()
 
 
-@pytest.mark.parametrize(
-    "name", ["vae", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != "vae")]
-)
+def case(name):
+    marks = [] if name == "vae" else [pytest.mark.slow if name in SOME else pytest.mark.exhaustive]
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [case(name) for name in VARIANTS])
 def test_a_variant_is_one_graph_for_every_batch_and_step(name, graphs):
     model, source = variant(name), random(1)
     compiled = CompiledPass(model, "default")

@@ -32,7 +32,11 @@ QUICK = (
 
 @pytest.mark.usefixtures("plain_table")
 @pytest.mark.slow
-@pytest.mark.parametrize("data", [("data=digits", "network.hidden=[32]"), SPRITES], ids="{0[0]}".format)
+@pytest.mark.parametrize(
+    "data",
+    [("data=digits", "network.hidden=[32]"), pytest.param(SPRITES, marks=pytest.mark.exhaustive)],
+    ids="{0[0]}".format,
+)
 def test_every_variant_on_every_kind_of_data(tmp_path, monkeypatch, data):
     command = ("-m", f"model={','.join(VARIANTS)}", *data, *QUICK, f"hydra.sweep.dir={tmp_path}/sweeps/all")
     resumes = data is not SPRITES  # once is enough
