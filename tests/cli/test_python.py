@@ -1,5 +1,6 @@
 """vaelab.train and vaelab.sweep: what the commands do, from Python."""
 
+import signal
 import subprocess
 import sys
 
@@ -95,8 +96,10 @@ def test_an_interrupt_is_a_keyboard_interrupt(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaelab.training.module.LitAutoencoder.training_step", interrupted)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         vaelab.train("model=vae", *FAST, f"paths.outputs={tmp_path}")
+    assert signal.getsignal(signal.SIGINT) is before is not signal.SIG_IGN  # the next Ctrl-C counts too
     [folder] = (tmp_path / "runs").iterdir()
     assert read_record(folder)["status"] == "interrupted"
 

@@ -1,5 +1,7 @@
 """The Python functions that correspond to ``vaelab-train`` and ``vaelab-train -m``."""
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,11 +185,17 @@ def run_job(cfg: DictConfig, hydra: DictConfig) -> Path:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Turn the exit that follows Ctrl-C into a KeyboardInterrupt, which does not end a notebook."""
+    """Turn the exit that follows Ctrl-C into a KeyboardInterrupt, which does not end a notebook.
+
+    Lightning then ignores Ctrl-C for the rest of the process: what it meant before is restored.
+    """
+    before = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
+            if before is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt from None
         raise
 
