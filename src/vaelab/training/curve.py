@@ -19,21 +19,7 @@ from vaelab.training.module import LitAutoencoder
 from vaelab.training.setup import build_callbacks
 from vaelab.training.trainer import build_trainer
 
-__all__ = ["measure_curve", "measure_point"]
-
-
-def measure_curve(
-    cfg: DictConfig,
-    module: LitAutoencoder,
-    data: DataModule,
-    request: RunRequest,
-    constant: Tensor,
-    steps: Mapping[str, int],
-) -> list[dict[str, Any]] | None:
-    """A point for each of the model's ``betas`` (:func:`measure_point`); None for an ordinary model."""
-    if not module.model.multi_rate:
-        return None
-    return [measure_point(cfg, module, data, request, constant, steps, beta) for beta in module.model.betas]
+__all__ = ["measure_point"]
 
 
 def measure_point(

@@ -16,7 +16,7 @@ from vaelab.runs.health import FEWEST, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data, memory_of_data
 from vaelab.training.callbacks import Clock
-from vaelab.training.curve import measure_curve
+from vaelab.training.curve import measure_point
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
 from vaelab.training.measure import (
     STEPS,
@@ -121,7 +121,11 @@ def fit(
             weights_choice=weights_choice,
             timing=clock.report(),
             metrics=metrics,
-            curve=measure_curve(cfg, module, data, request, constant, steps),
+            curve=[
+                measure_point(cfg, module, data, request, constant, steps, beta)
+                for beta in module.model.betas
+            ]
+            or None,
             stopped=next((stop for c in callbacks if (stop := getattr(c, "stopped", None))), None),
             per_image=per_image,
             verdict=None if health is None else health.as_dict(),
