@@ -16,7 +16,6 @@ from vaelab.runs.curve import point_at
 from vaelab.runs.request import RunRequest
 from vaelab.training.curve import measure_point
 from vaelab.training.held_out_noise import HeldOutNoise
-from vaelab.training.loading import load
 from vaelab.training.measure import STEPS, constant_metrics
 from vaelab.training.setup import build_module
 from vaelab.types import Noise
@@ -35,7 +34,7 @@ def multi_rate_model(run: TrainedRun) -> tuple[Autoencoder, RateCondition]:
     Raises:
         UserError: the run was trained with one beta.
     """
-    model = load(run.folder, device=str(run.device), trust=run.trust).model
+    model = run.loaded.model
     if not isinstance(model.condition, RateCondition):
         raise UserError("it was trained with one beta: beta=... and target... are for model=multi_rate_vae.")
     return model.requires_grad_(False), model.condition
@@ -115,6 +114,8 @@ def measures(run: TrainedRun, model: Autoencoder) -> Callable[[float], tuple[flo
     split = "test" if run.data.val is None else "val"
     x, y = run.images(split, IMAGES).to(run.device), run.labels(split, IMAGES)
     y = None if y is None else y.to(run.device)
+    assert isinstance(model.condition, RateCondition)
+    low, high = model.condition.low, model.condition.high
     drawn = HeldOutNoise(model.samples, model.latent_dim)(split, torch.arange(len(x)))
     noise = Noise._make(part.to(x) for part in drawn)
 
@@ -124,8 +125,6 @@ def measures(run: TrainedRun, model: Autoencoder) -> Callable[[float], tuple[flo
         active: Tensor = stats.loc.var(0) > THRESHOLD
         return stats.rate.mean().item(), stats.distortion.mean().item(), int(active.sum())
 
-    assert isinstance(model.condition, RateCondition)
-    low, high = model.condition.low, model.condition.high
     return measured
 
 

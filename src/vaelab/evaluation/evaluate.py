@@ -58,18 +58,19 @@ def evaluate_run(
         with finished_record(folder) as record:
             print(f"{folder.name}: {record['name']}", flush=True)
             run = TrainedRun(folder, record, _cache(folder), device, trust=trust, places=cfg.data)
-            entries = [record]  # what gets the numbers: the run, or the point of its curve that is evaluated
-            if any(value is not None for value in cfg.target.values()):
+            targeted = any(value is not None for value in cfg.target.values())
+            if targeted:
                 run.beta = beta_for(run, cfg.target)
                 print(f"  beta {run.beta:g}", flush=True)
-            elif cfg.beta is not None or record.get("curve"):
-                run.beta = cfg.beta if cfg.beta is not None else default_beta(run)
+            else:
+                run.beta = default_beta(run) if cfg.beta is None else cfg.beta
+            entries = [record]  # what gets the numbers: the run, or the point of its curve that is evaluated
             if run.beta is not None:
                 point = ensure_point(run, run.beta)
                 entries = [*([record] if run.beta == default_beta(run) else []), point]
                 write_record(folder, record)
                 print(f"  test images at beta {run.beta:g}: {numbers_of(point)}", flush=True)
-            if any(value is not None for value in cfg.target.values()):
+            if targeted:
                 return True
             record_of = {"weights": record["weights"], "evaluation": entries[-1].get("evaluation")}
             new, failed = [], []

@@ -22,7 +22,7 @@ from vaelab.models.latent_codes import Codes, encoded
 from vaelab.runs.places import with_data_found
 from vaelab.runs.record import FILE_NAME
 from vaelab.training.assembly import build_data
-from vaelab.training.loading import load
+from vaelab.training.loading import Run, load
 from vaelab.training.trust import stored_config
 
 __all__ = ["NotApplicable", "TrainedRun", "mean_and_error", "require"]
@@ -81,10 +81,14 @@ class TrainedRun:
         return stored_config(config, self.folder / FILE_NAME, self.trust)
 
     @cached_property
+    def loaded(self) -> Run:
+        """The run with the weights measured in the record; of a multi-rate run, the model of all betas."""
+        return load(self.folder, device=str(self.device), trust=self.trust)
+
+    @cached_property
     def model(self) -> Autoencoder:
         """The model with the weights measured in the record, in evaluation mode, without gradients."""
-        run = load(self.folder, device=str(self.device), trust=self.trust)
-        return run.at(self.beta).requires_grad_(False)
+        return self.loaded.at(self.beta).requires_grad_(False)
 
     @cached_property
     def data(self) -> DataModule:
