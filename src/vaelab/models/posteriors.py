@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.functional.distributions import LOG_2PI, normal_log_prob
+from vaelab.functional.surrogate import with_gradient_of
 from vaelab.models.numbers import check_whole, register_number
 from vaelab.models.requirements import Property
 from vaelab.types import Total
@@ -93,12 +94,12 @@ class Posterior(nn.Module):
 def bounded(log_var: Tensor) -> Tensor:
     """The log variance, between -42.6 and 42.6 in 32 bits: nearly half of the greatest number's logarithm.
 
-    So neither a variance nor its inverse overflows, nor do their sums and squares,
-    if an encoder's outputs are far out, as for images that are not scaled. The gradient goes through, so that
-    the rate brings the variance back. Within these bounds nothing changes, to the last bit.
+    So neither a variance nor its inverse overflows, nor do their sums and squares, if an encoder's outputs
+    are far out, as for images that are not scaled. The gradient goes through, so that the rate brings the
+    variance back. Within these bounds nothing changes, to the last bit.
     """
     most = 0.48 * math.log(torch.finfo(log_var.dtype).max)
-    return log_var.clamp(-most, most).detach() + (log_var - log_var.detach())
+    return with_gradient_of(log_var.clamp(-most, most), log_var)
 
 
 class DiagonalGaussian(Posterior):

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from vaelab.functional.estimators import importance_bound
-from vaelab.models.objectives.objective import Term, with_gradient_of
+from vaelab.functional.surrogate import with_gradient_of
+from vaelab.models.objectives.objective import Term
 from vaelab.types import LatentStats
 
 __all__ = ["ImportanceBound"]

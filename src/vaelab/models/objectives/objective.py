@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from vaelab.functional.surrogate import with_gradient_of
 from vaelab.models.objectives.weights import weight_of
 from vaelab.models.requirements import Property
 from vaelab.models.schedules import as_schedule
 from vaelab.types import LatentStats
 
-__all__ = ["Objective", "Term", "TermShape", "with_gradient_of"]
+__all__ = ["Objective", "Term", "TermShape"]
 
 
 class TermShape(ValueError):
@@ -133,8 +134,3 @@ class Objective(nn.Module):
         for loss in auxiliary:
             total = with_gradient_of(total, total + loss)
         return total, values
-
-
-def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
-    """The number ``value`` with the gradient of ``surrogate``, for a loss whose gradient is another's."""
-    return value.detach() + (surrogate - surrogate.detach())
