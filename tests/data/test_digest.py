@@ -3,6 +3,7 @@ from dataclasses import replace
 import torch
 
 import vaelab.data.digest
+import vaelab.functional.images
 from vaelab.data.digest import data_digest
 from vaelab.data.images import ImageSet, Selection
 
@@ -56,5 +57,5 @@ def test_of_a_large_set_images_at_even_distances_are_read(monkeypatch):
 
 def test_how_many_images_are_read_at_once_does_not_matter(monkeypatch):
     expected = data_digest(images(), None, images())
-    monkeypatch.setattr(vaelab.data.digest, "CHUNK_BYTES", 50)  # two images
+    monkeypatch.setattr(vaelab.functional.images, "MOST", 50)  # two images
     assert data_digest(images(), None, images()) == expected

@@ -6,13 +6,12 @@ import math
 import torch
 from torch import Tensor
 
-from vaelab.data.images import ImageSet
-from vaelab.functional.images import Images
+from vaelab.data.images import ImageSet, Selection
+from vaelab.functional.images import Images, chunks
 
 __all__ = ["data_digest"]
 
 MOST_BYTES = 2**30  # of the images of a split; of a larger one, images at even distances are read
-CHUNK, CHUNK_BYTES = 1024, 2**26  # images read at once, and their size
 
 
 def data_digest(train: ImageSet, val: ImageSet | None, test: ImageSet) -> str:
@@ -33,8 +32,8 @@ def data_digest(train: ImageSet, val: ImageSet | None, test: ImageSet) -> str:
 def _add_images(content: "hashlib._Hash", images: Images) -> None:
     each = max(1, math.prod(images.shape[1:]) * images.dtype.itemsize)
     step = max(1, min(len(images), math.ceil(len(images) * each / MOST_BYTES)))
-    for index in torch.arange(0, len(images), step).split(min(CHUNK, max(1, CHUNK_BYTES // each))):
-        content.update(_bytes(images[index]))
+    for part in chunks(Selection(images, torch.arange(0, len(images), step))):
+        content.update(_bytes(part))
 
 
 def _bytes(values: Tensor) -> bytes:

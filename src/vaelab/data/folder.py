@@ -18,6 +18,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -202,7 +203,7 @@ def _write(images: Path, folder: Path, files: Sequence[FoundFile], settings: dic
 
         def blocks() -> Iterator[np.ndarray]:
             nonlocal grey
-            for number, row in enumerate(_chained(early, rows)):
+            for number, row in enumerate(chain(early, rows)):
                 if isinstance(row, Unfit):
                     left_out.append((number, row.kind, str(row)))
                     yield np.zeros((1, *shape), np.uint8)
@@ -243,11 +244,6 @@ def _decode(file: Path, settings: dict[str, Any]) -> np.ndarray | Unfit:
         return decode(file, **settings)
     except Unfit as unfit:
         return unfit
-
-
-def _chained(*parts: Iterable[Any]) -> Iterator[Any]:
-    for part in parts:
-        yield from part
 
 
 def _check_room(place: Path, size: int) -> None:
