@@ -27,6 +27,7 @@ BETAS = 8  # about as many as a grid has
 LIVE = 0.9  # the share of the dimensions that are active at the smallest beta
 LEAST_SPAN, LARGEST_SPAN = 10.0, 1e4  # of a grid: its largest beta over its smallest
 FEWEST_DIMENSIONS = 2
+POINTS = 100  # of a curve that is drawn
 
 
 class ReferenceCurve(NamedTuple):
@@ -51,10 +52,9 @@ class ReferenceCurve(NamedTuple):
         dead = linear_beta_vae(t, 1.0, t[0], self.latent_dim)
         return scaled._replace(distortion=self.constant_distortion + scaled.distortion - dead.distortion)
 
-    def betas(self, number: int = 100, below: float | None = None) -> NDArray[np.float64]:
-        """``number`` betas in equal ratios along the curve, from ``below`` to where everything is dead."""
-        first = beta_grid(self.thresholds, self.latent_dim)[0] if below is None else below
-        return np.geomspace(first, self.thresholds[0], number)
+    def betas(self) -> NDArray[np.float64]:
+        """POINTS betas in equal ratios along the curve, from the grid's first to where everything is dead."""
+        return np.geomspace(beta_grid(self.thresholds, self.latent_dim)[0], self.thresholds[0], POINTS)
 
 
 def suggested_latent_dim(thresholds: Sequence[float]) -> int:

@@ -228,7 +228,8 @@ class Autoencoder(nn.Module):
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None, beta: float | None = None) -> Tensor:
         """Images (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W)."""
-        return self.decode(self.encode(x, y, beta).loc, y, beta)
+        model = self.at(beta)
+        return model.decode(model.encode(x, y).loc, y)
 
 
 T = TypeVar("T", bound=nn.Module)

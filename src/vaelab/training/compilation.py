@@ -46,10 +46,8 @@ class CompiledPass:
         if self._compiled:
             loss, terms, q = self._pass(x, noise, at, y)
         else:
-            with torch.no_grad():
-                self.model(
-                    x, noise, step, y
-                )  # a fault of a part shows as its own error, not as the compiler's
+            with torch.no_grad():  # a fault of a part shows as its own error, not as the compiler's
+                self.model(x, noise, step, y)
             try:
                 loss, terms, q = self._pass(x, noise, at, y)
             except RuntimeError as error:
