@@ -11,7 +11,7 @@ from builders import random
 from support.chance import SIGMAS
 from vaelab.evaluation import ExPostGain, ExPostSampleQuality, NotApplicable
 from vaelab.evaluation.feature_networks import FeatureNetwork
-from vaelab.models.posteriors import Codebook
+from vaelab.models.codebooks import Codebook
 from vaelab.models.priors import UniformCodes
 
 MEAN = torch.tensor([1.0, -0.5])

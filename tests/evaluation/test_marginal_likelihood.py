@@ -12,6 +12,7 @@ from support.chance import SIGMAS
 from vaelab.evaluation.marginal_likelihood import Annealing, annealed_estimate, importance_estimate, simulate
 from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition
 from vaelab.models.likelihoods import (
     Bernoulli,
@@ -23,7 +24,7 @@ from vaelab.models.likelihoods import (
 )
 from vaelab.models.networks import linear, mlp
 from vaelab.models.objectives import Objective
-from vaelab.models.posteriors import Codebook, Deterministic, DiagonalGaussian, FullCovariance, Posterior
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian, FullCovariance, Posterior
 from vaelab.models.priors import FlowPrior, MixtureOfGaussians, Prior, StandardNormal, UniformCodes, VampPrior
 from vaelab.types import Noise
 

@@ -16,11 +16,12 @@ from vaelab.figures import generation
 from vaelab.functional.interpolation import slerp
 from vaelab.functional.mixtures import GaussianMixture
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition
 from vaelab.models.latent_codes import Codes, codes_of
 from vaelab.models.likelihoods import Gaussian
 from vaelab.models.objectives import Distortion, Objective
-from vaelab.models.posteriors import Codebook, Deterministic, DiagonalGaussian
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian
 from vaelab.models.priors import MixtureOfGaussians, StandardNormal, UniformCodes
 
 D = 4

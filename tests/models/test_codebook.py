@@ -13,9 +13,10 @@ from builders import images, random, vae
 from cli_runner import small, trained
 from vaelab.metrics import Perplexity
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook
 from vaelab.models.networks import mlp
 from vaelab.models.objectives import KL, CodebookLoss, Commitment, Distortion, Objective
-from vaelab.models.posteriors import Codebook, DiagonalGaussian
+from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import UniformCodes
 from vaelab.models.requirements import Misfit
 

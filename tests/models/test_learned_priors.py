@@ -15,12 +15,13 @@ from support.chance import SIGMAS
 from support.no_float64 import NoFloat64
 from support.stacking import assert_stacked_as_alone
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition
 from vaelab.models.divergence import kl_per_dimension, rate
 from vaelab.models.likelihoods import Bernoulli, ContinuousBernoulli
 from vaelab.models.networks import mlp
 from vaelab.models.objectives import CodebookLoss, Distortion, FreeBits, Objective
-from vaelab.models.posteriors import Codebook, DiagonalGaussian
+from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import (
     FittedCodes,
     FlowPrior,

@@ -14,9 +14,9 @@ from builders import data_module, images, lit, random, trainer, vae
 from cli_runner import trained
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook, moved_averages
 from vaelab.models.networks import mlp
 from vaelab.models.objectives import CodebookLoss, Commitment, Distortion, Objective
-from vaelab.models.posteriors import Codebook, moved_averages
 from vaelab.models.priors import FittedCodes
 from vaelab.models.requirements import Misfit
 from vaelab.training.assembly import build_data

@@ -25,7 +25,7 @@ class Perplexity(Metric):
         self.add_state("counts", torch.zeros(codes), dist_reduce_fx="sum")
 
     def update(self, q: Any) -> None:
-        """q, the posterior's choice (:class:`~vaelab.models.posteriors.Coded`): its codes (B, n)."""
+        """q: of a posterior that chooses codes (:mod:`vaelab.models.codebooks`), with its codes (B, n)."""
         if hasattr(q, "codes"):
             self.counts += torch.bincount(q.codes.flatten(), minlength=len(self.counts))
 

@@ -1,6 +1,7 @@
 """The autoencoder and its parts. This face is what YAML names: ``_target_: vaelab.models.KL``."""
 
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition, Unconditional
 from vaelab.models.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from vaelab.models.likelihoods import (
@@ -33,7 +34,7 @@ from vaelab.models.objectives import (
     TotalCorrelation,
     WeightCombination,
 )
-from vaelab.models.posteriors import Codebook, Deterministic, DiagonalGaussian, FullCovariance, Posterior
+from vaelab.models.posteriors import Deterministic, DiagonalGaussian, FullCovariance, Posterior
 from vaelab.models.priors import (
     FittedCodes,
     FlowPrior,

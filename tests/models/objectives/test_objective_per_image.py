@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 import vaelab.models
 from builders import ae, elbo_terms, images, latent_stats, random, vae
+from vaelab.models.codebooks import CodebookParameters
 from vaelab.models.objectives import (
     KL,
     MMD,
@@ -28,7 +29,6 @@ from vaelab.models.objectives import (
     TotalCorrelation,
     WeightCombination,
 )
-from vaelab.models.posteriors import CodebookParameters
 from vaelab.models.schedules import CyclicSchedule, PiecewiseSchedule, RampSchedule, set_total_steps
 from vaelab.types import LatentStats
 
