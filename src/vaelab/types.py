@@ -39,6 +39,7 @@ class RunContext(NamedTuple):
     value_range: tuple[float, float] = (0.0, 1.0)  # the least and the largest value of the images
     levels: int | None = None  # L if every value is one of 0, 1/(L-1), ..., 1 (functional.images.grey_levels)
     scaling: dict[str, Any] | None = None  # by data.scale (data.scaling.Scaling.plain); None if not scaled
+    latent_shape: tuple[int, ...] = ()  # (C, h, w) of a latent map, D = C h w; empty: z is a vector
     target_distortion: float | None = None  # nats per image, of model.target_share; None without one
     mean_image: Tensor | None = None  # (C, H, W)  of training images; None for a model read from a checkpoint
 

@@ -1,6 +1,7 @@
 """Every file below conf/ composes, resolves and makes what it says."""
 
 import inspect
+import math
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -19,7 +20,7 @@ from vaelab.cli.checks import CONTRACT, check_values
 from vaelab.cli.paths import conf_dir
 from vaelab.models.schedules import set_total_steps
 from vaelab.runs.request import RunRequest
-from vaelab.training.assembly import build, build_autoencoder, build_data, build_metrics
+from vaelab.training.assembly import build, build_autoencoder, build_data, build_metrics, map_shape
 from vaelab.training.setup import build_callbacks, build_optimizer
 from vaelab.types import RunContext
 
@@ -124,12 +125,10 @@ def test_every_part_goes_with_the_others(model):
     for network, likelihood in parts:
         cfg = composed(f"model={model}", f"network={network}", f"likelihood={likelihood}")
         for shape in SHAPES.get(network, [(1, 8, 8), (3, 13, 9)]):
-            autoencoder = build_autoencoder(
-                cfg,
-                RunContext(
-                    shape, cfg.model.latent_dim, 100, num_classes=4, levels=256, target_distortion=9.0
-                ),
-            )
+            latents = map_shape(cfg, shape)
+            dimensions = math.prod(latents) if latents else cfg.model.latent_dim
+            facts = {"num_classes": 4, "levels": 256, "latent_shape": latents, "target_distortion": 9.0}
+            autoencoder = build_autoencoder(cfg, RunContext(shape, dimensions, 100, **facts))
             set_total_steps(autoencoder, 10)
             x, y = torch.randint(256, (4, *shape)) / 255, torch.arange(4)
             output = autoencoder(x, autoencoder.draw_noise(4, torch.Generator()), y=y)

@@ -7,7 +7,7 @@ value is checked by the part that receives it; :func:`vaelab.training.assembly.b
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ __all__ = [
     "Number",
     "OneOf",
     "Rule",
+    "check_latents",
     "check_places",
     "check_values",
     "flag",
@@ -160,6 +161,8 @@ def integer(least: int, *also: int | str | None) -> Number:
 
 LEVELS = ("value", "start", "stop", "values")  # of a schedule; its other numbers are times and counts
 
+MAPS = ("vaelab.models.conv_map",)  # networks whose latents are maps
+
 flag = OneOf((True, False))
 text = Text()
 weight = Number(0, schedule=True)
@@ -194,6 +197,7 @@ CONTRACT: dict[str, Rule] = {
     "model.discriminator.depth": layers,
     "model.discriminator.lr": Number(0, above=True),
     "model.commitment": weight,
+    "network.attention": flag,
     "network.blocks": Number(0, whole=True, most=1000),
     "prior.transforms": layers,
     "likelihood.optimal": flag,
@@ -276,6 +280,17 @@ def check_values(config: Mapping[str, Any]) -> None:
     refuse(config, CONTRACT)
     refuse(config, {f"model.objective.{name}.weight": weight for name in own_terms(config)})
     check_needs(config)
+
+
+def check_latents(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a ``model.latent_dim`` of the command line beside a network whose latents are maps."""
+    network = config["network"]
+    given = [setting for setting in overrides if setting.lstrip("+").startswith("model.latent_dim=")]
+    if given and str(network.get("_target_")) in MAPS:
+        raise UserError(
+            f"{given[-1]}: the network's latents are maps, with network.channels={network.get('channels')} "
+            "numbers at each place. Set that instead."
+        )
 
 
 def own_terms(config: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.cli.checks import check_values, resolved
+from vaelab.cli.checks import check_latents, check_values, resolved
 from vaelab.cli.errors import OneLine, unforeseen
 from vaelab.cli.paths import importable
 from vaelab.cli.sweep import single_summary
@@ -55,6 +55,7 @@ def train_run(cfg: DictConfig, request: RunRequest, stored: bool = False) -> dic
         config = resolved(cfg)
         session.describe(config)
         check_values(config)
+        check_latents(config, request.overrides)
         if session.decide() != "skip":
             from vaelab.training.fit import fit  # imports torch and Lightning
 

@@ -14,7 +14,16 @@ from vaelab.models.likelihoods import (
     Likelihood,
     PredictedGaussian,
 )
-from vaelab.models.networks import Networks, burgess_conv, conv, linear, locatello_conv, mlp, resnet
+from vaelab.models.networks import (
+    Networks,
+    burgess_conv,
+    conv,
+    conv_map,
+    linear,
+    locatello_conv,
+    mlp,
+    resnet,
+)
 from vaelab.models.objectives import (
     KL,
     MMD,
@@ -107,6 +116,7 @@ __all__ = [
     "WeightCombination",
     "burgess_conv",
     "conv",
+    "conv_map",
     "linear",
     "locatello_conv",
     "mlp",

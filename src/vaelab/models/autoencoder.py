@@ -96,6 +96,11 @@ class Autoencoder(nn.Module):
         return self.posterior.latent_dim
 
     @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(D,), or (C, h, w) where z is a map: D = C h w numbers, row by row."""
+        return self.posterior.latent_shape
+
+    @property
     def device(self) -> torch.device:
         return next(chain(self.parameters(), self.buffers())).device
 

@@ -44,15 +44,20 @@ class Posterior(nn.Module):
     """What an autoencoder asks of q(z|x). The encoder gives ``parameter_count`` numbers an image.
 
     Its parameters are a named tuple with at least the fields of :class:`GaussianParameters`.
+
+    Args:
+        latent_shape: (C, h, w) where z is a map. Its D = C h w numbers are a vector here all the same, row by
+            row; who reads its places takes them from the attribute, which is (D,) for a vector.
     """
 
     provides: frozenset[Property] = frozenset({"vectors", "density", "independent dimensions"})
     needs: frozenset[Property] = frozenset()
     parameters_per_dimension = 1
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, latent_shape: Sequence[int] = ()) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.latent_shape = tuple(latent_shape) or (latent_dim,)
         self.parameter_count = self.parameters_per_dimension * latent_dim
 
     def forward(self, encoded: Tensor) -> Any:
@@ -137,13 +142,18 @@ class FullCovariance(Posterior):
 
     The rate is split by the chain rule, E_q KL(q(z_d|z_<d, x) || p(z_d)). (The KL of the marginals sum to
     less: the difference is the total correlation of q(z|x).)
+
+    Raises:
+        ValueError: the latents are maps.
     """
 
     provides = frozenset({"vectors", "density"})
     below: Tensor
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, latent_shape: Sequence[int] = ()) -> None:
         super().__init__(latent_dim)
+        if len(latent_shape) > 1:
+            raise ValueError("the latents are maps: use DiagonalGaussian, or a network whose are vectors")
         d = latent_dim
         self.parameter_count = d + d * (d + 1) // 2
         # (D, D): where each entry below the diagonal stands in what the encoder gives; 0: it is zero

@@ -45,7 +45,7 @@ class Observer:
     """Receives facts and progress during a run. The base class ignores them; subclasses override methods."""
 
     def note(self, **facts: Any) -> None:
-        """Receive facts by their names in the record: ``data``, ``parameters``, ``wandb``."""
+        """Receive facts by their names in the record: ``data``, ``parameters``, ``latent_shape``, ...."""
 
     def progress(self, **values: Any) -> None:
         """Receive, every few seconds, the phase (training, testing, pictures ...), epoch, step ..."""

@@ -288,6 +288,7 @@ def new_record(request: RunRequest) -> dict[str, Any]:
         "seed": None,
         "beta": request.beta,
         "latent_dim": None,
+        "latent_shape": None,
         "swept": dict(request.swept),
         "overrides": list(request.overrides),
         "directory": os.getcwd(),  # from which relative paths of the config start

@@ -1,10 +1,11 @@
 """Build a run's parts from its config: each node names a class as ``_target_`` and gives its arguments."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from math import prod
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_li
 from vaelab.functional.images import chunks, to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.conditions import Unconditional
-from vaelab.models.networks import Networks
+from vaelab.models.networks import Networks, latent_shape_of
 from vaelab.models.objectives import Objective
 from vaelab.models.requirements import DESCRIPTIONS, Misfit, Property
 from vaelab.training.arguments import declared_types, mismatch
@@ -33,6 +34,7 @@ __all__ = [
     "build_data",
     "build_metrics",
     "find_target",
+    "map_shape",
     "memory_of_data",
     "run_context",
 ]
@@ -232,9 +234,11 @@ def _augmentation(data: DictConfig) -> dict[str, bool]:
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
     """The facts about this run's data that parts may ask for."""
     labels = class_labels(data.splits)
+    latent_shape = map_shape(cfg, data.image_shape)
     context = RunContext(
         image_shape=tuple(data.image_shape),
-        latent_dim=cfg.model.latent_dim,
+        latent_dim=prod(latent_shape) if latent_shape else cfg.model.latent_dim,
+        latent_shape=latent_shape,
         dataset_size=len(data.train),
         num_classes=labels.classes,
         no_classes=labels.problem,
@@ -252,6 +256,23 @@ def run_context(cfg: DictConfig, data: DataModule) -> RunContext:
     except ValueError as error:
         raise UserError(f"model.target_share={share:g}: it {error}.") from error
     return context._replace(target_distortion=target)
+
+
+def map_shape(cfg: DictConfig, image_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape (C, h, w) of the network's latent map; empty where its latents are vectors.
+
+    Raises:
+        UserError: names the key of the network that does not fit the images.
+    """
+    factory = find_target("network", str(cfg.network.get("_target_")))
+    shape = latent_shape_of(factory)
+    if shape is None:
+        return ()
+    read = {name: cfg.network[name] for name in inspect.signature(shape).parameters if name in cfg.network}
+    try:
+        return shape(image_shape=tuple(image_shape), **read)
+    except ValueError as error:
+        raise UserError(f"network.{error}.") from error
 
 
 def _condition(cfg: DictConfig, context: RunContext) -> Unconditional:

@@ -72,6 +72,7 @@ def fit(
     else:
         pl.seed_everything(cfg.seed, verbose=False)
     module = build_module(cfg, data)
+    cfg.model.latent_dim = module.model.latent_dim  # of a map the data tell; loggers get it
     if cfg.threads is None and is_small(module.model, data):
         set_threads(1)
     clock = Clock(start.progress, observer.progress)
@@ -94,7 +95,13 @@ def fit(
         def begin() -> None:
             """Start the loggers, once Lightning has checked its settings too."""
             trainer.loggers = until_the_end.enter_context(running_loggers(cfg, request, start.wandb_id))
-            observer.note(data=images, parameters=parameters, wandb=wandb_facts(trainer.loggers))
+            observer.note(
+                data=images,
+                parameters=parameters,
+                latent_dim=module.model.latent_dim,
+                latent_shape=list(module.model.latent_shape),
+                wandb=wandb_facts(trainer.loggers),
+            )
 
         trainer.callbacks.insert(0, LambdaCallback(on_train_start=lambda *_: begin()))  # type: ignore[attr-defined]
         with running(trainer), refusals(trainer):

@@ -75,6 +75,7 @@ class Run:
     def encode(self, x: Any, y: Any = None, beta: float | None = None) -> Any:
         """Images x (B, C, H, W) -> q(z|x): ``loc`` and ``scale`` (B, D); labels y (B,) if conditional.
 
+        Where latents are maps, they are (B, C', h, w): :attr:`latent_shape`.
         A multi-rate run takes a ``beta``, here and in what follows (:meth:`at`).
 
         Raises:
@@ -82,13 +83,17 @@ class Run:
                 model does not know the labels.
         """
         images = self._images(x)
-        return self.at(beta).encode(images, self._labels(y, len(images)))
+        q = self.at(beta).encode(images, self._labels(y, len(images)))
+        places = self.latent_shape[1:]
+        return q._make(part.reshape(len(part), -1, *places) for part in q) if places else q
 
     def decode(self, z: Any, y: Any = None, beta: float | None = None) -> Tensor:
-        """Codes z (..., D) -> mean images E[x|z], (..., C, H, W)."""
-        codes, latent_dim = _tensor("codes", z).to(self.model.device), self.model.latent_dim
-        if codes.shape[-1:] != (latent_dim,):
-            raise UserError(f"expected codes (..., {latent_dim}); got {tuple(codes.shape)}.")
+        """Codes z (..., D), or maps (..., C', h, w) -> mean images E[x|z], (..., C, H, W)."""
+        codes, shape = _tensor("codes", z).to(self.model.device), self.latent_shape
+        if codes.shape[-len(shape) :] != shape:
+            expected = ", ".join(map(str, shape))
+            raise UserError(f"expected codes (..., {expected}); got {tuple(codes.shape)}.")
+        codes = codes.flatten(-len(shape))
         return self._unscaled(self.at(beta).decode(codes, self._labels(y)))
 
     def sample(self, n: int, seed: int = 0, beta: float | None = None) -> Tensor:
@@ -99,6 +104,11 @@ class Run:
         """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""
         images = self._images(x)
         return self._unscaled(self.at(beta).reconstruct(images, self._labels(y, len(images))))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one z: (D,), or (C', h, w) where it is a map. ``run.model`` has it as D numbers."""
+        return self.model.latent_shape
 
     @property
     def scaling(self) -> Scaling | None:

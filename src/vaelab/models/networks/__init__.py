@@ -15,6 +15,7 @@ docs/variants.md has the measurements by which the defaults were chosen.
 
 from vaelab.models.networks.conv import conv
 from vaelab.models.networks.dense import linear, mlp
+from vaelab.models.networks.maps import conv_map, latent_shape_of
 from vaelab.models.networks.parts import ACTIVATIONS, Networks, check_widths
 from vaelab.models.networks.published import burgess_conv, locatello_conv
 from vaelab.models.networks.resnet import resnet
@@ -25,6 +26,8 @@ __all__ = [
     "burgess_conv",
     "check_widths",
     "conv",
+    "conv_map",
+    "latent_shape_of",
     "linear",
     "locatello_conv",
     "mlp",

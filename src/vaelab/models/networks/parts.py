@@ -48,8 +48,11 @@ def dense(widths: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
     return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), act())]
 
 
-def halved_sizes(image_shape: Sequence[int], stages: int) -> list[Size]:
+def halved_sizes(image_shape: Sequence[int], stages: int, asked: str = "") -> list[Size]:
     """The image's size, and after each of ``stages`` halvings, rounding down.
+
+    Args:
+        asked: what asks for so many, for the message; by default the widths in ``hidden``.
 
     Raises:
         ValueError: images below 8x8, or more halvings than the image allows.
@@ -59,9 +62,8 @@ def halved_sizes(image_shape: Sequence[int], stages: int) -> list[Size]:
         raise ValueError(f"convolutions need images of at least 8x8, the data are {height}x{width}")
     most = min(height, width).bit_length() - 1
     if stages > most:
-        raise ValueError(
-            f"hidden has {stages} widths, each halves the image: {height}x{width} images allow {most} at most"
-        )
+        asked = asked or f"hidden has {stages} widths, each halves the image"
+        raise ValueError(f"{asked}: {height}x{width} images allow {most} at most")
     return [(height >> stage, width >> stage) for stage in range(stages + 1)]
 
 

@@ -1,6 +1,6 @@
 """A residual network for any image of at least 8x8."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -21,23 +21,30 @@ __all__ = ["resnet"]
 
 
 class Residual(nn.Module):
-    """x + conv(act(conv(act(x)))) with 3x3 convolutions: a pre-activation block.
+    """x + conv(act(norm(conv(act(norm(x)))))) with 3x3 convolutions: a pre-activation block.
 
-    "Identity Mappings in Deep Residual Networks" (He et al., 2016, arXiv:1603.05027). It has no
-    normalisation, so that an image's result does not depend on its batch; instead its second convolution
-    starts at zero and the block as the identity, as in "Fixup Initialization" (Zhang et al., 2019,
-    arXiv:1901.09321).
+    "Identity Mappings in Deep Residual Networks" (He et al., 2016, arXiv:1603.05027). It has no batch
+    normalisation, so that an image's result does not depend on its batch: none, or that of groups of an
+    image's channels. Its second convolution starts at zero and the block as the identity, as in "Fixup
+    Initialization" (Zhang et al., 2019, arXiv:1901.09321).
+
+    Args:
+        norm: ``norm(width)`` is the normalisation.
     """
 
-    def __init__(self, width: int, act: type[nn.Module]) -> None:
+    def __init__(
+        self, width: int, act: type[nn.Module], norm: Callable[[int], nn.Module] = nn.Identity
+    ) -> None:
         super().__init__()
+        self.first_norm, self.second_norm = norm(width), norm(width)
         self.first = nn.Conv2d(width, width, kernel_size=3, padding=1)
         self.second = nn.Conv2d(width, width, kernel_size=3, padding=1)
         self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, H, W) -> the same shape."""
-        change: Tensor = self.second(self.act(self.first(self.act(x))))
+        change = self.first(self.act(self.first_norm(x)))
+        change = self.second(self.act(self.second_norm(change)))
         return x + change
 
 
@@ -81,8 +88,13 @@ def resnet(
         nn.Unflatten(1, (hidden[-1], *sizes[-1])), *up,
     )  # fmt: skip
     pair = initialised(encoder, decoder, output_layers=(encoder[-1], decoder[-1]), init=init)
-    for block in [*encoder, *decoder]:
-        if isinstance(block, Residual):
-            for parameter in block.second.parameters():
+    return start_as_identity(pair, Residual)
+
+
+def start_as_identity(pair: Networks, *kinds: type[nn.Module]) -> Networks:
+    """The pair, with zeros as the last weights, ``second``, of its blocks of these kinds."""
+    for block in [*pair.encoder.modules(), *pair.decoder.modules()]:
+        if isinstance(block, kinds):
+            for parameter in block.get_submodule("second").parameters():
                 nn.init.zeros_(parameter)
     return pair

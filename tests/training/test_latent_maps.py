@@ -1,0 +1,48 @@
+"""Runs whose latents are maps."""
+
+import pytest
+import torch
+
+import vaelab
+from cli_runner import SMALL, run
+from vaelab.errors import UserError
+
+SETTINGS = [setting for setting in SMALL if not setting.startswith("network.")]
+MAP = (*SETTINGS, "network=conv_map", "network.channels=3", "network.width=8")
+
+
+def test_a_run_with_latent_maps_records_and_gives_their_shape(tmp_path):
+    result = run(tmp_path, *MAP, "model=beta_vae")
+    record = result.record
+    assert (record["latent_dim"], record["latent_shape"]) == (12, [3, 2, 2])
+    assert len(record["metrics"]["test/kl_per_dim"]) == 12
+    loaded = vaelab.load(result.folder)
+    x = torch.rand(5, 1, 8, 8)
+    q = loaded.encode(x)
+    assert q.loc.shape == q.scale.shape == (5, 3, 2, 2)
+    flat = loaded.model.encode(x)
+    assert q.loc.flatten(1).equal(flat.loc)
+    assert loaded.decode(q.loc).equal(loaded.reconstruct(x))
+    assert loaded.decode(q.loc[None].expand(4, -1, -1, -1, -1)).shape == (4, 5, 1, 8, 8)
+    assert loaded.sample(6).shape == (6, 1, 8, 8)
+    with pytest.raises(UserError, match=r"expected codes \(\.\.\., 3, 2, 2\); got \(5, 12\)"):
+        loaded.decode(flat.loc)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["model.latent_dim=4"],
+            "model.latent_dim=4: the network's latents are maps, with network.channels",
+        ),
+        (["network.down=4"], "network.down=4, each halves the image: 8x8 images allow 3 at most."),
+        (["network.norm_groups=3"], "network.norm_groups must divide width=8, or be 0 for none, got 3"),
+        (["model.posterior._target_=vaelab.models.FullCovariance"], "model.posterior: the latents are maps"),
+    ],
+)
+def test_what_does_not_go_with_maps_is_refused(tmp_path, settings, message):
+    result = run(tmp_path, *MAP, *settings)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") <= 2
