@@ -4,6 +4,7 @@ Another one than a variant's own: ``model.posterior._target_=vaelab.models.FullC
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
