@@ -70,3 +70,15 @@ def test_each_batch_may_be_measured_on_its_own_as_well():
     values = [metric(batch).item() for batch in loc.split(10)]
     assert values == [2, 2, 2, 2]
     np.testing.assert_allclose(metric.variance().numpy(), np.var(loc.double().numpy(), axis=0), rtol=1e-5)
+
+
+def test_a_channel_of_a_map_is_active_where_any_of_its_places_is():
+    variance = torch.zeros(3, 2, 2)
+    variance[0, 1, 0] = 0.5
+    variance[2] = 0.02
+    variance[1] = 0.009
+    loc = torch.randn(4000, 12, generator=random()) * variance.flatten().sqrt()
+    found = fed(ActiveUnits(12, latent_shape=(3, 2, 2)), loc, 1000).compute()
+    assert {name: value.item() for name, value in found.items()} == {"active_units": 5, "active_channels": 2}
+    one = fed(ActiveUnits(12, latent_shape=(3, 2, 2)), loc[:1], 1).compute()
+    assert all(value.isnan() for value in one.values())

@@ -16,6 +16,12 @@ def test_a_run_with_latent_maps_records_and_gives_their_shape(tmp_path):
     record = result.record
     assert (record["latent_dim"], record["latent_shape"]) == (12, [3, 2, 2])
     assert len(record["metrics"]["test/kl_per_dim"]) == 12
+    assert record["metrics"]["test/active_channels"] <= 3
+    assert {file.stem for file in result.folder.glob("latents/kl*.png")} == {
+        "kl_map",
+        "kl_over_training",
+        "kl_per_dim",
+    }
     loaded = vaelab.load(result.folder)
     x = torch.rand(5, 1, 8, 8)
     q = loaded.encode(x)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figure_image", "kl_bars", "kl_heatmap", "latent_map"]
 
-DIMENSION = "latent dimension (the first is 0)"
+DIMENSION = "latent dimension"
 MOST_EPOCHS = 10  # with a number below them
 MOST_BARS = 60  # with a number below them
 MOST_PANELS = 6  # in a map, which has a panel per attribute
@@ -30,24 +30,28 @@ def figure_image(figure: "Figure") -> Image.Image:
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")  # type: ignore[attr-defined]
 
 
-def kl_bars(kl: Tensor, title: str = "") -> "Figure":
-    """Bars of the KL per dimension (D,) in nats, sorted; each is labelled with its dimension's index."""
+def kl_bars(kl: Tensor, title: str = "", what: str = DIMENSION) -> "Figure":
+    """Bars of the KL per dimension (D,) in nats, sorted; each is labelled with its dimension's index.
+
+    ``what`` they are, if not dimensions.
+    """
     order = kl.argsort(descending=True)
     figure = new_figure(min(20.0, max(5.5, 0.28 * len(kl) + 1.5)), 3.2)
     axes = figure.subplots()
     axes.bar(range(len(kl)), kl[order].tolist(), color=SERIES[0])
-    title = title or f"KL of each latent dimension; the rate is their sum, {kl.sum():.2f} nats"
-    style_axes(axes, xlabel=f"{DIMENSION}, from the most to the least used", ylabel="KL (nats)", title=title)
+    title = title or f"KL of each {what}; the rate is their sum, {kl.sum():.2f} nats"
+    along = f"{what} (the first is 0), from the most to the least used"
+    style_axes(axes, xlabel=along, ylabel="KL (nats)", title=title)
     every = -(-len(kl) // MOST_BARS)
     axes.set_xticks(range(0, len(kl), every), [str(int(d)) for d in order[::every]], fontsize=7)
     return figure
 
 
-def kl_heatmap(kl: Tensor, epochs: list[int]) -> "Figure":
+def kl_heatmap(kl: Tensor, epochs: list[int], what: str = DIMENSION) -> "Figure":
     """Heat map of the KL per dimension over training, (T, D) in nats.
 
     A column is an epoch and a row is a dimension; rows are sorted by the last epoch, the largest on top. The
-    first epoch is epoch 1.
+    first epoch is epoch 1. ``what`` the rows are, if not dimensions.
     """
     order = kl[-1].argsort(descending=True)
     figure = new_figure(6.0, max(2.5, 0.16 * kl.shape[1] + 1.2))
@@ -55,7 +59,8 @@ def kl_heatmap(kl: Tensor, epochs: list[int]) -> "Figure":
     mesh = axes.pcolormesh(
         np.arange(len(epochs) + 1), np.arange(kl.shape[1] + 1), kl[:, order].T.numpy(), cmap="viridis", vmin=0
     )
-    style_axes(axes, xlabel="epoch", ylabel=DIMENSION, title="KL of each latent dimension over training")
+    title = f"KL of each {what} over training"
+    style_axes(axes, xlabel="epoch", ylabel=f"{what} (the first is 0)", title=title)
     axes.set_yticks(np.arange(kl.shape[1]) + 0.5, [str(int(d)) for d in order], fontsize=6)
     ticks = range(0, len(epochs), -(-len(epochs) // MOST_EPOCHS))
     axes.set_xticks([tick + 0.5 for tick in ticks], [str(epochs[tick]) for tick in ticks])

@@ -1,5 +1,6 @@
 """Active units: how many latent dimensions respond to the image."""
 
+from collections.abc import Sequence
 from functools import reduce
 
 import torch
@@ -17,6 +18,8 @@ class ActiveUnits(Metric):
     The variance is that of the posterior mean over the images of the split (divided by N). It can disagree
     with a threshold on the KL: a dimension whose mean is constant but whose scale is not 1 pays KL.
     See :func:`~vaelab.functional.measures.active_units`. NaN of a single image, which has no variance.
+
+    Of latent maps (C, h, w) also ``active_channels``: the channels with an active unit at any place.
     """
 
     full_state_update = True  # forward(): torchmetrics can't merge states without a reduction
@@ -24,9 +27,10 @@ class ActiveUnits(Metric):
     mean: Tensor
     squares: Tensor
 
-    def __init__(self, latent_dim: int, threshold: float = 0.01) -> None:
+    def __init__(self, latent_dim: int, threshold: float = 0.01, latent_shape: Sequence[int] = ()) -> None:
         super().__init__()
         self.threshold = threshold
+        self.channels = latent_shape[0] if len(latent_shape) > 1 else None
         # None: in distributed runs each state arrives stacked, one row per process, and compute merges them
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx=None)
         self.add_state("mean", torch.zeros(latent_dim), dist_reduce_fx=None)
@@ -48,6 +52,11 @@ class ActiveUnits(Metric):
         """Var_x(E_q[z_d|x]), (D,)."""
         return self.moments().variance
 
-    def compute(self) -> Tensor:
-        units = active_units(self.variance(), self.threshold)
-        return torch.where(self.moments().n > 1, units, torch.nan)
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        variance, defined = self.variance(), self.moments().n > 1
+        units = torch.where(defined, active_units(variance, self.threshold), torch.nan)
+        if self.channels is None:
+            return units
+        most = variance.reshape(self.channels, -1).amax(-1)
+        channels = torch.where(defined, active_units(most, self.threshold), torch.nan)
+        return {"active_units": units, "active_channels": channels}

@@ -8,7 +8,8 @@ import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap
+from vaelab.figures.places import kl_of_channels, kl_of_places
+from vaelab.figures.plots import DIMENSION, figure_image, kl_bars, kl_heatmap
 from vaelab.figures.switching_off import kl_over_beta, switching_off
 from vaelab.functional.images import to_float
 from vaelab.training.callbacks.publish import drawing, publish
@@ -24,7 +25,8 @@ class KLPictures(pl.Callback):
     ``latents/kl_per_dim`` shows bars for the tested weights, ``latents/kl_over_training`` a heat map over
     epochs. The callback logs ``val/kl_histogram`` to W&B after each validation (bin = dimension, height =
     KL), which W&B draws as a heat map. ``latents/kl_over_beta`` of a multi-rate model shows how dimensions
-    are switched off. A deterministic posterior has no KL, and no picture is drawn.
+    are switched off. Of latent maps ``latents/kl_map`` shows which places carry the nats, and the others
+    show channels. A deterministic posterior has no KL, and no picture is drawn.
 
     Args:
         draw: whether to draw the pictures; "auto" for those of a single run, not of a job of a sweep, whose
@@ -60,12 +62,20 @@ class KLPictures(pl.Callback):
         if not self.draw:
             return
         kl: Tensor | None = lit.results.get("test", {}).get("kl_per_dim")
+        shape, history = lit.model.latent_shape, torch.tensor(self.history)
+        what = DIMENSION
+        if kl is not None and len(shape) > 1:
+            with drawing("latents/kl_map"):
+                if not kl.isnan().any():
+                    publish(trainer, "latents/kl_map", figure_image(kl_of_places(kl.reshape(shape))))
+            what, kl = "channel", kl_of_channels(kl.reshape(shape))
+            history = kl_of_channels(history.reshape(-1, *shape))
         with drawing("latents/kl_per_dim"):
             if kl is not None and not kl.isnan().any():
-                publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl)))
+                publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl, what=what)))
         with drawing("latents/kl_over_training"):
-            if self.history:
-                figure = kl_heatmap(torch.tensor(self.history), [epoch + 1 for epoch in self.epochs])
+            if len(history):
+                figure = kl_heatmap(history, [epoch + 1 for epoch in self.epochs], what)
                 publish(trainer, "latents/kl_over_training", figure_image(figure))
 
     def _draw_over_beta(self, trainer: pl.Trainer, lit: Any) -> None:
