@@ -3,11 +3,12 @@ import random
 
 import pytest
 
-from vaelab.data.download import fetch
+from vaelab.data.download import fetch, git_blob_id
 from vaelab.errors import UserError
 
 CONTENT = random.Random(0).randbytes(300_000)
-MD5 = {"a.gz": hashlib.md5(CONTENT).hexdigest()}
+MD5 = {"a.gz": f"md5:{hashlib.md5(CONTENT).hexdigest()}"}
+GIT = {"a.gz": f"git:{hashlib.sha1(b'blob 300000' + bytes(1) + CONTENT).hexdigest()}"}
 
 
 def test_a_good_file_arrives_under_its_name(tmp_path, mirror, capsys):
@@ -18,13 +19,14 @@ def test_a_good_file_arrives_under_its_name(tmp_path, mirror, capsys):
     assert capsys.readouterr() == ("", ""), "no progress bar where there is no terminal"
 
 
-def test_the_next_mirror_is_tried(tmp_path, start_mirror):
+@pytest.mark.parametrize("checksums", [MD5, GIT], ids=["md5", "git"])
+def test_the_next_mirror_is_tried(tmp_path, start_mirror, checksums):
     empty, corrupt, cut, good = (start_mirror() for _ in range(4))
     corrupt.files["a.gz"] = CONTENT[:-1] + b"x"
     cut.files["a.gz"] = CONTENT
     cut.cut.add("a.gz")
     good.files["a.gz"] = CONTENT
-    fetch(MD5, [m.url for m in (empty, corrupt, cut, good)], tmp_path)
+    fetch(checksums, [m.url for m in (empty, corrupt, cut, good)], tmp_path)
     assert all(m.asked == ["a.gz"] for m in (empty, corrupt, cut, good))
     assert (tmp_path / "a.gz").read_bytes() == CONTENT
     assert len(list(tmp_path.iterdir())) == 1
@@ -60,11 +62,21 @@ def test_every_mirror_has_its_reason_and_files_after_a_failure_are_not_tried(tmp
     empty, corrupt = start_mirror(), start_mirror()
     corrupt.files["a.gz"] = b"nonsense"
     with pytest.raises(UserError) as caught:
-        fetch({**MD5, "b.gz": "0" * 32}, [empty.url, corrupt.url], tmp_path)
+        fetch({**MD5, "b.gz": f"md5:{'0' * 32}"}, [empty.url, corrupt.url], tmp_path)
     text = str(caught.value)
     assert f"{empty.url} answered 404; {corrupt.url} sent a file with a wrong checksum" in text
     assert "Missing: a.gz, b.gz" in text
     assert empty.asked == ["a.gz"]
+
+
+def test_a_blob_has_the_id_that_git_gives_it(tmp_path):
+    """As ``printf 'hello world\\n' | git hash-object --stdin`` says, and of nothing."""
+    for content, blob in (
+        (b"hello world\n", "3b18e512dba79e4c8300dd08aeb37f8e728b8dad"),
+        (b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"),
+    ):
+        (tmp_path / "file").write_bytes(content)
+        assert git_blob_id(tmp_path / "file") == blob
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

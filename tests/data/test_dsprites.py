@@ -1,4 +1,3 @@
-import hashlib
 import io
 import math
 import zipfile
@@ -7,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from support.checksums import md5
 from vaelab.data import DataModule, dsprites, split
 from vaelab.data.dsprites import DSPRITES, FILE_FACTORS, load_dsprites
 from vaelab.data.mapped import MappedImages
 from vaelab.data.sprites import FACTOR_NAMES, FACTOR_SIZES, SpriteImages
 from vaelab.errors import UserError
 
-(NAME,) = DSPRITES.md5
+(NAME,) = DSPRITES.checksums
 SIZES = (1, 3, 2, 5, 4, 3)  # of the file's six factors
 
 
@@ -126,7 +126,7 @@ def test_it_is_downloaded_once_and_checked(tmp_path, file, mirror, monkeypatch):
     with pytest.raises(UserError, match=rf"wrong checksum(.|\n)*{DSPRITES.advice}"):
         load_dsprites(str(root))
     assert not [path for path in root.rglob("*") if path.is_file()]
-    monkeypatch.setattr(dsprites, "DSPRITES", here._replace(md5={NAME: hashlib.md5(content).hexdigest()}))
+    monkeypatch.setattr(dsprites, "DSPRITES", here._replace(checksums={NAME: md5(content)}))
     for _ in range(2):
         assert len(load_dsprites(str(root)).train) == 360
     assert mirror.asked == [NAME] * 2

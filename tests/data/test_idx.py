@@ -1,5 +1,4 @@
 import gzip
-import hashlib
 import struct
 from pathlib import Path
 
@@ -7,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from support.checksums import md5
 from vaelab.data.download import Published
 from vaelab.data.idx import FASHION_MNIST, MNIST, load_fashion_mnist, load_idx, load_mnist, read_idx
 from vaelab.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-NAMES = tuple(name.removesuffix(".gz") for name in MNIST.md5)
+NAMES = tuple(name.removesuffix(".gz") for name in MNIST.checksums)
 
 
 def idx_bytes(array: np.ndarray, kind: int = 8) -> bytes:
@@ -111,8 +111,8 @@ def test_images_and_labels_must_be_of_one_set(tmp_path, arrays):
 def published(arrays: dict[str, np.ndarray], mirrors: list[str]) -> tuple[Published, dict[str, bytes]]:
     """The small data set as if it were published: its description and the files on its mirrors."""
     files = {f"{name}.gz": gzip.compress(idx_bytes(array), mtime=0) for name, array in arrays.items()}
-    md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    return Published("Small/raw", md5, tuple(mirrors), "Ask the authors."), files
+    checksums = {name: md5(content) for name, content in files.items()}
+    return Published("Small/raw", checksums, tuple(mirrors), "Ask the authors."), files
 
 
 def test_only_what_is_missing_is_downloaded(tmp_path, arrays, mirror):

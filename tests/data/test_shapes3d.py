@@ -1,4 +1,3 @@
-import hashlib
 import math
 import sys
 
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.checksums import md5
 from vaelab.data import DataModule, shapes3d, split
 from vaelab.data.shapes3d import FACTOR_NAMES, SHAPES3D, load_shapes3d
 from vaelab.errors import UserError
@@ -84,13 +84,13 @@ def test_factors_reach_the_test_split_with_their_images(tmp_path, file):
 
 
 def test_it_is_downloaded_once_and_checked(tmp_path, file, mirror, monkeypatch):
-    content, root, (name,) = file.read_bytes(), tmp_path / "root", SHAPES3D.md5
+    content, root, (name,) = file.read_bytes(), tmp_path / "root", SHAPES3D.checksums
     mirror.files[name] = content
     here = SHAPES3D._replace(mirrors=(mirror.url,))
     monkeypatch.setattr(shapes3d, "SHAPES3D", here)
     with pytest.raises(UserError, match="wrong checksum"):
         load_shapes3d(str(root))
-    monkeypatch.setattr(shapes3d, "SHAPES3D", here._replace(md5={name: hashlib.md5(content).hexdigest()}))
+    monkeypatch.setattr(shapes3d, "SHAPES3D", here._replace(checksums={name: md5(content)}))
     for _ in range(2):
         assert len(load_shapes3d(str(root)).train) == COUNT
     assert mirror.asked == [name] * 2

@@ -36,7 +36,7 @@ __all__ = ["DSPRITES", "load_dsprites"]
 # BoevaLab/latte (latte/dataset/dsprites.py) and ganmodokix/vaetc (vaetc/data/dsprites.py), both on GitHub.
 DSPRITES = Published(
     folder="dsprites",
-    md5={"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz": "7da33b31b13a06f4b04a70402ce90c2e"},
+    checksums={"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz": "md5:7da33b31b13a06f4b04a70402ce90c2e"},
     mirrors=(
         "https://raw.githubusercontent.com/google-deepmind/dsprites-dataset/master/",
         "https://github.com/deepmind/dsprites-dataset/raw/master/",

@@ -38,7 +38,7 @@ __all__ = ["SHAPES3D", "load_shapes3d"]
 # and ganmodokix/vaetc (vaetc/data/shapes3d.py), all on GitHub.
 SHAPES3D = Published(
     folder="shapes3d",
-    md5={"3dshapes.h5": "099a2078d58cec4daad0702c55d06868"},
+    checksums={"3dshapes.h5": "md5:099a2078d58cec4daad0702c55d06868"},
     mirrors=("https://storage.googleapis.com/3d-shapes/",),
     advice="It is published at https://github.com/google-deepmind/3d-shapes.",
 )
