@@ -9,9 +9,17 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "LatentStats", "Noise", "Output", "RunContext", "Total"]
+__all__ = ["AfterStep", "Batch", "LatentStats", "Noise", "Output", "RunContext", "Total"]
 
 Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum over all devices
+
+
+class AfterStep(NamedTuple):
+    """What a part gets beside q(z|x) after an optimizer step, to change its buffers by."""
+
+    total: Total
+    generator: Callable[[str], torch.Generator]  # of a stream by its name, the seed and the step; on the CPU
+    first: bool  # whether this is the first device
 
 
 class Batch(NamedTuple):

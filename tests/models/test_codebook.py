@@ -105,7 +105,7 @@ def test_prior_samples_are_uniform_independent_codes():
     torch.testing.assert_close(prior.log_prob(z), torch.full((n,), -math.log(9)))
 
 
-def test_perplexity_is_exp_of_the_entropy_over_all_batches():
+def test_the_use_of_codes_is_counted_over_all_batches_and_places():
     codes = torch.randint(0, 4, (30, 3), generator=random())
     codes[:20] = codes[:20] // 2
     posterior, metric = Codebook(3, 6, 1), Perplexity(6)
@@ -113,10 +113,14 @@ def test_perplexity_is_exp_of_the_entropy_over_all_batches():
     for part in (slice(0, 11), slice(11, 30)):
         metric.update(q._replace(codes=q.codes[part]))
     share = np.bincount(codes.numpy().ravel(), minlength=6) / 90
-    assert metric.compute().item() == pytest.approx(np.exp(scipy_stats.entropy(share)), rel=1e-5)
+    assert metric.compute()["perplexity"].item() == pytest.approx(
+        np.exp(scipy_stats.entropy(share)), rel=1e-5
+    )
+    assert metric.compute()["codes_used"].item() == pytest.approx(len(set(codes.flatten().tolist())) / 6)
+    assert len(set(codes.flatten().tolist())) < 6
     without = Perplexity(4)
     without.update(DiagonalGaussian(2)(torch.zeros(3, 4)))
-    assert without.compute().isnan()
+    assert all(value.isnan() for value in without.compute().values())
 
 
 # what makes no sense

@@ -322,7 +322,7 @@ def test_numbers_that_do_not_fit_are_refused(make, message):
         (VampPrior((1, 4, 4), 3), DiagonalGaussian(2), Bernoulli()),
         (MixtureOfGaussians(2, 3), DiagonalGaussian(2), ContinuousBernoulli()),
         (UniformCodes(), Codebook(2, 4, 1, decay=0.9), Bernoulli()),
-        (FittedCodes(2, 4, 1), Codebook(2, 4, 1, decay=0.9), ContinuousBernoulli()),
+        (FittedCodes(2, 4), Codebook(2, 4, 1, decay=0.9), ContinuousBernoulli()),
     ],
 )
 def test_nothing_is_computed_in_float64(prior, posterior, likelihood):

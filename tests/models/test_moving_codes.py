@@ -29,7 +29,7 @@ def model(decay=DECAY, **terms) -> Autoencoder:
     torch.manual_seed(0)
     encoder, decoder = mlp((1, 4, 4), D, D, 1, (8,))
     objective = Objective({"distortion": Distortion(), "commitment": Commitment(0.25), **terms})
-    prior = FittedCodes(D, K, PLACE, decay=DECAY, smoothing=0.1)
+    prior = FittedCodes(PLACES, K, decay=DECAY, smoothing=0.1)
     return Autoencoder(encoder, decoder, Codebook(D, K, PLACE, decay), prior, vae().likelihood, objective)
 
 
@@ -165,16 +165,18 @@ def test_codes_are_moved_by_one_of_the_two_ways():
 
 
 @pytest.mark.parametrize("decay", [1.0, -0.1])
-@pytest.mark.parametrize("make", [Codebook, FittedCodes])
+@pytest.mark.parametrize(
+    "make", [lambda decay: Codebook(D, K, PLACE, decay), lambda decay: FittedCodes(PLACES, K, decay)]
+)
 def test_a_decay_is_from_0_to_below_1(make, decay):
     with pytest.raises(ValueError, match=r"^decay must be a finite number >= 0 and < 1"):
-        make(D, K, PLACE, decay=decay)
+        make(decay)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0])
 def test_smoothing_is_between_0_and_1(smoothing):
     with pytest.raises(ValueError, match=r"^smoothing must be a finite number > 0 and < 1"):
-        FittedCodes(D, K, PLACE, smoothing=smoothing)
+        FittedCodes(PLACES, K, smoothing=smoothing)
 
 
 # through the command line

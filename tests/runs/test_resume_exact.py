@@ -106,7 +106,12 @@ SETTINGS = {
         "callbacks.early_stopping.patience=2",
         "callbacks.early_stopping.min_delta=1000",
     ),
-    "moving-codes": ("model=vq_vae_ema", "prior=fitted_codes", "trainer.accumulate_grad_batches=2"),
+    "moving-codes": (
+        "model=vq_vae_ema",
+        "model.revive_below=0.8",  # most codes restart at step 7, others later
+        "prior=fitted_codes",
+        "trainer.accumulate_grad_batches=2",
+    ),
 }
 
 MOMENTS = [

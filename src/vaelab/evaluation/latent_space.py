@@ -10,6 +10,7 @@ from vaelab.evaluation.trained_run import SEED, TrainedRun, mean_and_error, requ
 from vaelab.functional.holes import low_density_rate
 from vaelab.functional.randomness import normal_rows
 from vaelab.metrics import AggregatePosterior
+from vaelab.models.divergence import log_prior
 
 __all__ = ["LatentSpace"]
 
@@ -51,7 +52,7 @@ class LatentSpace:
             loc=codes.loc,
             scale=codes.scale,
             log_q=model.posterior.log_prob(q, z[None]).cpu(),
-            log_p=prior.log_prob(z[None]).cpu(),
+            log_p=log_prior(prior, q, z[None]).cpu(),
             kl=model.kl_per_dimension(q).cpu(),
             q=codes.q,
             split="test",

@@ -47,11 +47,12 @@ def mixture_images(model: Autoencoder, mixture: GaussianMixture, n: int, seed: i
     Where codes come from a codebook, each z is replaced by its nearest code.
     """
     z, y = mixture.sample(n, seed), model.condition.in_turn(n)
+    posterior: Any = model.posterior
     images = []
     for index in torch.arange(n).split(BATCH):
         codes = z[index].to(model.device)
-        if "codes" in model.posterior.provides:
-            codes = model.posterior(codes.to(model.dtype)).loc
+        if "codes" in posterior.provides:
+            codes = posterior.vectors(posterior.nearest(codes.to(model.dtype)))
         images.append(model.decode(codes, None if y is None else y[index].to(model.device)))
     return torch.cat(images)
 

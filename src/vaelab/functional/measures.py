@@ -15,6 +15,7 @@ __all__ = [
     "pair_standard_error",
     "perplexity",
     "reconstruction_error",
+    "share_in_use",
     "standard_error",
 ]
 
@@ -40,6 +41,16 @@ def perplexity(counts: Tensor) -> Tensor:
     tensor(2.)
     """
     return torch.special.entr(counts / counts.sum()).sum().exp()
+
+
+def share_in_use(counts: Tensor) -> Tensor:
+    """The share of numbers that are not 0: counts (K,) -> (); NaN without any count.
+
+    >>> share_in_use(torch.tensor([5.0, 5.0, 0.0, 0.0]))
+    tensor(0.5000)
+    """
+    used = (counts > 0).float().mean()
+    return used.where(counts.sum() > 0, torch.nan)
 
 
 def active_units(variance: Tensor, threshold: float = 0.01) -> Tensor:

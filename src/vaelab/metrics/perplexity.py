@@ -6,28 +6,32 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vaelab.functional.measures import perplexity
+from vaelab.functional.measures import perplexity, share_in_use
 
 __all__ = ["Perplexity"]
 
 
 class Perplexity(Metric):
-    """exp of the entropy of the codes' frequencies, over all places and images: from 1 to K, their number.
+    """How evenly the K codes are used, over all places and images, and how many of them at all.
 
-    1 where a single code is used, K where all are used equally often; NaN without a codebook.
+    - ``perplexity``: exp of the entropy of their frequencies, from 1, where a single code is used, to K,
+      where all are used equally often.
+    - ``codes_used``: the share of the codes that are used, from 1/K to 1.
+
+    NaN where the posterior chooses no codes.
     """
 
     full_state_update = False
     counts: Tensor
 
-    def __init__(self, codes: int) -> None:
+    def __init__(self, number_of_codes: int) -> None:
         super().__init__()
-        self.add_state("counts", torch.zeros(codes), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(number_of_codes), dist_reduce_fx="sum")
 
     def update(self, q: Any) -> None:
         """q: of a posterior that chooses codes (:mod:`vaelab.models.codebooks`), with its codes (B, n)."""
         if hasattr(q, "codes"):
             self.counts += torch.bincount(q.codes.flatten(), minlength=len(self.counts))
 
-    def compute(self) -> Tensor:
-        return perplexity(self.counts)
+    def compute(self) -> dict[str, Tensor]:
+        return {"perplexity": perplexity(self.counts), "codes_used": share_in_use(self.counts)}

@@ -12,7 +12,7 @@ from vaelab.functional.images import to_float
 from vaelab.functional.randomness import generator
 from vaelab.models.conditions import Unconditional
 from vaelab.models.corruption import Corruption
-from vaelab.models.divergence import kl_per_dimension, rate
+from vaelab.models.divergence import kl_per_dimension, log_prior, rate
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.objectives import Objective
 from vaelab.models.posteriors import Posterior
@@ -155,7 +155,7 @@ class Autoencoder(nn.Module):
             scale=q.scale,
             z=z,
             log_q=lambda: self.posterior.log_prob(q, z),
-            log_p=lambda: prior.log_prob(z),
+            log_p=lambda: log_prior(prior, q, z),
             z_prior=lambda: prior.sample(noise.prior),
             q=q,
             log_weights=lambda: self._log_weights(x, q, prior, stats, y),

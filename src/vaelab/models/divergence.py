@@ -10,7 +10,18 @@ from vaelab.models.posteriors import Posterior
 from vaelab.models.priors import Density, StandardNormal
 from vaelab.types import LatentStats
 
-__all__ = ["kl_per_dimension", "rate"]
+__all__ = ["kl_per_dimension", "log_prior", "rate"]
+
+
+def log_prior(prior: Any, q: Any, z: Tensor) -> Tensor:
+    """log p(z) in nats, (S, B), for samples z (S, B, D) of q(z|x); log p of the codes where q chooses codes.
+
+    The codes are not looked for in z: a z that is the sum of several does not tell them.
+    """
+    if hasattr(q, "codes"):
+        return prior.log_prob_of(q.codes).expand(z.shape[:-1])
+    log_p: Tensor = prior.log_prob(z)
+    return log_p
 
 
 def rate(posterior: Posterior, q: Any, prior: Density, stats: LatentStats) -> Tensor:

@@ -54,6 +54,11 @@ class Posterior(nn.Module):
     provides: frozenset[Property] = frozenset({"vectors", "density", "independent dimensions"})
     needs: frozenset[Property] = frozenset()
     parameters_per_dimension = 1
+    # of a posterior that chooses codes (vaelab.models.codebooks): those of an image, how many there are to
+    # choose from at each place, and (G, h, w), the places in order
+    places = 0
+    number_of_codes = 0
+    code_shape: tuple[int, ...] = ()
 
     def __init__(self, latent_dim: int, latent_shape: Sequence[int] = ()) -> None:
         super().__init__()

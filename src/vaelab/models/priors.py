@@ -15,7 +15,7 @@ from vaelab.functional.distributions import normal_log_prob, standard_normal_log
 from vaelab.functional.randomness import normal_quantile, uniform
 from vaelab.models.numbers import check_whole, register_number
 from vaelab.models.requirements import Property
-from vaelab.types import Total
+from vaelab.types import AfterStep
 
 __all__ = [
     "Density",
@@ -219,41 +219,52 @@ class FlowPrior(Prior):
 
 
 class IndependentCodes(NamedTuple):
-    """The density of n independent choices from the codebook of ``posterior``, one after the other in z.
+    """The density of n independent choices of the ``posterior``'s codes.
 
     log p is the logarithm of a probability. Not a module, for the same reason as :class:`Mixture`.
     """
 
-    posterior: Any
+    posterior: Any  # :mod:`vaelab.models.codebooks` says what it has
     log_p: Tensor  # (n, K)  log p_n(code k)
 
+    def log_prob_of(self, codes: Tensor) -> Tensor:
+        """log p(codes) in nats: (..., n) -> (...)."""
+        log_p = self.log_p.expand(*codes.shape, -1)
+        return log_p.gather(-1, codes[..., None]).squeeze(-1).sum(-1)
+
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats: (..., D) -> (...)."""
-        chosen = self.posterior.nearest(z.detach())  # straight-through z has been rounded: find its codes
-        log_p = self.log_p.expand(*chosen.shape, -1)
-        return log_p.gather(-1, chosen[..., None]).squeeze(-1).sum(-1)
+        """log p in nats of the codes that the posterior chooses for z: (..., D) -> (...)."""
+        return self.log_prob_of(self.posterior.nearest(z.detach()))
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Standard normal noise (N, D) -> samples (N, D): the first number of each place chooses its code."""
-        u = uniform(noise.unflatten(-1, (len(self.log_p), -1))[..., 0])
+        """Standard normal noise (N, D) -> samples (N, D): a number of the noise chooses each code."""
+        u = uniform(self.posterior.numbers(noise))
         up_to = self.log_p.exp().cumsum(-1)[..., :-1]
-        index = (u[..., None] >= up_to).sum(-1)
-        z: Tensor = self.posterior.codebook[index].flatten(-2)
+        # how many of the bounds are not above: a search in order, as N n K numbers would not fit
+        index = torch.searchsorted(up_to.contiguous(), u.T.contiguous(), right=True).T
+        z: Tensor = self.posterior.vectors(index)
         return z
 
 
 class UniformCodes(Prior):
-    """Every code of the posterior's codebook equally likely, at every place.
+    """Every code of the posterior equally likely, at every place.
 
     "Neural Discrete Representation Learning" (van den Oord et al., 2017, arXiv:1711.00937). With n places and
     K codes log p(z) = -n log K, and the KL of a deterministic choice of codes to it is exactly n log K.
     """
 
     needs = frozenset({"codes"})
+    zero: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer(
+            "zero", torch.zeros(()), persistent=False
+        )  # has the model's device and precision
 
     def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
-        codes = len(posterior.codebook)
-        log_p = posterior.codebook.new_full((posterior.places, codes), -math.log(codes))
+        codes = posterior.number_of_codes
+        log_p = (self.zero - math.log(codes)).expand(posterior.places, codes)
         return IndependentCodes(posterior, log_p)
 
 
@@ -269,7 +280,7 @@ class FittedCodes(Prior):
     at most -log(1 - s) nats a place, and no place costs more than log(K / s).
 
     Args:
-        codes: K. ``code_dim``: numbers in a code; latent_dim / code_dim places.
+        places: n, and ``number_of_codes``: K; those of the posterior (:mod:`vaelab.models.codebooks`).
         decay: gamma, from 0 to below 1.
         smoothing: s, above 0 and below 1.
 
@@ -283,20 +294,24 @@ class FittedCodes(Prior):
     frequencies: Tensor
 
     def __init__(
-        self, latent_dim: int, codes: int, code_dim: int, decay: float = 0.99, smoothing: float = 0.01
+        self, places: int, number_of_codes: int, decay: float = 0.99, smoothing: float = 0.01
     ) -> None:
         super().__init__()
         register_number(self, "decay", decay, least=0, below=1)
         register_number(self, "smoothing", smoothing, above=0, below=1)
-        self.register_buffer("frequencies", torch.full((latent_dim // code_dim, codes), 1 / codes))
+        # without codes (n = K = 0) the autoencoder refuses the prior
+        self.register_buffer("frequencies", torch.ones(places, number_of_codes) / max(1, number_of_codes))
 
     def bind(self, posterior: Any, encode: Callable[[Tensor], Any]) -> Density:
         share = (1 - self.smoothing) * self.frequencies + self.smoothing / self.frequencies.shape[-1]
         return IndependentCodes(posterior, share.log())
 
-    def after_step(self, batches: Sequence[Any], total: Total) -> None:
+    def after_step(self, batches: Sequence[Any], step: AfterStep) -> None:
         """Move the frequencies by the codes that were chosen in one optimizer step."""
+        n, k = self.frequencies.shape
         chosen = torch.cat([q.codes for q in batches])  # (B, n)
-        counts = total(nn.functional.one_hot(chosen, self.frequencies.shape[-1]).to(self.frequencies).sum(0))
+        apart = chosen + k * torch.arange(n, device=chosen.device)  # so that each place has its own K numbers
+        counts = torch.bincount(apart.flatten(), minlength=n * k).view(n, k)
+        counts = step.total(counts.to(self.frequencies))
         new = counts / counts.sum(-1, keepdim=True)
         self.frequencies.copy_(self.decay * self.frequencies + (1 - self.decay) * new)

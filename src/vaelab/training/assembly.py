@@ -323,7 +323,8 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
     terms = {
         name: part(f"model.objective.{name}", node, decoder=decoder) for name, node in model.objective.items()
     }
-    prior = part("prior", cfg.prior)
+    codes = {name: getattr(posterior, name) for name in ("places", "number_of_codes", "code_shape")}
+    prior = part("prior", cfg.prior, **codes)
     corruption = part("model.corruption", model.get("corruption"))
     try:
         objective = Objective(terms)
@@ -355,8 +356,9 @@ REMEDIES: dict[Property, str] = {
 }
 
 
-def build_metrics(cfg: DictConfig, context: RunContext) -> MetricCollection:
-    """The metrics of ``cfg.metrics`` under their names."""
+def build_metrics(cfg: DictConfig, context: RunContext, number_of_codes: int = 0) -> MetricCollection:
+    """The metrics of ``cfg.metrics`` under their names; ``number_of_codes``: of the posterior."""
     chosen = {name: node for name, node in cfg.metrics.items() if node is not None}
-    metrics = {name: build(f"metrics.{name}", node, context) for name, node in chosen.items()}
+    codes = {"number_of_codes": number_of_codes}
+    metrics = {name: build(f"metrics.{name}", node, context, codes) for name, node in chosen.items()}
     return MetricCollection(metrics, compute_groups=False)

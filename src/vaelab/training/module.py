@@ -30,7 +30,7 @@ from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.not_finite import remedy
 from vaelab.training.running_means import RunningMeans
-from vaelab.types import Batch, Noise, Output
+from vaelab.types import AfterStep, Batch, Noise, Output
 
 __all__ = ["LitAutoencoder", "OptimizerFactory"]
 
@@ -47,9 +47,9 @@ class LitAutoencoder(pl.LightningModule):
     - Training noise is a function of (seed, epoch, batch); held-out noise is a :class:`HeldOutNoise`.
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged
       (:class:`RunningMeans`): every ``trainer.log_every_n_steps`` steps and at the end of an epoch.
-    - A part may have a method ``after_step(batches, total)``, which is called after each optimizer step, for
+    - A part may have a method ``after_step(batches, step)``, which is called after each optimizer step, for
       updates without a gradient such as moving averages. It gets q(z|x) of the step's batches (several if
-      gradients accumulate) and a function that sums over devices, and it changes buffers only.
+      gradients accumulate) and an :class:`~vaelab.types.AfterStep`, and it changes buffers only.
     - A checkpoint also contains what a resumed run needs to end exactly as an uninterrupted one: the seed,
       the running sums of the means, the states of the global generators, the run's folder.
 
@@ -148,9 +148,14 @@ class LitAutoencoder(pl.LightningModule):
         self.learning_rates.set(optimizer, self.global_step)
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
         if self._followers:
+            step = AfterStep(
+                self._sum_over_devices,
+                lambda stream: generator(self.seed, stream, self.global_step),
+                self.global_rank == 0,
+            )
             with torch.no_grad():
                 for part in self._followers:
-                    part.after_step(self._posteriors, self._sum_over_devices)  # type: ignore[operator]
+                    part.after_step(self._posteriors, step)  # type: ignore[operator]
             self._posteriors = []
 
     def on_train_batch_end(self, *args: Any) -> None:

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 
 from vaelab.data.datamodule import DataModule
 from vaelab.errors import UserError, did_you_mean, nearest
-from vaelab.models import Autoencoder, Codebook
+from vaelab.models import Autoencoder
 from vaelab.runs.request import RunRequest
 from vaelab.training.assembly import build, build_autoencoder, build_metrics, run_context
 from vaelab.training.callbacks import LastCheckpoint, progress
@@ -46,7 +46,7 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     return LitAutoencoder(
         model,
         optimizer=build_optimizer(cfg),
-        metrics=build_metrics(cfg, context),
+        metrics=build_metrics(cfg, context, model.posterior.number_of_codes),
         seed=cfg.seed,
         checkpoint_extra={
             "config": OmegaConf.to_container(cfg),
@@ -88,9 +88,7 @@ def data_scale(data: DataModule, model: Autoencoder) -> str | None:
 
 def check_precision(precision: str, model: Autoencoder) -> None:
     """Refuse moving averages with 8 or 11 significand bits, which would round away a step's update."""
-    posterior = model.posterior
-    averaged = isinstance(posterior, Codebook) and "trainable codes" not in posterior.provides
-    averages = averaged or hasattr(model.prior, "after_step")
+    averages = hasattr(model.posterior, "counts") or hasattr(model.prior, "after_step")
     if averages and precision in HALF:
         raise UserError(
             f"trainer.precision={precision} stores the moving averages of codes with too few bits "

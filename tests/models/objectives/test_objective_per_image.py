@@ -58,7 +58,9 @@ def stats(images: int = 12, samples: int = 3) -> LatentStats:
     plain = latent_stats(images, samples=samples)
     encoded = torch.randn(images, 4, generator=random(7))
     codes = torch.zeros(images, 2, dtype=torch.long)
-    return plain.replace(q=CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes))
+    return plain.replace(
+        q=CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes, plain.loc[:, None])
+    )
 
 
 def part(whole: LatentStats, rows: slice) -> LatentStats:

@@ -4,7 +4,9 @@
 |sg[z_e] - e|^2 + beta |z_e - sg[e]|^2, where z_e is the encoder's output, e the nearest codes and sg stops
 the gradient. Both terms have the same value; they differ in what their gradient reaches. In place of the
 first, codes may be moving averages (:class:`~vaelab.models.Codebook` with a ``decay``). There is no term for
-the rate: it is a constant, or no gradient of it reaches anything.
+the rate: it is a constant, or no gradient of it reaches anything. Where codes are sums, both are summed over
+what z is after each of them, as in "Autoregressive Image Generation using Residual Quantization" (Lee et al.,
+2022, arXiv:2203.01941), equation 7.
 """
 
 from torch import Tensor
@@ -22,7 +24,7 @@ class CodebookLoss(Term):
     needs = frozenset({"codes", "trainable codes"})
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
-        return (stats.q.encoded.detach() - stats.q.loc).square().sum(-1)
+        return (stats.q.encoded.detach()[:, None] - stats.q.stages).square().sum(-1).sum(-1)
 
 
 class Commitment(Term):
@@ -31,4 +33,4 @@ class Commitment(Term):
     needs = frozenset({"codes"})
 
     def forward(self, stats: LatentStats, step: int | Tensor) -> Tensor:
-        return (stats.q.encoded - stats.q.loc.detach()).square().sum(-1)
+        return (stats.q.encoded[:, None] - stats.q.stages.detach()).square().sum(-1).sum(-1)
