@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_images
 from cli_runner import read_record, small
 from support.stopper import Stop
 from vaelab import load
-from vaelab.data import folder as rooms_folder
+from vaelab.data import decoded as decoded_images
 from vaelab.data.decoding import Unfit, decode
 from vaelab.data.folder import load_folder
 from vaelab.data.grouping import grouped, part_by_hash
@@ -304,7 +304,7 @@ def test_images_labels_and_names_stay_together(tmp_path):
 def test_the_second_start_decodes_nothing_until_a_file_changes(images, monkeypatch):
     decoded = []
     monkeypatch.setattr(
-        rooms_folder, "decode", lambda file, **options: decoded.append(file.name) or decode(file, **options)
+        decoded_images, "decode", lambda file, **options: decoded.append(file.name) or decode(file, **options)
     )
     first, second = read(images).train, read(images).train
     assert len(decoded) == 60

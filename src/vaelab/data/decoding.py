@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -53,7 +53,9 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def decode(file: Path, size: int | None, channels: int, background: str) -> np.ndarray:
+def decode(
+    file: Path | BinaryIO, size: int | None, channels: int, background: str, name: str | None = None
+) -> np.ndarray:
     """The image of a file, its first frame, as (C, H, W) uint8.
 
     In this order: the orientation of its EXIF data is applied; 16 bits become 8 (round(255 x / 65535));
@@ -66,11 +68,13 @@ def decode(file: Path, size: int | None, channels: int, background: str) -> np.n
         size: height and width; None for the image's own.
         channels: 1 or 3.
         background: "white" or "black".
+        name: of the image in messages; None for the file's.
 
     Raises:
         Unfit: the file is damaged, no image, smaller than ``size``, or has no 8 or 16 bits.
         UserError: it would unpack to more pixels than Pillow takes for safe, or may not be read.
     """
+    name = str(file) if name is None else name
     try:
         with Image.open(file, formats=formats()) as image:
             if size is not None and min(image.size) < size:
@@ -84,7 +88,7 @@ def decode(file: Path, size: int | None, channels: int, background: str) -> np.n
             pixels = np.asarray(flat.convert("L" if channels == 1 else "RGB"))
     except BOMBS as error:
         raise UserError(
-            f"{file} is refused: {first_line(error).rstrip('.')}. Remove it, or make it smaller."
+            f"{name} is refused: {first_line(error).rstrip('.')}. Remove it, or make it smaller."
         ) from None
     except (Unfit, MemoryError):
         raise
@@ -92,7 +96,7 @@ def decode(file: Path, size: int | None, channels: int, background: str) -> np.n
         raise Unfit("broken", "of no format that Pillow reads") from None
     except Exception as error:  # of a damaged file Pillow raises anything
         if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"{file} can't be read: {error.strerror}.") from None
+            raise UserError(f"{name} can't be read: {error.strerror}.") from None
         raise Unfit("broken", first_line(error)) from None
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 

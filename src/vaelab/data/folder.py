@@ -10,53 +10,31 @@ Without such folders, a hash of an image's name says which split it is in: no im
 others come or go. The images are decoded once, into a file that is mapped; another start reads that file.
 """
 
-import hashlib
-import json
 import logging
 import os
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.data.decoding import Unfit, decode, quiet_pillow, suffixes
+from vaelab.data.decoded import Decoding, Encoded, decoded_once, printable, report, some
+from vaelab.data.decoding import suffixes
 from vaelab.data.grouping import PARTS, class_order, grouped
-from vaelab.data.images import ImageSet, Selection, Source
-from vaelab.data.mapped import MappedImages, made_once, write_blocks
+from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
-from vaelab.runs.files import FoundFile, files_below, replacing
+from vaelab.runs.files import FoundFile, files_below
 
-__all__ = ["load_folder"]
+__all__ = ["encoded_files", "load_folder"]
 
 log = logging.getLogger(__name__)
 
-A = TypeVar("A")
-B = TypeVar("B")
-
-VERSION = 1  # of how a file becomes an array; another one reads the files again
-GROUP = 8  # files that a thread decodes at a time
-SHOWN = 3  # names of each kind of file that was left out
 NO_IMAGE, EMPTY, LINK, ELSEWHERE = (
     "no image by its name",
     "empty",
     "a link that leaves the folder, or to a folder",
     "outside of train, val and test",
 )
-
-
-class Decoded(NamedTuple):
-    """What decoding a list of files has given, beside the images."""
-
-    shape: tuple[int, ...]  # (N, C, H, W), a row for each file, of zeros if it was left out
-    left_out: list[tuple[int, str, str]]  # the file's row, the kind, the reason
-    grey: bool  # the images have three channels that are all the same
 
 
 def load_folder(
@@ -86,46 +64,45 @@ def load_folder(
         UserError: no such folder; no image in it, or too few for the splits; sizes that differ; a file that
             unpacks to more pixels than Pillow takes for safe.
     """
-    folder = _checked(path, size, channels, background, val_share, test_share)
+    folder = _checked(path, val_share, test_share)
+    settings = Decoding(size, channels, background)
+    settings.check()
     files, left_out = _candidates(folder)
     if not files:
-        raise UserError(f"data.path={folder} has no image files. {_report(folder, 0, left_out)}".rstrip())
-    settings = {"size": size, "channels": channels, "background": background}
-    file, decoded = _decoded(folder, Path(root).expanduser() / "folder", files, settings)
+        raise UserError(f"data.path={folder} has no image files. {report(folder, 0, left_out)}".rstrip())
+    cache = Path(root).expanduser() / "folder"
+    decoded = decoded_once(encoded_files(folder, files), cache, folder.resolve().name, settings)
     left_out += [(files[row].name, kind, reason) for row, kind, reason in decoded.left_out]
-    bad = {row for row, _, _ in decoded.left_out}
-    rows = [row for row in range(len(files)) if row not in bad]
-    names = [files[row].name for row in rows]
-    report = _report(folder, len(names), left_out)
+    names = [files[row].name for row in decoded.rows]
+    said = report(folder, len(names), left_out)
     if not names:
-        raise UserError(f"data.path={folder} has no image that can be used. {report}")
-    x = Selection(MappedImages(file, decoded.shape[1:], torch.uint8), torch.tensor(rows))
+        raise UserError(f"data.path={folder} has no image that can be used. {said}")
     places = grouped(names, val_share, test_share)
     classes, y = _labels([place.label for place in places])
-    source = _split(folder, ImageSet(x, y), [place.part for place in places], with_val=val_share > 0)
-    source = source._replace(class_names=tuple(map(_printable, classes)))
+    images = ImageSet(decoded.x, y)
+    source = _split(folder, images, [place.part for place in places], with_val=val_share > 0)
+    source = source._replace(class_names=tuple(map(printable, classes)))
     log.info("%s", _summary(folder, len(names), classes, decoded.grey))
-    if report:
-        log.warning("%s", report)
+    if said:
+        log.warning("%s", said)
     return source
 
 
-def _checked(
-    path: str | None, size: int | None, channels: int, background: str, val_share: float, test_share: float
-) -> Path:
-    """The folder, once all settings are legal."""
+def encoded_files(folder: Path, files: Sequence[FoundFile]) -> Encoded:
+    """The images of these files below ``folder``; where one has changed, they are other images."""
+    names = [file.name for file in files]
+    identity = [os.path.realpath(folder), files]
+    return Encoded(str(folder), names, lambda number: folder / names[number], identity)
+
+
+def _checked(path: str | None, val_share: float, test_share: float) -> Path:
+    """The folder, once it and the shares are legal."""
     if path is None:
         raise UserError("data.path is not set: give your folder of images with data.path=/path/to/folder.")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         wrong = "is a file; data=npz reads arrays" if folder.is_file() else "does not exist"
         raise UserError(f"data.path={folder} {wrong}. It must be a folder of images.")
-    if size is not None and (type(size) is not int or size < 1):
-        raise UserError(f"data.size={size}: must be a whole number >= 1, or null for images of one size.")
-    if channels not in (1, 3):
-        raise UserError(f"data.channels={channels}: must be 3 (colour) or 1 (grey).")
-    if background not in ("white", "black"):
-        raise UserError(f"data.background={background}: must be white or black.")
     if not (0 <= val_share < 1 and 0 < test_share < 1 and val_share + test_share < 1):
         raise UserError(
             f"data.val_share={val_share} and data.test_share={test_share} must be shares with a sum below 1, "
@@ -161,100 +138,6 @@ def _candidates(folder: Path) -> tuple[list[FoundFile], list[tuple[str, str, str
     return chosen, left_out
 
 
-def _decoded(
-    folder: Path, cache: Path, files: Sequence[FoundFile], settings: dict[str, Any]
-) -> tuple[Path, Decoded]:
-    """The .npy file with a row for each file, written by the first start, and what else is known of them."""
-    identity = json.dumps([VERSION, os.path.realpath(folder), settings, files])
-    name = f"{folder.resolve().name[:40]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-    images, facts = cache / f"{name}.npy", cache / f"{name}.json"
-
-    def make() -> None:
-        decoded = _write(images, folder, files, settings)
-        with replacing(facts) as temporary:  # the last one: where it is, the images are whole
-            temporary.write_text(json.dumps(decoded._asdict()), encoding="utf-8")
-
-    made_once(facts, make, f"{images} (the decoded images of {folder})")
-    known = json.loads(facts.read_text(encoding="utf-8"))
-    left_out = [(row, kind, reason) for row, kind, reason in known["left_out"]]
-    return images, Decoded(tuple(known["shape"]), left_out, known["grey"])
-
-
-def _write(images: Path, folder: Path, files: Sequence[FoundFile], settings: dict[str, Any]) -> Decoded:
-    """Decode all files into ``images``; every thread takes GROUP files at a time."""
-
-    def decoded(group: Sequence[FoundFile]) -> list[np.ndarray | Unfit]:
-        return [_decode(folder / file.name, settings) for file in group]
-
-    groups = [files[start : start + GROUP] for start in range(0, len(files), GROUP)]
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with quiet_pillow(), ThreadPoolExecutor(threads) as pool:
-        rows = (row for group in in_order(pool, decoded, groups, 2 * threads) for row in group)
-        early = []  # the rows up to the first image, which gives the shape of all
-        for row in rows:
-            early.append(row)
-            if isinstance(row, np.ndarray):
-                break
-        first = early[-1]
-        shape = first.shape if isinstance(first, np.ndarray) else (1, 1, 1)
-        _check_room(images.parent, len(files) * int(np.prod(shape)))
-        left_out: list[tuple[int, str, str]] = []
-        grey = settings["channels"] == 3
-
-        def blocks() -> Iterator[np.ndarray]:
-            nonlocal grey
-            for number, row in enumerate(chain(early, rows)):
-                if isinstance(row, Unfit):
-                    left_out.append((number, row.kind, str(row)))
-                    yield np.zeros((1, *shape), np.uint8)
-                    continue
-                if row.shape != shape:
-                    sizes = [
-                        f"{_some([files[place].name])} is {width}x{height}"
-                        for place, (_, height, width) in ((len(early) - 1, shape), (number, row.shape))
-                    ]
-                    raise UserError(
-                        f"The images of {folder} differ in size: {', '.join(sizes)}. "
-                        "Set data.size=64, or another size for all."
-                    )
-                grey = grey and bool((row == row[:1]).all())
-                yield row[None]
-
-        write_blocks(images, (len(files), *shape), blocks())
-    return Decoded((len(files), *shape), left_out, grey)
-
-
-def in_order(pool: Executor, function: Callable[[A], B], items: Iterable[A], ahead: int) -> Iterator[B]:
-    """The results of ``function`` in order, at most ``ahead`` of them at once: ``map`` would hold all."""
-    waiting: deque[Future[B]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) == ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _decode(file: Path, settings: dict[str, Any]) -> np.ndarray | Unfit:
-    try:
-        return decode(file, **settings)
-    except Unfit as unfit:
-        return unfit
-
-
-def _check_room(place: Path, size: int) -> None:
-    free = shutil.disk_usage(place).free
-    if size > free:
-        raise UserError(
-            f"The decoded images take {size / 1e9:.1f} GB, more than {place} has free ({free / 1e9:.1f} GB). "
-            "Set data.root to a folder with room, or a smaller data.size."
-        )
-
-
 def _labels(folders: Sequence[str]) -> tuple[list[str], Tensor | None]:
     """The classes in order, and the label (N,) of each image; none without at least two class folders."""
     classes = class_order(folders)
@@ -264,7 +147,7 @@ def _labels(folders: Sequence[str]) -> tuple[list[str], Tensor | None]:
         log.warning(
             "No labels: %d images lie in no class folder, beside those in %s.",
             sum(not folder for folder in folders),
-            _some([name for name in classes if name]),
+            some([name for name in classes if name]),
         )
         return [], None
     number = {name: n for n, name in enumerate(classes)}
@@ -289,27 +172,5 @@ def _split(folder: Path, images: ImageSet, parts: Sequence[str | None], with_val
 def _summary(folder: Path, count: int, classes: Sequence[str], grey: bool) -> str:
     text = f"{folder}: {count:,} images"
     if classes:
-        text += f" in {len(classes)} classes, {_some([f'{n} {name}' for n, name in enumerate(classes)], 12)}"
+        text += f" in {len(classes)} classes, {some([f'{n} {name}' for n, name in enumerate(classes)], 12)}"
     return f"{text}." + " All are grey: data.channels=1 has a third of the numbers." * grey
-
-
-def _report(folder: Path, used: int, left_out: Sequence[tuple[str, str, str]]) -> str:
-    """One line: how many files were left out and why, with the first names; empty if none was."""
-    if not left_out:
-        return ""
-    kinds: dict[str, list[str]] = {}
-    for name, kind, reason in sorted(left_out):
-        kinds.setdefault(kind, []).append(f"{name}: {reason}" if reason else name)
-    by_number = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    listed = "; ".join(f"{len(names):,} {kind} ({_some(names)})" for kind, names in by_number)
-    return f"Left out {len(left_out):,} of {used + len(left_out):,} files in {folder}: {listed}."
-
-
-def _some(names: Sequence[str], most: int = SHOWN) -> str:
-    """The first names, as a terminal may show them: a file of a stranger may have any name."""
-    shown = [_printable(name) for name in names[:most]]
-    return ", ".join([*shown, *(["..."] if len(names) > most else [])])
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)
