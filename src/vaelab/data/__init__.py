@@ -4,6 +4,7 @@ A source is a function that returns a :class:`~vaelab.data.images.Source`; nothi
 This face is what YAML names: ``_target_: vaelab.data.load_digits``.
 """
 
+from vaelab.data.celeba import load_celeba
 from vaelab.data.cifar10 import load_cifar10
 from vaelab.data.datamodule import DataModule
 from vaelab.data.digits import load_digits
@@ -24,6 +25,7 @@ __all__ = [
     "ImageSet",
     "Source",
     "Splits",
+    "load_celeba",
     "load_cifar10",
     "load_digits",
     "load_dsprites",
