@@ -43,6 +43,7 @@ from vaelab.models.objectives import (
     TotalCorrelation,
     WeightCombination,
 )
+from vaelab.models.pixelcnn import PixelCNN
 from vaelab.models.posteriors import Deterministic, DiagonalGaussian, FullCovariance, Posterior
 from vaelab.models.priors import (
     FittedCodes,
@@ -100,6 +101,7 @@ __all__ = [
     "Networks",
     "Objective",
     "PiecewiseSchedule",
+    "PixelCNN",
     "Posterior",
     "PredictedGaussian",
     "Prior",
