@@ -11,6 +11,8 @@ from torch import Tensor
 
 __all__ = ["AfterStep", "Batch", "LatentStats", "Noise", "Output", "RunContext", "Total"]
 
+OF_TERMS = ("log_weights", "beta", "x", "reconstruction")  # fields of LatentStats that metrics don't get
+
 Total = Callable[[Tensor], Tensor]  # a sum over one device's images -> the sum over all devices
 
 
@@ -101,6 +103,8 @@ class LatentStats:
     # the second with z fixed too
     log_weights: Tensor
     beta: Tensor  # (B,)  that a condition drew for each image; empty without such a one
+    x: Tensor  # (B, C, H, W)  the images, for terms; metrics get them as they are stored
+    reconstruction: Tensor  # (S, B, C, H, W)  E[x|z], for terms
 
     def __init__(self, **fields: Any) -> None:
         unknown = fields.keys() - LatentStats.__annotations__.keys()
@@ -118,8 +122,8 @@ class LatentStats:
         return value
 
     def for_metrics(self) -> dict[str, Any]:
-        """Every field that was given, by name, but for those of terms alone: log-weights and betas."""
-        return {name: getattr(self, name) for name in self._fields if name not in ("log_weights", "beta")}
+        """Every field that was given, by name, but for those of terms alone."""
+        return {name: getattr(self, name) for name in self._fields if name not in OF_TERMS}
 
     def replace(self, **fields: Any) -> Self:
         """The same statistics with some fields replaced."""

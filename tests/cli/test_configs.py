@@ -60,8 +60,8 @@ def composed(*settings: str, root: str = "train") -> DictConfig:
 def with_option(option: Path) -> DictConfig:
     """The config with this option chosen; conf/eval belongs to vaelab-evaluate."""
     group, choice = option.parts[0], "/".join(option.parts[1:])
-    if option.parts[:2] == ("model", "corruption"):
-        return composed(f"+model/corruption={option.name}")
+    if option.parts[:2] in {("model", "corruption"), ("model", "objective")}:
+        return composed(f"+model/{option.parts[1]}={option.name}")
     if group == "eval":
         return composed(f"eval={choice}", root="evaluate")
     return composed(f"{'+schedule@model.beta' if group == 'schedule' else group}={choice}")

@@ -17,7 +17,7 @@ __all__ = ["answer", "is_asked", "listing", "options"]
 LIST, EXPLAIN = "--list", "--explain"
 
 # the groups from which a variant is assembled; the others configure its training and its output
-PARTS = ("model", "model/corruption", "network", "likelihood", "prior", "schedule", "data")
+PARTS = ("model", "model/corruption", "model/objective", "network", "likelihood", "prior", "schedule", "data")
 OTHERS = ("wandb", "eval")  # conf/wandb is read by `wandb sweep`, conf/eval by vaelab-evaluate
 
 

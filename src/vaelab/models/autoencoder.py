@@ -160,6 +160,8 @@ class Autoencoder(nn.Module):
             q=q,
             log_weights=lambda: self._log_weights(x, q, prior, stats, y),
             beta=beta,
+            x=x,
+            reconstruction=lambda: self.likelihood.mean(decoded),
         )
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)

@@ -25,6 +25,7 @@ from vaelab.models.objectives import (
     ImportanceBound,
     LatentL2,
     Objective,
+    StructuralSimilarity,
     Term,
     TotalCorrelation,
     WeightCombination,
@@ -49,6 +50,7 @@ TERMS: list[Callable[[], Term]] = [
     lambda: TotalCorrelation(2.0, 100),
     lambda: TotalCorrelation(2.0, 100, "mss"),
     lambda: FactorTotalCorrelation(1.0, 4, {"width": 8, "depth": 2}),
+    lambda: StructuralSimilarity((1, 12, 12)),
     lambda: CovariancePenalty(1.0, "i", "diagonal"),
     lambda: CovariancePenalty(1.0, "ii", "off_diagonal"),
 ]
@@ -58,16 +60,18 @@ def stats(images: int = 12, samples: int = 3) -> LatentStats:
     plain = latent_stats(images, samples=samples)
     encoded = torch.randn(images, 4, generator=random(7))
     codes = torch.zeros(images, 2, dtype=torch.long)
-    return plain.replace(
-        q=CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes, plain.loc[:, None])
-    )
+    q = CodebookParameters(plain.loc, plain.scale, plain.scale, encoded, codes, plain.loc[:, None])
+    x = torch.rand(images, 1, 12, 12, generator=random(8))
+    reconstruction = torch.rand(samples, images, 1, 12, 12, generator=random(9))
+    return plain.replace(q=q, x=x, reconstruction=reconstruction)
 
 
 def part(whole: LatentStats, rows: slice) -> LatentStats:
     """The same statistics of some of the images alone."""
-    first = ("rate", "kl", "loc", "scale", "z_prior")
+    first = ("rate", "kl", "loc", "scale", "z_prior", "x")
     chosen = {name: getattr(whole, name)[rows] for name in first}
-    chosen |= {name: getattr(whole, name)[:, rows] for name in ("distortion", "z", "log_q", "log_p")}
+    second = ("distortion", "z", "log_q", "log_p", "reconstruction")
+    chosen |= {name: getattr(whole, name)[:, rows] for name in second}
     return whole.replace(**chosen, q=type(whole.q)._make(value[rows] for value in whole.q))
 
 

@@ -8,6 +8,7 @@ from vaelab.models.objectives.objective import Objective, Term, TermShape
 from vaelab.models.objectives.quantization import CodebookLoss, Commitment
 from vaelab.models.objectives.rate_control import Capacity, Constrained, FreeBits
 from vaelab.models.objectives.regularized import DecoderL2, LatentL2
+from vaelab.models.objectives.similarity import StructuralSimilarity
 from vaelab.models.objectives.total_correlation import FactorTotalCorrelation, TotalCorrelation
 from vaelab.models.objectives.weights import WeightCombination
 
@@ -26,6 +27,7 @@ __all__ = [
     "ImportanceBound",
     "LatentL2",
     "Objective",
+    "StructuralSimilarity",
     "Term",
     "TermShape",
     "TotalCorrelation",
