@@ -3,6 +3,7 @@ import pytorch_lightning as pl
 import torch
 
 from vaelab.data import DataModule, ImageSet, Source, load_sprites, random_subset, split, splits
+from vaelab.data.augment import Augmentation
 from vaelab.data.images import Selection
 from vaelab.errors import UserError
 
@@ -233,14 +234,25 @@ def test_the_sample_of_training_images_is_fixed_and_what_the_model_sees():
 def test_a_table_has_no_left_and_right():
     splits_of_rows = split(Source(ImageSet(torch.rand(20, 1, 1, 5))), val_size=4, train_size=None)
     with pytest.raises(ValueError, match=r"augment.flip=true is for images, but the data are the rows"):
-        DataModule(splits_of_rows, batch_size=4, seed=0, flip=True)
+        DataModule(splits_of_rows, batch_size=4, seed=0, augmentation=Augmentation(flip=True))
 
 
-def test_held_out_images_are_never_mirrored():
+@pytest.mark.parametrize("crop", [-1, 4, 5])
+def test_images_are_moved_by_less_than_their_size(crop):
+    splits = split(Source(ImageSet(torch.rand(20, 1, 6, 4))), val_size=4, train_size=None)
+    with pytest.raises(ValueError, match=rf"augment.crop={crop} must be 0 to 3 pixels, for images of 6x4"):
+        DataModule(splits, batch_size=4, seed=0, augmentation=Augmentation(crop=crop))
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(flip=True), Augmentation(crop=3)])
+def test_held_out_images_are_never_changed(augmentation):
     x = torch.arange(4.0).expand(60, 1, 4, 4).clone()
     data = DataModule(
-        split(Source(ImageSet(x)), val_size=20, train_size=None), batch_size=8, seed=0, flip=True
+        split(Source(ImageSet(x)), val_size=20, train_size=None),
+        batch_size=8,
+        seed=0,
+        augmentation=augmentation,
     )
     for loader in (data.val_dataloader(), data.test_dataloader()):
         assert all((batch.x[:, 0, 0, 0] == 0).all() for batch in loader)
-    assert {0.0, 3.0} == set(torch.cat([batch.x for batch in data.train_dataloader()])[:, 0, 0, 0].tolist())
+    assert {0.0, 3.0} <= set(torch.cat([batch.x for batch in data.train_dataloader()])[:, 0, 0, 0].tolist())

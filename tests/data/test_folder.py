@@ -414,9 +414,18 @@ def test_real_photos_are_cut_and_read_whole(tmp_path):
 # runs
 
 
-def test_an_augmentation_that_is_unknown_is_named(tmp_path):
-    result = small(tmp_path, "+data.augment.flop=true")
-    assert (result.code, result.err.strip()) == (2, "vaelab-train: data.augment.flop: Did you mean 'flip'?")
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("flop=true", "data.augment.flop: Did you mean 'flip'?"),
+        ("crop=-1", "data.augment.crop=-1: must be a whole number >= 0."),
+        ("crop=true", "data.augment.crop=true: must be a whole number >= 0."),
+        ("crop=8", "data.augment.crop=8 must be 0 to 7 pixels, for images of 8x8."),
+    ],
+)
+def test_an_augmentation_that_is_none_is_named(tmp_path, setting, text):
+    result = small(tmp_path, f"+data.augment.{setting}")
+    assert (result.code, result.err.strip()) == (2, f"vaelab-train: {text}")
 
 
 @pytest.mark.slow
@@ -456,13 +465,14 @@ def test_a_run_records_resumes_loads_and_evaluates(images, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_continued_run_mirrors_as_one_that_was_never_stopped(images, tmp_path):
+def test_a_continued_run_changes_images_as_one_that_was_never_stopped(images, tmp_path):
     stop = "+callbacks.stop._target_=support.stopper.Stop"
     settings = (
         *("data=folder", f"data.path={images}", "data.size=8", "data.val_size=null", "data.train_size=null"),
         *(
             "data.batch_size=16",
             "data.augment.flip=true",
+            "data.augment.crop=1",
             "callbacks=no_pictures",
             "trainer.max_epochs=2",
             stop,

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from support.chance import SIGMAS
+from vaelab.data.augment import Augmentation
 from vaelab.data.images import ImageSet
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
 
@@ -63,7 +64,7 @@ def test_training_shards_are_disjoint_and_equally_long(size):
 def drawn(seed: int, epoch: int = 0, rank: int = 0) -> torch.Tensor:
     grey = ImageSet(torch.full((64, 1, 8, 8), 102, dtype=torch.uint8))
     sampler = Shuffled(64, seed, rank, 2, epoch)
-    return torch.cat([b.x for b in InMemoryLoader(grey, 16, sampler, redraw=seed)])
+    return torch.cat([b.x for b in InMemoryLoader(grey, 16, sampler, seed=seed, redraw=True)])
 
 
 def test_dynamic_draws_are_a_function_of_seed_epoch_rank_and_batch():
@@ -98,7 +99,7 @@ def test_half_of_the_training_images_are_mirrored_anew_in_every_epoch():
     def epoch(number: int, seed: int = 0) -> list[bool]:
         sampler = Shuffled(2000, seed)
         sampler.set_epoch(number)
-        return turned(InMemoryLoader(sided(2000), 64, sampler, flip=seed))
+        return turned(InMemoryLoader(sided(2000), 64, sampler, seed=seed, augment=Augmentation(flip=True)))
 
     first = epoch(0)
     assert abs(sum(first) - 1000) < SIGMAS * 2000**0.5 / 2
@@ -108,9 +109,43 @@ def test_half_of_the_training_images_are_mirrored_anew_in_every_epoch():
     assert not any(turned(InMemoryLoader(sided(50), 64, Sequential(50))))
 
 
-def test_a_continued_epoch_mirrors_the_same_images():
+def moved(x: torch.Tensor, height: int, width: int) -> list[tuple[int, int]]:
+    """By how much images of their rows and columns, (B, 2, H, W), were moved; the edge is repeated."""
+    places = []
+    for image in x.long():
+        down, right = (int(image[channel, height // 2, width // 2]) for channel in (0, 1))
+        down, right = down - height // 2, right - width // 2
+        rows, columns = torch.arange(height) + down, torch.arange(width) + right
+        assert torch.equal(image[0], rows.clamp(0, height - 1)[:, None].expand(height, width))
+        assert torch.equal(image[1], columns.clamp(0, width - 1).expand(height, width))
+        places.append((down, right))
+    return places
+
+
+def test_every_place_of_a_padded_image_is_equally_likely_anew_in_every_epoch():
+    height, width, count = 5, 7, 5000
+    grid = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    images = ImageSet(grid.to(torch.uint8).expand(count, 2, height, width).clone())
+
+    def epoch(number: int, seed: int = 0) -> list[tuple[int, int]]:
+        sampler = Shuffled(count, seed)
+        sampler.set_epoch(number)
+        loader = InMemoryLoader(images, 512, sampler, seed=seed, augment=Augmentation(crop=2))
+        return moved(torch.cat([batch.x for batch in loader]), height, width)
+
+    first = epoch(0)
+    assert set(first) == {(down, right) for down in range(-2, 3) for right in range(-2, 3)}
+    bound = (SIGMAS + 1) * (count / 25) ** 0.5  # 25 places are compared
+    assert max(abs(first.count(place) - count / 25) for place in set(first)) < bound
+    assert epoch(0) == first
+    assert epoch(1) != first
+    assert epoch(0, seed=1) != first
+
+
+@pytest.mark.parametrize("augment", [Augmentation(flip=True), Augmentation(crop=1), Augmentation(True, 1)])
+def test_a_continued_epoch_changes_images_in_the_same_way(augment):
     def loader() -> InMemoryLoader:
-        return InMemoryLoader(sided(100), 16, Shuffled(100, 0), flip=0)
+        return InMemoryLoader(sided(100), 16, Shuffled(100, 0), augment=augment)
 
     whole = [batch.x for batch in loader()]
     begun, again = loader(), loader()

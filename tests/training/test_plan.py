@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from vaelab.data import DataModule, ImageSet, split
+from vaelab.data.augment import Augmentation
 from vaelab.data.images import Source
 from vaelab.errors import UserError
 from vaelab.functional.closed_forms import gaussian_images, linear_beta_vae
@@ -149,13 +150,26 @@ def test_binarised_anew_for_every_batch_or_once_they_have_one_plan():
 def test_mirrored_images_have_the_plan_of_images_that_hold_their_mirror_images():
     x = torch.rand(40, 1, 2, 3, generator=torch.Generator().manual_seed(0)).square()
     mirrored = module(x)
-    mirrored.flip = True
+    mirrored.augmentation = Augmentation(flip=True)
     expected, constant, _ = thresholds(Gaussian(0.3), module(torch.cat([x, x.flip(-1)])))
     found, also, images = thresholds(Gaussian(0.3), mirrored)
     assert images == 40
     assert found == pytest.approx(expected, rel=1e-4)
     assert also == pytest.approx(constant, rel=1e-5)
     assert found != pytest.approx(thresholds(Gaussian(0.3), module(x))[0], rel=0.1)
+
+
+def test_moved_images_have_the_plan_of_all_their_places():
+    """Of independent pixels the padding repeats some: the covariance is that of all 9 places."""
+    x = torch.rand(3000, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(3)
+    places = [(rows + down).clamp(0, 2) for down in (-1, 0, 1)]
+    everywhere = torch.cat([x[:, :, down][..., right] for down in places for right in places])
+    moved = module(x)
+    moved.augmentation = Augmentation(crop=1)
+    found, expected = (thresholds(Gaussian(0.3), part)[0] for part in (moved, module(everywhere)))
+    assert found == pytest.approx(expected, rel=0.15)  # deviations of sqrt(2 / 3000) = 0.03 from sampling
+    assert found[0] > 1.5 * thresholds(Gaussian(0.3), module(x))[0][0], "neighbours are alike"
 
 
 def config(**changes: object) -> object:

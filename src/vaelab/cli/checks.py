@@ -208,6 +208,7 @@ CONTRACT: dict[str, Rule] = {
     "data.test_size": integer(1, None),
     "data.augment": Node(optional=True),
     "data.augment.flip": flag,
+    "data.augment.crop": integer(0),
     "data.scale": OneOf(("none", "standardize", "minmax")),
     "optimizer.lr": Number(0, above=True),
     "optimizer.weight_decay": Number(0),

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from vaelab.data.augment import UNCHANGED, Augmentation
 from vaelab.data.binarize import bernoulli
 from vaelab.data.images import ImageSet
 from vaelab.data.loader import InMemoryLoader, Sequential, Shuffled
@@ -28,7 +29,7 @@ class DataModule(pl.LightningDataModule):
         batch_size: images per training step and rank; the last batch of an epoch may be shorter.
         seed: of the training order and of dynamic binarisation; None for a random one.
         eval_batch_size: images per validation and test step; None for max(batch_size, 256).
-        flip: mirror each training image left to right with probability 1/2, anew in every epoch.
+        augmentation: random changes of training images.
 
     Attributes:
         train, val, test: image sets, as stored. val is None if there are no validation images.
@@ -38,7 +39,7 @@ class DataModule(pl.LightningDataModule):
         factor_names: names of the columns of ``factors``.
 
     Raises:
-        ValueError: a batch size below 1, or a flip of the columns of a table.
+        ValueError: a batch size below 1, or changes that such images do not allow.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class DataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int | None,
         eval_batch_size: int | None = None,
-        flip: bool = False,
+        augmentation: Augmentation = UNCHANGED,
     ) -> None:
         super().__init__()
         self.splits = splits
@@ -61,9 +62,8 @@ class DataModule(pl.LightningDataModule):
         self.eval_batch_size = max(batch_size, 256) if eval_batch_size is None else eval_batch_size
         if min(self.batch_size, self.eval_batch_size) < 1:
             raise ValueError(f"batch sizes must be >= 1, got {self.batch_size} and {self.eval_batch_size}")
-        self.flip = flip
-        if flip and self.image_shape[1] == 1:
-            raise ValueError("augment.flip=true is for images, but the data are the rows of a table")
+        augmentation.check(*self.image_shape[1:])
+        self.augmentation = augmentation
         self.seed = secrets.randbits(63) if seed is None else seed
 
     @property
@@ -93,8 +93,9 @@ class DataModule(pl.LightningDataModule):
             self.train,
             self.batch_size,
             sampler,
-            redraw=seed if self.splits.redraw else None,
-            flip=seed if self.flip else None,
+            seed=seed,
+            redraw=self.splits.redraw,
+            augment=self.augmentation,
         )
 
     def val_dataloader(self) -> InMemoryLoader | list[Any]:

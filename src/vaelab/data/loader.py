@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from vaelab.data.augment import UNCHANGED, Augmentation
 from vaelab.data.binarize import bernoulli
 from vaelab.data.images import ImageSet
 from vaelab.functional.randomness import generator
@@ -73,9 +75,8 @@ class Shuffled:
 class InMemoryLoader:
     """Iterates over the batches of an image set as they are stored; the last one may be short.
 
-    With ``redraw`` (a seed) every batch is a new Bernoulli draw of its images: a function of (seed, epoch,
-    rank, batch), so that an epoch can be repeated exactly. With ``flip`` (a seed) every image is mirrored
-    left to right with probability 1/2, by draws of the same kind.
+    The images are changed at random by ``augment``, and with ``redraw`` every batch is a new Bernoulli draw
+    of them. All draws are functions of (seed, epoch, rank, batch), so that an epoch can be repeated exactly.
 
     ``state_dict`` holds the position in the epoch, and a loader that has loaded it continues there, once.
     """
@@ -88,14 +89,16 @@ class InMemoryLoader:
         batch_size: int,
         sampler: Sequential | Shuffled,
         *,
-        redraw: int | None = None,
-        flip: int | None = None,
+        seed: int = 0,
+        redraw: bool = False,
+        augment: Augmentation = UNCHANGED,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
         self.sampler = sampler
+        self.seed = seed
         self.redraw = redraw
-        self.flip = flip
+        self.augment = augment
         self._served = 0  # batches of the epoch that have been yielded
         self._resume: tuple[int, int] | None = None  # epoch, batches of it to leave out
 
@@ -110,11 +113,10 @@ class InMemoryLoader:
         for number, index in enumerate(batches[self._served :], start=self._served):
             batch = self.images.batch(index)
             self._served = number + 1
-            x = batch.x
-            if self.flip is not None:
-                x = flipped(x, self._random(self.flip, "data/flip", number))
-            if self.redraw is not None:
-                x = bernoulli(x, self._random(self.redraw, "data/binarize", number))
+            random = partial(self._random, number)
+            x = self.augment.apply(batch.x, random)
+            if self.redraw:
+                x = bernoulli(x, random("data/binarize"))
             yield batch._replace(x=x)
 
     def state_dict(self) -> dict[str, int]:
@@ -123,12 +125,6 @@ class InMemoryLoader:
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._resume = (state_dict["epoch"], state_dict["served"])
 
-    def _random(self, seed: int, stream: str, number: int) -> torch.Generator:
+    def _random(self, number: int, stream: str) -> torch.Generator:
         """The random numbers of a batch of this epoch."""
-        return generator(seed, stream, self.sampler.draw, self.sampler.rank, number)
-
-
-def flipped(x: Tensor, random: torch.Generator) -> Tensor:
-    """The images x (B, C, H, W), each mirrored left to right with probability 1/2."""
-    mirrored = torch.rand(len(x), generator=random) < 0.5
-    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        return generator(self.seed, stream, self.sampler.draw, self.sampler.rank, number)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from vaelab.data import DataModule, split
+from vaelab.data.augment import Augmentation
 from vaelab.data.images import Selection
 from vaelab.data.labels import class_labels
 from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_line, shown
@@ -38,8 +39,6 @@ __all__ = [
     "memory_of_data",
     "run_context",
 ]
-
-AUGMENTATIONS = ("flip",)
 
 
 def build(
@@ -217,18 +216,18 @@ def build_data(cfg: DictConfig) -> DataModule:
             binarize=data.binarize,
             scale=data.get("scale", "none"),
         )
-        return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed, **_augmentation(data))
+        return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed, augmentation=_augmentation(data))
     except ValueError as error:  # its message begins with the key
         raise UserError(f"data.{error}.") from error
 
 
-def _augmentation(data: DictConfig) -> dict[str, bool]:
+def _augmentation(data: DictConfig) -> Augmentation:
     """The random changes of training images that ``data.augment`` asks for."""
     asked = dict(data.get("augment") or {})
     for name in asked:
-        if name not in AUGMENTATIONS:
-            raise UserError(f"data.augment.{name}: {did_you_mean(name, AUGMENTATIONS)}")
-    return asked
+        if name not in Augmentation._fields:
+            raise UserError(f"data.augment.{name}: {did_you_mean(name, Augmentation._fields)}")
+    return Augmentation(**asked)
 
 
 def run_context(cfg: DictConfig, data: DataModule) -> RunContext:

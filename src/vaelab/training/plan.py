@@ -23,7 +23,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vaelab.data import DataModule
+from vaelab.data.augment import cropped
 from vaelab.errors import UserError
+from vaelab.functional.randomness import generator
 from vaelab.functional.reference_curve import ReferenceCurve, beta_grid, suggested_latent_dim
 from vaelab.models.likelihoods import Gaussian, Likelihood
 from vaelab.training.assembly import build, build_data, memory_of_data, run_context
@@ -117,13 +119,16 @@ def check_condition(cfg: DictConfig, data: DataModule) -> None:
 def thresholds(likelihood: Likelihood, data: DataModule) -> tuple[list[float], float, int]:
     """The eigenvalues of the covariance of t (see above) from the largest, D_0, and the number of images.
 
-    They are those of a fixed random subset of the training images, divided by its size; of images that are
-    mirrored at random in the training, of both.
+    They are those of a fixed random subset of the training images, divided by its size. Images that are moved
+    at random in the training are moved by one fixed draw; of those that are mirrored, both are taken.
     """
     count = IMAGES if math.prod(data.image_shape) <= LARGE else LARGE
-    x = torch.cat([batch.x for batch in data.training_sample(count // 2 if data.flip else count)])
+    flip, crop = data.augmentation
+    x = torch.cat([batch.x for batch in data.training_sample(count // 2 if flip else count)])
     images = len(x)
-    if data.flip:
+    if crop:
+        x = cropped(x, crop, generator(0, "plan/crop"))
+    if flip:
         x = torch.cat([x, x.flip(-1)])
     with torch.no_grad():
         _, theta = likelihood.constant([x])
