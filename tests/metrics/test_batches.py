@@ -11,7 +11,7 @@ from torch.multiprocessing import spawn
 from torchmetrics import MetricCollection
 
 from builders import all_metrics, images, latent_stats, measured, random
-from vaelab.metrics import AggregatePosterior
+from vaelab.metrics import AggregatePosterior, ReconstructionQuality
 
 N = 301
 AGGREGATE = {
@@ -20,6 +20,8 @@ AGGREGATE = {
     *("hole_rate", "hole_rate_se", "hole_rate_null", "hole_rate_matched", "hole_rate_matched_se"),
     *("aggregate_images", "aggregate_posteriors"),
 }
+
+QUALITY = {"psnr", "psnr_se", "ssim", "ssim_se"}
 
 
 def data() -> tuple:
@@ -30,7 +32,8 @@ def data() -> tuple:
 
 
 def every_metric() -> MetricCollection:
-    metrics = {**all_metrics(), "aggregate": AggregatePosterior(images=250)}  # not all images
+    metrics = {**all_metrics(), "quality": ReconstructionQuality(images=230)}
+    metrics["aggregate"] = AggregatePosterior(images=250)  # not all images
     return MetricCollection(metrics, compute_groups=False)
 
 
@@ -40,7 +43,7 @@ def batches(size: int, n: int = N) -> list[int]:
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     errors = {"rate_se", "distortion_se", "elbo_se", "elbo_mc_se", "elbo_draws"}
-    names = {"rate", "distortion", "elbo", *errors, "kl_per_dim", "active_units", "mse", *AGGREGATE}
+    names = {"rate", "distortion", "elbo", *errors, "kl_per_dim", "active_units", "mse", *QUALITY, *AGGREGATE}
     assert set(found) == set(expected) == names
     for name in names:
         torch.testing.assert_close(

@@ -23,6 +23,7 @@ from vaelab.metrics import (
     KLPerDimension,
     RateDistortion,
     ReconstructionError,
+    ReconstructionQuality,
 )
 
 N = 12
@@ -42,6 +43,7 @@ METRICS = {
     ImportanceBound: ((), (STATS.distortion, STATS.log_q, STATS.log_p, torch.arange(len(X)))),
     BitsPerDimension: ((), (X, STATS.rate, STATS.distortion, torch.tensor(True), torch.arange(len(X)))),
     ReconstructionError: ((), (X, X[None])),
+    ReconstructionQuality: ((), (X, X[None], torch.arange(N))),
     DecoderTest: (
         (),
         (torch.arange(N), STATS.z, STATS.z_prior, STATS.distortion, lambda z, rows: log_density(z)),

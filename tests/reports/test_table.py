@@ -134,6 +134,16 @@ def test_health_and_evaluations_have_tables_of_their_own_and_the_headlines_are_i
     assert details(table_of(make_record(1))) == []
 
 
+def test_how_good_reconstructions_look_has_a_table_of_its_own():
+    quality = {"psnr": 19.4321, "psnr_se": 0.0519, "ssim": 0.81234, "ssim_se": 0.0021}
+    table = table_of(make_record(1, more=quality))
+    assert not {"psnr", "ssim"} & {column.key for column in columns(table)}
+    (part,) = details(table)
+    assert [column.header for column in part.columns] == ["beta", "n", "PSNR (dB)", "SSIM"]
+    assert [column.cell(table.rows[0]) for column in part.columns[2:]] == ["19.43 (0.05)", "0.812 (0.002)"]
+    assert as_dicts(table)[0]["test/ssim_se"] == 0.0021
+
+
 def test_seeds_that_differ_in_their_verdict_are_counted():
     records = [make_record(1, seed, more={"active_units": units}) for seed, units in enumerate((4, 4, 0))]
     assert cells(table_of(*records), "verdict") == ["2 healthy, 1 collapsed (no active unit)"]

@@ -19,6 +19,7 @@ from vaelab.metrics.per_image import PerImage
 from vaelab.metrics.perplexity import Perplexity
 from vaelab.metrics.rate_distortion import RateDistortion
 from vaelab.metrics.reconstruction import ReconstructionError
+from vaelab.metrics.reconstruction_quality import ReconstructionQuality
 
 __all__ = [
     "ActiveUnits",
@@ -33,4 +34,5 @@ __all__ = [
     "Perplexity",
     "RateDistortion",
     "ReconstructionError",
+    "ReconstructionQuality",
 ]

@@ -36,8 +36,9 @@ HEALTH = {
     "aggregate_posteriors": "posteriors",
     "elbo_draws": "draws",
 }
+QUALITY = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 SIZES = ("aggregate_images", "aggregate_posteriors", "elbo_draws")
-HEADERS = {**MAIN, **HEALTH}
+HEADERS = {**MAIN, **HEALTH, **QUALITY}
 UNSHOWN = ("hole_rate_null", CONSTANT)  # beside the hole rate, and in the plot; the CSV file has them too
 ENDS = ("_low", "_high")
 SEEDS_NOTE = "x ±y: the mean over seeds and its 95% interval (Student's t)."
@@ -61,6 +62,12 @@ HEALTH_NOTE = (
     "draws of both, so the interval over seeds lacks their error. A gap is the rise of the distortion, in "
     "nats, with the code of another image (shuffle) or a sample from the prior (prior). Draws: samples of z"
     " for each image in rate, distortion and ELBO."
+)
+QUALITY_NOTE = (
+    "PSNR and SSIM of images decoded from z ~ q(z|x): means over up to 2,000 images "
+    "(metrics.reconstruction_quality.images). Their scale is 0 to 1 for grey levels, else from the least to "
+    "the largest value of the data. SSIM has a Gaussian window of 11 pixels, in smaller images of as many as "
+    "fit, so it compares among images of one size."
 )
 EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 EVALUATION_NOTE = (
@@ -162,13 +169,20 @@ def table_note(table: Table) -> str:
 
 
 def details(table: Table) -> list[Detail]:
-    """The tables of latent health and of what was evaluated afterwards, where any run has such numbers."""
+    """The tables of latent health, of how good reconstructions look and of what was evaluated afterwards.
+
+    Each where any run has such numbers.
+    """
     measured = measured_on(table, table.split)
     health = [name for name in HEALTH if name in measured]
+    quality = [name for name in QUALITY if name in measured]
     evaluated = measured_on(table, EVALUATED)
     tables = []
     if health:
         tables.append(Detail("Latent health", "latent-health", columns(table, health), HEALTH_NOTE))
+    if quality:
+        shown = columns(table, quality)
+        tables.append(Detail("Reconstruction quality", "reconstruction-quality", shown, QUALITY_NOTE))
     if evaluated:
         evaluations = columns(table, evaluated, EVALUATED)
         tables.append(Detail("Evaluation", "evaluation", evaluations, EVALUATION_NOTE))

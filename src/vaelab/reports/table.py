@@ -265,6 +265,7 @@ def show(value: Any) -> str:
 DIGITS = {
     "active_units": 1,
     "mse": 4,
+    "ssim": 3,
     "hole_rate": 3,
     "hole_rate_null": 3,
     "low_density_rate": 3,
