@@ -92,7 +92,9 @@ def test_part_of_the_photos_is_enough_and_is_said(folder, caplog):
     assert second == f"{photos} has 7 of the 12 photos in list_eval_partition.txt."
     for number in (2, 6, 10):
         (photos / NAMES[number]).unlink()
-    with pytest.raises(UserError, match="img_align_celeba has no photo of the split test"):
+    with pytest.raises(
+        UserError, match=r"The 4 images of .*img_align_celeba are too few: none is for test. It must"
+    ):
         read(folder, size=8)
 
 

@@ -183,6 +183,7 @@ def config(**changes: object) -> object:
             "train_size": 50,
             "binarize": "none",
         },
+        "network": {"_target_": "vaelab.models.mlp"},
         "likelihood": {"_target_": "vaelab.models.Gaussian", "sigma": 0.2},
     }
     return OmegaConf.merge(plain, changes)

@@ -14,13 +14,14 @@ The lists may lie beside the photos or in ``Eval`` and ``Anno``, the photos in `
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from vaelab.data.decoded import Decoding, decoded_once, report, some
 from vaelab.data.folder import LINK, encoded_files
+from vaelab.data.grouping import PARTS, by_part
 from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError, did_you_mean
 from vaelab.runs.files import files_below
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 PHOTOS, PARTITION, ATTRIBUTES = "img_align_celeba", "list_eval_partition.txt", "list_attr_celeba.txt"
 PLACES = {PHOTOS: "Img", PARTITION: "Eval", ATTRIBUTES: "Anno"}  # where they are published
-PARTS = ("train", "val", "test")  # by the list's numbers
 ADVICE = f"It must have {PHOTOS}/ and {PARTITION}, from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html."
 
 
@@ -79,19 +79,9 @@ def load_celeba(path: str | None, root: str, size: int | None = 64, label: str |
         log.warning("%s has %d of the %d photos in %s.", photos, len(names), len(partition), PARTITION)
 
     y = None if attribute is None else torch.tensor([_value(attribute, name) for name in names])
-    source = _split(photos, ImageSet(decoded.x, y), [partition[name] for name in names])
+    parts = [partition[name] for name in names]
+    source = by_part(ImageSet(decoded.x, y), parts, ("train", "test"), str(photos), ADVICE)
     return source if label is None else source._replace(class_names=(f"not {label}", label))
-
-
-def _split(photos: Path, images: ImageSet, parts: Sequence[str]) -> Source:
-    """The images of each split."""
-    rows = {
-        part: torch.tensor([row for row, own in enumerate(parts) if own == part]).long() for part in PARTS
-    }
-    if missing := [part for part in ("train", "test") if not len(rows[part])]:
-        raise UserError(f"{photos} has no photo of the split {' and '.join(missing)}. {ADVICE}")
-    train, val, test = (images.subset(rows[part]) for part in PARTS)
-    return Source(train, test, val=val if len(val) else None)
 
 
 def _place(folder: Path, name: str) -> Path:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vaelab.data.decoded import Decoding, Encoded, decoded_once, printable, report, some
 from vaelab.data.decoding import suffixes
-from vaelab.data.grouping import PARTS, class_order, grouped
+from vaelab.data.grouping import PARTS, SHARES, by_part, check_shares, class_order, grouped
 from vaelab.data.images import ImageSet, Source
 from vaelab.errors import UserError
 from vaelab.runs.files import FoundFile, files_below
@@ -80,7 +80,8 @@ def load_folder(
     places = grouped(names, val_share, test_share)
     classes, y = _labels([place.label for place in places])
     images = ImageSet(decoded.x, y)
-    source = _split(folder, images, [place.part for place in places], with_val=val_share > 0)
+    needed = PARTS if val_share > 0 else ("train", "test")
+    source = by_part(images, [place.part for place in places], needed, f"data.path={folder}", SHARES)
     source = source._replace(class_names=tuple(map(printable, classes)))
     log.info("%s", _summary(folder, len(names), classes, decoded.grey))
     if said:
@@ -103,11 +104,7 @@ def _checked(path: str | None, val_share: float, test_share: float) -> Path:
     if not folder.is_dir():
         wrong = "is a file; data=npz reads arrays" if folder.is_file() else "does not exist"
         raise UserError(f"data.path={folder} {wrong}. It must be a folder of images.")
-    if not (0 <= val_share < 1 and 0 < test_share < 1 and val_share + test_share < 1):
-        raise UserError(
-            f"data.val_share={val_share} and data.test_share={test_share} must be shares with a sum below 1, "
-            "and data.test_share above 0."
-        )
+    check_shares(val_share, test_share)
     return folder
 
 
@@ -152,21 +149,6 @@ def _labels(folders: Sequence[str]) -> tuple[list[str], Tensor | None]:
         return [], None
     number = {name: n for n, name in enumerate(classes)}
     return classes, torch.tensor([number[folder] for folder in folders])
-
-
-def _split(folder: Path, images: ImageSet, parts: Sequence[str | None], with_val: bool) -> Source:
-    """The images of each split, by name; the splits are put into a random order later."""
-    rows = {
-        part: torch.tensor([n for n, found in enumerate(parts) if found == part]).long() for part in PARTS
-    }
-    if missing := [part for part in PARTS if not len(rows[part]) and (part != "val" or with_val)]:
-        raise UserError(
-            f"The {len(images)} images of data.path={folder} are too few: none is for "
-            f"{' and '.join(missing)}. Add images, or set larger shares data.val_share (0 for no validation) "
-            "and data.test_share."
-        )
-    train, val, test = (images.subset(rows[part]) for part in PARTS)
-    return Source(train, test, val=val if len(val) else None)
 
 
 def _summary(folder: Path, count: int, classes: Sequence[str], grey: bool) -> str:

@@ -5,12 +5,29 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["PARTS", "Place", "class_order", "grouped", "part_by_hash"]
+import torch
+
+from vaelab.data.images import ImageSet, Source
+from vaelab.errors import UserError
+
+__all__ = [
+    "PARTS",
+    "SHARES",
+    "Place",
+    "by_part",
+    "check_shares",
+    "class_order",
+    "grouped",
+    "part_by_hash",
+]
 
 PARTS = ("train", "val", "test")
 FOLDERS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"} | {
     p: p for p in PARTS
 }
+
+
+SHARES = "Add images, or set larger shares data.val_share (0 for no validation) and data.test_share."
 
 
 class Place(NamedTuple):
@@ -70,3 +87,41 @@ def class_order(labels: Sequence[str]) -> list[str]:
     return sorted(
         set(labels), key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
     )
+
+
+def check_shares(val_share: float, test_share: float) -> None:
+    """Refuse shares of the images that leave none to train or to test on.
+
+    Raises:
+        UserError: names the keys.
+    """
+    if not (0 <= val_share < 1 and 0 < test_share < 1 and val_share + test_share < 1):
+        raise UserError(
+            f"data.val_share={val_share} and data.test_share={test_share} must be shares with a sum below 1, "
+            "and data.test_share above 0."
+        )
+
+
+def by_part(
+    images: ImageSet, parts: Sequence[str | None], needed: Sequence[str], what: str, remedy: str
+) -> Source:
+    """The images of each split, one of PARTS; they are put into a random order later.
+
+    Args:
+        parts: the split of each image.
+        needed: the splits that must have images.
+        what: the images are, for messages.
+        remedy: the end of the message.
+
+    Raises:
+        UserError: a split that is needed has none.
+    """
+    rows = {
+        part: torch.tensor([n for n, found in enumerate(parts) if found == part]).long() for part in PARTS
+    }
+    if missing := [part for part in needed if not len(rows[part])]:
+        raise UserError(
+            f"The {len(images)} images of {what} are too few: none is for {' and '.join(missing)}. {remedy}"
+        )
+    train, val, test = (images.subset(rows[part]) for part in PARTS)
+    return Source(train, test, val=val if len(val) else None)
