@@ -10,6 +10,7 @@ from vaelab.data.datamodule import DataModule
 from vaelab.data.digits import load_digits
 from vaelab.data.dsprites import load_dsprites
 from vaelab.data.folder import load_folder
+from vaelab.data.hf import load_hf
 from vaelab.data.idx import load_fashion_mnist, load_mnist
 from vaelab.data.images import ImageSet, Source
 from vaelab.data.npz import load_npz
@@ -31,6 +32,7 @@ __all__ = [
     "load_dsprites",
     "load_fashion_mnist",
     "load_folder",
+    "load_hf",
     "load_mnist",
     "load_npz",
     "load_omniglot",

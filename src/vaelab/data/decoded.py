@@ -35,7 +35,7 @@ class Encoded(NamedTuple):
 
     place: str  # where they lie, for messages
     names: Sequence[str]  # of the images, for messages
-    read: Callable[[int], Path | BinaryIO]  # the bytes of an image, by its number
+    read: Callable[[int], Path | BinaryIO]  # the file of an image, by its number; may raise Unfit
     identity: Any  # plain types; where they differ, the images are decoded again
 
 
@@ -167,9 +167,9 @@ def in_order(pool: Executor, function: Callable[[A], B], items: Iterable[A], ahe
 
 
 def _decode(encoded: Encoded, number: int, settings: Decoding) -> np.ndarray | Unfit:
-    file = encoded.read(number)
-    name = str(file) if isinstance(file, Path) else f"{encoded.names[number]} of {encoded.place}"
     try:
+        file = encoded.read(number)
+        name = str(file) if isinstance(file, Path) else f"{encoded.names[number]} of {encoded.place}"
         return decode(file, name=name, **settings._asdict())
     except Unfit as unfit:
         return unfit
