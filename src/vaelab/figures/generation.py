@@ -7,6 +7,7 @@ They depend only on the model and the given images, so that pictures of two runs
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,6 +99,7 @@ class Traversals(NamedTuple):
 
     images: Tensor  # (K, N, steps, C, H, W)  from the codes of N images
     dimensions: Tensor  # (K,)  the dimension that moves in each row, the most used first
+    names: list[str]  # of these
     use: Tensor  # (K,)  how much each is used
     measure: str  # what ``use`` is: "KL" in nats, or "variance" of the posterior means
     ends: Tensor  # (2, K)  the first and the last value of each
@@ -128,7 +130,20 @@ def traversals(
     for row, d in enumerate(chosen):
         z[row, :, :, d] = torch.lerp(low[row], high[row], share)
     images = model.decode(z, None if y is None else y[:starts, None])
-    return Traversals(images, chosen, use[chosen], measure, torch.stack([low, high]))
+    names = [dimension_name(d, model.latent_shape) for d in chosen.tolist()]
+    return Traversals(images, chosen, names, use[chosen], measure, torch.stack([low, high]))
+
+
+def dimension_name(d: int, latent_shape: Sequence[int]) -> str:
+    """What a number of z is called: of a map by its channel, row and column. All count from 0.
+
+    >>> dimension_name(173, (4, 7, 7)), dimension_name(3, (10,))
+    ('channel 3 at 3,5', 'dim 3')
+    """
+    if len(latent_shape) == 1:
+        return f"dim {d}"
+    channel, row, column = np.unravel_index(d, latent_shape)
+    return f"channel {channel} at {row},{column}"
 
 
 def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None = None) -> Tensor:

@@ -71,10 +71,8 @@ def sample_grids(
 def row_labels(moved: generation.Traversals) -> list[str]:
     """``dim 3, KL 1.21`` and below it ``-2.10 to 2.30``: how much the dimension is used, and both ends."""
     return [
-        f"dim {d}, {moved.measure} {use:.2f}\n{low:.2f} to {high:.2f}"
-        for d, use, low, high in zip(
-            moved.dimensions.tolist(), moved.use.tolist(), *moved.ends.tolist(), strict=True
-        )
+        f"{name}, {moved.measure} {use:.2f}\n{low:.2f} to {high:.2f}"
+        for name, use, low, high in zip(moved.names, moved.use.tolist(), *moved.ends.tolist(), strict=True)
     ]
 
 
@@ -82,8 +80,8 @@ def traversal_caption(moved: generation.Traversals, images: int) -> str:
     measure = "its KL in nats" if moved.measure == "KL" else "the variance of its posterior mean"
     return (
         "Decodings of a held-out image's code while one dimension moves from the 1% quantile of its "
-        "aggregate posterior (left) to the 99% quantile (right). At the left: the dimension's number (the "
-        f"first is 0), {measure} over {images} images, and both ends."
+        "aggregate posterior (left) to the 99% quantile (right). At the left: the dimension's number, or "
+        f"a map's channel, row and column (the first is 0), {measure} over {images} images, and both ends."
     )
 
 
