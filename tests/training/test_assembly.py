@@ -15,7 +15,7 @@ def test_a_part_gets_what_its_signature_names_of_the_context():
         cfg = compose("train", ["model=conditional_vae", "prior=vamp", "model.latent_dim=2"])
     data = build_data(cfg)
     context = run_context(cfg, data)
-    assert context[:-1] == ((1, 8, 8), 2, len(data.train), 10, "", (0.0, 1.0), None, None, None)
+    assert context[:-1] == ((1, 8, 8), 2, len(data.train), 10, "", (0.0, 1.0), None, None, (), None)
     torch.testing.assert_close(context.mean_image, data.train.x[:1000].mean(0))
     prior = build("prior", cfg.prior, context)
     # noise 0.1 over the root of 50
