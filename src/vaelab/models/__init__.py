@@ -4,6 +4,7 @@ from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition, Unconditional
 from vaelab.models.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
+from vaelab.models.finite_scalar import FiniteScalar
 from vaelab.models.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
@@ -85,6 +86,7 @@ __all__ = [
     "Distortion",
     "DrawnBeta",
     "FactorTotalCorrelation",
+    "FiniteScalar",
     "FittedCodes",
     "FlowPrior",
     "FreeBits",

@@ -20,7 +20,7 @@ DESCRIPTIONS: dict[Property, str] = {
     "density": "a posterior with a density, and the posterior is deterministic",
     "independent dimensions": "a posterior with independent dimensions",
     "vectors": "a posterior over vectors, and the posterior chooses codes",
-    "codes": "a posterior that chooses codes from a codebook",
+    "codes": "a posterior that chooses codes",
     "trainable codes": "codes that are trained by gradient, and the codes are moving averages",
     "codebook loss": "a CodebookLoss in the objective: nothing else moves the codes",
     "kl per dimension": "a prior that gives each dimension a KL of its own",

@@ -346,8 +346,8 @@ def build_autoencoder(cfg: DictConfig, context: RunContext) -> Autoencoder:
 REMEDIES: dict[Property, str] = {
     "density": "Use model.posterior._target_=vaelab.models.DiagonalGaussian, or model=vae.",
     "independent dimensions": "Use model.posterior._target_=vaelab.models.DiagonalGaussian.",
-    "vectors": "prior=uniform_codes and prior=fitted_codes go with model=vq_vae, no other prior does.",
-    "codes": "Use model=vq_vae.",
+    "vectors": "prior=uniform_codes and prior=fitted_codes go with codes, no other prior does.",
+    "codes": "Use model=vq_vae or model=fsq_vae.",
     "trainable codes": "Set model.posterior.decay=null.",
     "codebook loss": "Use model=vq_vae, or model=vq_vae_ema, whose codes are moving averages.",
     "kl per dimension": "Use prior=standard_normal.",
