@@ -11,6 +11,7 @@ from torch import Tensor
 
 from builders import random
 from support.chance import SIGMAS
+from vaelab.functional.aggregate import Gaussians
 from vaelab.functional.holes import (
     distance_threshold,
     hole_rate,
@@ -124,17 +125,17 @@ def test_where_it_is_undefined():
     z = normal(5, 2, 0)
     assert hole_rate(z[:1], z).isnan()
     assert hole_rate(z * torch.inf, z).isnan()
-    assert low_density_rate(z, z, z, 0 * z).isnan()  # no density
+    assert low_density_rate(z, z, Gaussians(z, 0 * z)).isnan()  # no density
 
 
 def test_low_density_of_a_gaussian_aggregate():
     """q(z) = N(0, I) = p(z) from posteriors N(mu, s^2 I), mu ~ N(0, (1 - s^2) I): the tail again."""
     scale = torch.full((3000, 2), 0.6, dtype=torch.float64)
     loc = 0.8 * normal(3000, 2, 0)
-    z = loc + scale * normal(3000, 2, 1)
-    assert low_density_rate(z, normal(3000, 2, 2), loc, scale).item() == pytest.approx(0.01, abs=0.008)
+    z, own = loc + scale * normal(3000, 2, 1), Gaussians(loc, scale)
+    assert low_density_rate(z, normal(3000, 2, 2), own).item() == pytest.approx(0.01, abs=0.008)
     # draws from N(0, 2^2 I): beyond the radius r at which q has 1%, exp(-r^2 / 2) = 0.01
-    found = low_density_rate(z, 2 * normal(3000, 2, 2), loc, scale).item()
+    found = low_density_rate(z, 2 * normal(3000, 2, 2), own).item()
     assert found == pytest.approx(0.01 ** (1 / 4), abs=0.05)
 
 

@@ -75,7 +75,9 @@ FUNCTIONS = {
     "brackets": lambda: aggregate.aggregate_brackets(
         Z, aggregate.Gaussians(STATS.loc, STATS.scale), STATS.log_q[0], STATS.log_p[0]
     ),
-    "low density rate": lambda: holes.low_density_rate(Z, STATS.z_prior, STATS.loc, STATS.scale),
+    "low density rate": lambda: holes.low_density_rate(
+        Z, STATS.z_prior, aggregate.Gaussians(STATS.loc, STATS.scale)
+    ),
     "total correlation": lambda: estimators.total_correlation(Z, STATS.loc, STATS.scale, 100),
     "mmd": lambda: estimators.mmd(Z, STATS.z_prior, estimators.inverse_multiquadric(1.0)),
     "path steps": lambda: interpolation.path_steps(torch.sin, Z, STATS.z_prior, spherical=True),

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation.trained_run import SEED, TrainedRun, mean_and_error, require
+from vaelab.functional.aggregate import Gaussians
 from vaelab.functional.holes import low_density_rate
 from vaelab.functional.randomness import normal_rows
 from vaelab.metrics import AggregatePosterior
+from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.divergence import log_prior
+from vaelab.models.latent_codes import Codes
 
 __all__ = ["LatentSpace"]
 
@@ -53,17 +56,18 @@ class LatentSpace:
             scale=codes.scale,
             log_q=model.posterior.log_prob(q, z[None]).cpu(),
             log_p=log_prior(prior, q, z[None]).cpu(),
-            kl=model.kl_per_dimension(q).cpu(),
+            kl=model.kl_per_dimension(q, z[None]).cpu(),
             q=codes.q,
             split="test",
             sample_prior=lambda noise: prior.sample(noise.to(run.device, model.dtype)).cpu(),
             training_posteriors=lambda count: run.codes("train", count).q,
+            components=model.posterior.components,
         )
         values = {name: value.item() for name, value in metric.compute().items()}
         number, posteriors = values.pop("aggregate_images"), values.pop("aggregate_posteriors")
-        tril = getattr(codes.q, "tril", None)
+        own = posteriors_of(model, codes)
         values |= {
-            "low_density_rate": low_density_rate(codes.z, z_prior, codes.loc, codes.scale, tril).item(),
+            "low_density_rate": low_density_rate(codes.z, z_prior, own).item(),
             **mean_and_error("cycle_error_prior", cycle_errors(run, z_prior)),
             **mean_and_error("cycle_error_posterior", cycle_errors(run, codes.z)),
         }
@@ -78,6 +82,14 @@ class LatentSpace:
                 "source": "Chen et al. 2018; Hoffman & Johnson 2016",
             },
         }
+
+
+def posteriors_of(model: Autoencoder, codes: Codes) -> Gaussians:
+    """q(z|x_n) of each image, as aggregate densities take them."""
+    components = model.posterior.components
+    if components is not None:
+        return components(codes.q.features, codes.z)
+    return Gaussians(codes.loc, codes.scale, getattr(codes.q, "tril", None))
 
 
 def cycle_errors(run: TrainedRun, z: Tensor, batch: int = 1024) -> Tensor:

@@ -1,11 +1,12 @@
 """The aggregate posterior q(z) = E_x q(z|x): its density, and brackets of the parts of the rate.
 
 Functions of numpy arrays or tensors; they return tensors, in nats. The posteriors are Gaussians q(z|x_n) =
-N(loc_n, diag(scale_n^2)), or N(loc_n, L_n L_n^T) where ``tril`` gives L. Where a scale is 0 there is no
-density: NaN.
+N(loc_n, diag(scale_n^2)), or N(loc_n, L_n L_n^T) where ``tril`` gives L, or chains of Gaussians whose joint
+density is given. Where a scale is 0 there is no density: NaN.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,21 +23,37 @@ __all__ = [
     "check_posteriors",
     "log_aggregate_posterior",
     "mixture_densities",
+    "mixture_log_densities",
 ]
 
 CHUNK = 2**18  # numbers in a table of z against posteriors: 1 MB of float32, which a processor's cache holds
+INNER = 16  # by which a table is smaller where each of its numbers is the output of a network
 ERRORS = 3  # standard errors by which the ends of a bracket are moved outward
 
 
 class Gaussians(NamedTuple):
-    """Posteriors of M images."""
+    """Posteriors of M images.
+
+    Where q(z|x) is a chain of Gaussians q(z_d|z_<d, x), ``loc`` and ``scale`` are those given z_<d of one
+    draw of each posterior, and ``joint`` and ``draw`` give its density and further draws. The mixture of the
+    q(z_d|z_<d, x) over images and draws is q(z_d), so that what is said below of a dimension's mixture holds.
+    """
 
     loc: Tensor  # (M, D)
     scale: Tensor  # (M, D)  standard deviations of the single dimensions
     tril: Tensor | None = None  # (M, D, D)  Cholesky factors, where the dimensions are correlated
+    joint: Callable[[Tensor], Tensor] | None = None  # z (n, 1, D) -> log q(z_i|x_j), (n, M)
+    draw: Callable[[Tensor], Tensor] | None = None  # standard normal noise (M, D) -> a draw of each, (M, D)
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the joint density is another than the product over dimensions."""
+        return self.tril is not None or self.joint is not None
 
     def sample(self, noise: Tensor) -> Tensor:
         """Standard normal noise (M, D) -> one draw of each posterior, (M, D)."""
+        if self.draw is not None:
+            return self.draw(noise)
         if self.tril is None:
             return self.loc + self.scale * noise
         return self.loc + (self.tril @ noise[..., None])[..., 0]
@@ -106,8 +123,15 @@ def aggregate_log_densities(
         leave_out_own: z is (N, D), and the mixture at z_n is that of the other N - 1 posteriors.
     """
     z, loc, scale = (torch.as_tensor(value) for value in (z, loc, scale))
-    joint, marginals = _log_sums(z.reshape(-1, z.shape[-1]), Gaussians(loc, scale, tril), leave_out_own)
-    log_number = math.log(max(1, len(loc) - leave_out_own))
+    return mixture_log_densities(z, Gaussians(loc, scale, tril), leave_out_own)
+
+
+def mixture_log_densities(
+    z: Tensor, mixture: Gaussians, leave_out_own: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The same of any posteriors: z (..., D) -> log q(z) and sum_d log q(z_d), (...) each."""
+    joint, marginals = _log_sums(z.reshape(-1, z.shape[-1]), mixture, leave_out_own)
+    log_number = math.log(max(1, len(mixture.loc) - leave_out_own))
     return (joint - log_number).reshape(z.shape[:-1]), (marginals - log_number).sum(-1).reshape(z.shape[:-1])
 
 
@@ -221,8 +245,8 @@ def _own_log_densities(z: Tensor, own: Gaussians) -> tuple[Tensor, Tensor]:
 
 def _log_sums(z: Tensor, mixture: Gaussians, leave_out_own: bool) -> tuple[Tensor, Tensor]:
     """(log sum_j q(z_i|x_j), log sum_j q(z_id|x_j)): z (N, D) -> (N,), (N, D); no j = i if left out."""
-    loc, scale, tril = mixture
-    rows = max(1, CHUNK // max(1, len(loc)))
+    loc, scale, tril, joint_of, _ = mixture
+    rows = max(1, CHUNK // max(1, len(loc)) // (INNER if joint_of is not None else 1))
     # log N(z; loc, scale^2) = constant - ((z - loc) inverse)^2
     parts = loc, math.sqrt(0.5) / scale, -scale.log() - LOG_2PI / 2
     centre, inverse, constant = (part.T.contiguous() for part in parts)
@@ -238,7 +262,9 @@ def _log_sums(z: Tensor, mixture: Gaussians, leave_out_own: bool) -> tuple[Tenso
             if leave_out_own:
                 table[row, start + row] = -torch.inf
             separate[:, d] = table.logsumexp(1)
-        if tril is not None:
+        if joint_of is not None:
+            total = joint_of(part[:, None])
+        elif tril is not None:
             total = _correlated_log_densities(part, loc, tril)
         if leave_out_own:
             total[row, start + row] = -torch.inf

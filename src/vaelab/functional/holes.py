@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.functional.aggregate import aggregate_log_densities
+from vaelab.functional.aggregate import Gaussians, mixture_log_densities
 
 __all__ = [
     "HoleRates",
@@ -148,9 +148,7 @@ def matched_draws(z: Tensor, noise: Tensor) -> Tensor:
     return z.mean(0) + (noise.to(root) @ root.T).to(z)
 
 
-def low_density_rate(
-    z: Tensor, z_prior: Tensor, loc: Tensor, scale: Tensor, tril: Tensor | None = None, tail: float = TAIL
-) -> Tensor:
+def low_density_rate(z: Tensor, z_prior: Tensor, posteriors: Gaussians, tail: float = TAIL) -> Tensor:
     """The share of prior draws whose log q(z) lies below the ``tail`` quantile of log q at z ~ q(z): -> ().
 
     log q is the exact mixture of the N posteriors; at a fresh z_n, that of the other N - 1. Where p(z) = q(z)
@@ -158,8 +156,8 @@ def low_density_rate(
     """
     if len(z) < 2 or not len(z_prior):
         return z.new_tensor(torch.nan)
-    fresh = aggregate_log_densities(z, loc, scale, tril, leave_out_own=True)[0]
-    drawn = aggregate_log_densities(z_prior, loc, scale, tril)[0]
+    fresh = mixture_log_densities(z, posteriors, leave_out_own=True)[0]
+    drawn = mixture_log_densities(z_prior, posteriors)[0]
     if fresh.isnan().any() or drawn.isnan().any():
         return z.new_tensor(torch.nan)
     return (drawn < fresh.quantile(tail)).to(z.dtype).mean()

@@ -3,8 +3,8 @@
 The arguments of a metric's ``update`` are among the fields of :class:`~vaelab.types.LatentStats`, ``x``,
 ``reconstruction``, ``discrete``, ``y``, ``factors``, ``position`` (each image's index in its split),
 ``distortion_of`` (the distortion of the same images under other z), ``objective`` (what the variant
-minimises, for each image), ``split`` (val or test), ``sample_prior``, ``training_posteriors`` and ``quick``
-(those of :class:`AggregatePosterior`); it gets the arguments that it names.
+minimises, for each image), ``split`` (val or test), ``sample_prior``, ``training_posteriors``, ``components``
+and ``quick`` (those of :class:`AggregatePosterior`); it gets the arguments that it names.
 """
 
 from vaelab.metrics.active_units import ActiveUnits

@@ -15,10 +15,10 @@ from vaelab.functional.randomness import normal_rows
 __all__ = ["AggregatePosterior"]
 
 OPERATIONS = 10**9  # N M D: at most about 5 s on one core
-CORRELATED = 6  # times as long for posteriors with correlated dimensions
+CORRELATED = 6  # times as long for posteriors with correlated dimensions, or a hierarchy's networks
 QUICK_DRAWS = 4  # of the hole rate, in the validations of a training
 
-ROWS = ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril")
+ROWS = ("position", "z", "z_prior", "loc", "scale", "log_q", "log_p", "factorised", "tril", "features")
 
 
 class AggregatePosterior(Metric):
@@ -53,32 +53,36 @@ class AggregatePosterior(Metric):
         self._split, self._quick = "val", False
         self._sample_prior: Callable[[Tensor], Tensor] | None = None
         self._training_posteriors: Callable[[int], Any] | None = None
+        self._components: Callable[[Tensor, Tensor], Gaussians] | None = None
 
     def update(
         self, position: Tensor, z: Tensor, z_prior: Tensor, loc: Tensor, scale: Tensor, log_q: Tensor,
         log_p: Tensor, kl: Tensor, q: Any = None, split: str = "val",
         sample_prior: Callable[[Tensor], Tensor] | None = None,
-        training_posteriors: Callable[[int], Any] | None = None, quick: bool = False,
+        training_posteriors: Callable[[int], Any] | None = None,
+        components: Callable[[Tensor, Tensor], Gaussians] | None = None, quick: bool = False,
     ) -> None:  # fmt: skip
         """Add a batch of images.
 
         Args:
             position: (B,). z: (S, B, D), the first sample is used. log_q, log_p: (S, B). The others: (B, D).
-            q: all parameters of q(z|x); its ``tril`` (B, D, D) if it has one.
+            q: all parameters of q(z|x); its ``tril`` (B, D, D) or its ``features`` (B, P) if it has some.
             split: the name of the split, which selects the noise of further draws.
             sample_prior: standard normal noise (N, D) -> draws of the prior; without it one draw is all.
             training_posteriors: M -> q(z|x) of at most M random training images.
+            components: features (M, P) and a draw of each posterior (M, D) -> the posteriors, where they are
+                no Gaussians (:class:`~vaelab.models.Ladder`).
             quick: few draws of the hole rate, for validations during training.
         """
         self._split, self._quick = split, quick
         self._sample_prior, self._training_posteriors = sample_prior, training_posteriors
+        self._components = components
         chosen = position < self.images
         rows = {
             "position": position, "z": z[0], "z_prior": z_prior, "loc": loc, "scale": scale,
             "log_q": log_q[0], "log_p": log_p[0], "factorised": kl.isfinite().all(-1),
         }  # fmt: skip
-        if hasattr(q, "tril"):
-            rows["tril"] = q.tril
+        rows |= {name: getattr(q, name) for name in ("tril", "features") if hasattr(q, name)}
         for name, values in rows.items():
             getattr(self, name).append(_at_least_float32(values)[chosen])
 
@@ -87,7 +91,10 @@ class AggregatePosterior(Metric):
         # by image: the same numbers whatever the batches and processes
         order = dim_zero_cat(states["position"]).argsort()
         rows = {name: dim_zero_cat(value)[order] for name, value in states.items() if len(value)}
-        own = Gaussians(rows["loc"], rows["scale"], rows.get("tril"))
+        if self._components is None:
+            own = Gaussians(rows["loc"], rows["scale"], rows.get("tril"))
+        else:
+            own = self._components(rows["features"], rows["z"])
         others = self._others(own)
         found = aggregate_brackets(rows["z"], own, rows["log_q"], rows["log_p"], others)._asdict()
         number = rows["z"].new_tensor(float(len(own.loc)))
@@ -107,19 +114,26 @@ class AggregatePosterior(Metric):
 
     def reset(self) -> None:
         super().reset()
-        self._sample_prior = self._training_posteriors = None
+        self._sample_prior = self._training_posteriors = self._components = None
 
     def _others(self, own: Gaussians) -> Gaussians | None:
         """M training posteriors, as many as the budget of operations allows; None for the scored images'."""
         if self._training_posteriors is None or not (own.scale > 0).all():
             return None
         images, dimensions = own.loc.shape
-        each = images * dimensions * (CORRELATED if own.tril is not None else 1)
+        each = images * dimensions * (CORRELATED if own.correlated else 1)
         q = self._training_posteriors(max(1, min(self.posteriors, self.operations // each)))
-        parts = (getattr(q, name, None) for name in Gaussians._fields)
-        return Gaussians._make(
-            None if part is None else _at_least_float32(part).to(own.loc) for part in parts
-        )
+        if self._components is not None:
+            features = _at_least_float32(q.features).to(own.loc.device)
+            noise = normal_rows(0, len(features), dimensions, 0, "aggregate/training posteriors")
+            start = self._components(features, torch.zeros_like(noise).to(features))
+            return self._components(features, start.sample(noise.to(features)))
+        tril = getattr(q, "tril", None)
+
+        def here(part: Tensor) -> Tensor:
+            return _at_least_float32(part).to(own.loc)
+
+        return Gaussians(here(q.loc), here(q.scale), None if tril is None else here(tril))
 
     def _holes(self, rows: dict[str, Tensor], own: Gaussians) -> HoleRates:
         position, sample_prior = rows["position"], self._sample_prior

@@ -150,7 +150,7 @@ class Autoencoder(nn.Module):
         stats: LatentStats = LatentStats(
             distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
             rate=lambda: rate(self.posterior, q, prior, stats),
-            kl=lambda: kl_per_dimension(self.posterior, q, prior),
+            kl=lambda: kl_per_dimension(self.posterior, q, prior, z),
             loc=q.loc,
             scale=q.scale,
             z=z,
@@ -185,13 +185,13 @@ class Autoencoder(nn.Module):
         """p(z) as a density: a prior may depend on the encoder or the codebook."""
         return self.prior.bind(self.posterior, self.posterior_parameters)
 
-    def kl_per_dimension(self, q: Any) -> Tensor:
+    def kl_per_dimension(self, q: Any, z: Tensor | None = None) -> Tensor:
         """:func:`~vaelab.models.divergence.kl_per_dimension` of ``q`` from the prior, (B, D)."""
-        return kl_per_dimension(self.posterior, q, self.prior)
+        return kl_per_dimension(self.posterior, q, self.prior, z)
 
     def likelihood_parameters(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> the parameters of p(x|z), (..., C', H, W), with gradients."""
-        latent = self.condition.latent(z, y)
+        latent = self.condition.latent(self.posterior.decoder_input(z), y)
         decoded = self.decoder(latent.reshape(-1, latent.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 

@@ -4,13 +4,14 @@ Another one than a variant's own: ``model.posterior._target_=vaelab.models.FullC
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vaelab.functional.distributions import LOG_2PI, normal_log_prob
+from vaelab.functional.aggregate import Gaussians
+from vaelab.functional.distributions import LOG_2PI, gaussian_kl, normal_log_prob
 from vaelab.functional.surrogate import with_gradient_of
 from vaelab.models.requirements import Property
 
@@ -59,6 +60,9 @@ class Posterior(nn.Module):
     places = 0
     number_of_codes = 0
     code_shape: tuple[int, ...] = ()
+    closed_kl = False  # whether it is a chain of Gaussians: a dimension given those before it
+    # posteriors that are no Gaussians: (parameters, draws) -> what aggregate densities need of them
+    components: Callable[[Tensor, Tensor], Gaussians] | None = None
 
     def __init__(self, latent_dim: int, latent_shape: Sequence[int] = ()) -> None:
         super().__init__()
@@ -78,13 +82,17 @@ class Posterior(nn.Module):
         """log q(z|x) in nats: (S, B, D) -> (S, B)."""
         raise NotImplementedError
 
-    def conditionals(self, q: Any) -> tuple[Tensor, Tensor, Tensor] | None:
-        """q as a chain of Gaussians q(z_d | z_<d, x); None if it is not one.
+    def standard_kl(self, q: Any, z: Tensor | None = None) -> Tensor:
+        """E_q KL(q(z_d | z_<d, x) || N(0, 1)) in nats, (B, D); only of a posterior with :attr:`closed_kl`.
 
-        Returns the expectation of each one's mean, its log variance, and the variance of its mean, each (B,
-        D).
+        Exact, or the mean over the samples ``z`` (S, B, D) of KLs in closed form given z_<d; without z, that
+        along the posterior's means.
         """
-        return None
+        raise NotImplementedError
+
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """What the decoder gets of z (..., D), (..., D)."""
+        return z
 
 
 def bounded(log_var: Tensor) -> Tensor:
@@ -105,6 +113,7 @@ class DiagonalGaussian(Posterior):
     """
 
     parameters_per_dimension = 2
+    closed_kl = True
 
     def forward(self, encoded: Tensor) -> GaussianParameters:
         loc, log_var = encoded.chunk(2, dim=-1)
@@ -118,8 +127,8 @@ class DiagonalGaussian(Posterior):
     def log_prob(self, q: GaussianParameters, z: Tensor) -> Tensor:
         return normal_log_prob(z, q.loc, q.log_var).sum(-1)
 
-    def conditionals(self, q: GaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
-        return q.loc, q.log_var, torch.zeros_like(q.loc)
+    def standard_kl(self, q: GaussianParameters, z: Tensor | None = None) -> Tensor:
+        return gaussian_kl(q.loc, q.log_var)
 
 
 class Deterministic(Posterior):
@@ -154,6 +163,7 @@ class FullCovariance(Posterior):
     """
 
     provides = frozenset({"vectors", "density"})
+    closed_kl = True
     below: Tensor
 
     def __init__(self, latent_dim: int, latent_shape: Sequence[int] = ()) -> None:
@@ -185,7 +195,7 @@ class FullCovariance(Posterior):
         diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
         return -0.5 * (self.latent_dim * LOG_2PI + white.square().sum((-2, -1))) - diagonal.log().sum(-1)
 
-    def conditionals(self, q: FullGaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
+    def standard_kl(self, q: FullGaussianParameters, z: Tensor | None = None) -> Tensor:
         # q(z_d|z_<d) has variance L_dd^2 and a mean that itself varies by sum_(j<d) L_dj^2
         diagonal = q.tril.diagonal(dim1=-2, dim2=-1)
-        return q.loc, 2 * diagonal.log(), q.tril.tril(-1).square().sum(-1)
+        return gaussian_kl(q.loc, 2 * diagonal.log()) + 0.5 * q.tril.tril(-1).square().sum(-1)

@@ -277,6 +277,7 @@ class LitAutoencoder(pl.LightningModule):
             objective=model.objective.per_image(output.stats),
             split=split,
             sample_prior=self._sample_prior,
+            components=model.posterior.components,
             training_posteriors=self._training_posteriors if self._measures_test(split) else None,
             quick=quick,
         )
