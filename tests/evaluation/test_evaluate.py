@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cli_runner import Result, process_put_back, trained
 from support.chance import SIGMAS
@@ -153,6 +154,33 @@ def test_the_place_of_the_data_can_be_given(npz_run, own, tmp_path):
     assert evaluate(*settings, f"data.path={tmp_path / 'renamed.npz'}")[0] == 0
     code, out, _ = evaluate(*settings, "force=true", f"data.root={tmp_path}")
     assert (code, "have no root" in out) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_run_on_a_folder_of_images_is_evaluated_where_they_lie_now_and_on_no_others(own, tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(60):
+        file = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    settings = ("data=folder", f"data.path={tmp_path}/images", f"paths.data={tmp_path}/data", "data.size=6")
+    more = ("data.val_size=null", "data.train_size=null", "likelihood=gaussian", "callbacks=no_pictures")
+    folder = trained(tmp_path / "outputs", *settings, *more).folder
+    code, out, err = evaluate(folder, own, "eval=mine")
+    assert (code, err) == (0, ""), out
+    found = record_of(folder)["evaluation"]["count"]["metrics"]["mean_code"]
+
+    moved = (tmp_path / "images").rename(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "data")  # decoded anew
+    code, out, _ = evaluate(folder, own, "eval=mine", "force=true", f"data.path={moved}")
+    assert code == 0, out
+    assert record_of(folder)["evaluation"]["count"]["metrics"]["mean_code"] == pytest.approx(found, rel=1e-6)
+
+    Image.new("RGB", (8, 8)).save(next((moved / "cat").iterdir()))
+    code, out, _ = evaluate(folder, own, "eval=mine", "force=true", f"data.path={moved}")
+    assert code == 1
+    assert "count: failed" not in out
+    assert "other images" in out
 
 
 def test_an_evaluation_that_fails_does_not_stop_the_others(run_folder, own):
