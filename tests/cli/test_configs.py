@@ -35,7 +35,12 @@ OPTIONS = [
     and file.relative_to(CONF).parts[0] not in NOT_OURS
     and not file.name.startswith("_")  # the base of others
 ]
-CODEBOOK = {"prior=fitted_codes", "metrics=codebook"}  # they read model.codes
+# options that read keys of a variant
+OF_VARIANTS = {
+    "prior=fitted_codes": "vq_vae",
+    "metrics=codebook": "vq_vae",
+    "metrics=groups": "hierarchical_vae",
+}
 
 
 def options(group: str) -> list[str]:
@@ -50,8 +55,9 @@ def hydra() -> Iterator[None]:
 
 def composed(*settings: str, root: str = "train") -> DictConfig:
     """The config of a command line, with every interpolation resolved."""
-    if CODEBOOK.intersection(settings) and not any(setting.startswith("model=") for setting in settings):
-        settings = ("model=vq_vae", *settings)
+    of = [OF_VARIANTS[setting] for setting in settings if setting in OF_VARIANTS]
+    if of and not any(setting.startswith("model=") for setting in settings):
+        settings = (f"model={of[0]}", *settings)
     cfg = compose(root, list(settings))
     OmegaConf.resolve(cfg)
     return cfg

@@ -17,6 +17,7 @@ def fed(metric, values: torch.Tensor, size: int):
 def test_the_variance_is_that_of_the_whole_set(size):
     loc = torch.randn(500, 4, generator=random()) * torch.tensor([2.0, 0.5, 0.1, 0.0]) + 3
     metric = fed(ActiveUnits(4), loc, size)
+    assert fed(ActiveUnits(4, groups=[1, 3]), loc, size).compute().tolist() == [1, 2]
     expected = np.var(loc.double().numpy(), axis=0)  # divided by N
     np.testing.assert_allclose(metric.variance().numpy(), expected, rtol=1e-5, atol=1e-12)
     assert metric.compute() == 3

@@ -9,5 +9,9 @@ def test_the_mean_over_images_of_each_dimension():
     metric = KLPerDimension(4)
     for batch in kl.split(16):
         metric.update(batch)
+    grouped = KLPerDimension(4, groups=[1, 3])
+    grouped.update(kl)
+    expected = kl.double().numpy().mean(0)
+    np.testing.assert_allclose(grouped.compute().numpy(), [expected[0], expected[1:].sum()], rtol=1e-6)
     assert metric.compute().shape == (4,)
     np.testing.assert_allclose(metric.compute().numpy(), kl.double().numpy().mean(0), rtol=1e-6)

@@ -25,6 +25,9 @@ SCHEDULE = "model.beta={_target_:vaelab.models.RampSchedule,stop:4.0}"
         ("annealed_vae", None),
         ("cyclical_vae", None),
         ("free_bits_vae", None),  # of a KL with a floor
+        ("hierarchical_vae model.beta=3", 3.0),
+        ("hierarchical_vae model.group_beta=[1,2]", None),  # each group has its own
+        ("hierarchical_vae model.group_free_bits=1", None),
         ("capacity_vae", None),
         ("geco_vae", None),
         ("iwae", None),

@@ -271,6 +271,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
             raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, UserError):  # of a resolver of ours
+            raise error.__cause__ from None
         raise UserError(f"The config can't be resolved: {first_line(error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -1,6 +1,7 @@
 """Small measures of images and codes; vaelab.metrics has a metric of the same name for each."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ __all__ = [
     "reconstruction_error",
     "share_in_use",
     "standard_error",
+    "sums_by_group",
 ]
 
 
@@ -59,6 +61,15 @@ def active_units(variance: Tensor, threshold: float = 0.01) -> Tensor:
     "Importance Weighted Autoencoders" (Burda et al., 2016, appendix C), https://arxiv.org/abs/1509.00519
     """
     return (variance > threshold).sum().float()
+
+
+def sums_by_group(values: Tensor, groups: Sequence[int]) -> Tensor:
+    """Sums over groups of dimensions: (..., D) -> (..., G), with ``groups`` G numbers that sum to D.
+
+    >>> sums_by_group(torch.tensor([1.0, 2.0, 4.0]), [1, 2])
+    tensor([1., 6.])
+    """
+    return torch.stack([part.sum(-1) for part in values.split(list(groups), -1)], dim=-1)
 
 
 class RunningMoments(NamedTuple):

@@ -20,6 +20,9 @@ class ActiveUnits(Metric):
     See :func:`~vaelab.functional.measures.active_units`. NaN of a single image, which has no variance.
 
     Of latent maps (C, h, w) also ``active_channels``: the channels with an active unit at any place.
+
+    Args:
+        groups: the numbers of groups of dimensions, (G,), in place of that of all.
     """
 
     full_state_update = True  # forward(): torchmetrics can't merge states without a reduction
@@ -27,8 +30,15 @@ class ActiveUnits(Metric):
     mean: Tensor
     squares: Tensor
 
-    def __init__(self, latent_dim: int, threshold: float = 0.01, latent_shape: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        threshold: float = 0.01,
+        latent_shape: Sequence[int] = (),
+        groups: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
+        self.groups = groups
         self.threshold = threshold
         self.channels = latent_shape[0] if len(latent_shape) > 1 else None
         # None: in distributed runs each state arrives stacked, one row per process, and compute merges them
@@ -54,9 +64,13 @@ class ActiveUnits(Metric):
 
     def compute(self) -> Tensor | dict[str, Tensor]:
         variance, defined = self.variance(), self.moments().n > 1
-        units = torch.where(defined, active_units(variance, self.threshold), torch.nan)
+
+        def active(values: Tensor) -> Tensor:
+            return torch.where(defined, active_units(values, self.threshold), torch.nan)
+
+        if self.groups is not None:
+            return torch.stack([active(part) for part in variance.split(list(self.groups))])
         if self.channels is None:
-            return units
+            return active(variance)
         most = variance.reshape(self.channels, -1).amax(-1)
-        channels = torch.where(defined, active_units(most, self.threshold), torch.nan)
-        return {"active_units": units, "active_channels": channels}
+        return {"active_units": active(variance), "active_channels": active(most)}

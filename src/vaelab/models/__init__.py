@@ -5,6 +5,7 @@ from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition, Unconditional
 from vaelab.models.corruption import GaussianNoise, MaskingNoise, SaltAndPepperNoise
 from vaelab.models.finite_scalar import FiniteScalar
+from vaelab.models.ladder import Ladder
 from vaelab.models.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
@@ -37,6 +38,7 @@ from vaelab.models.objectives import (
     Distortion,
     FactorTotalCorrelation,
     FreeBits,
+    GroupKL,
     ImportanceBound,
     LatentL2,
     Objective,
@@ -93,8 +95,10 @@ __all__ = [
     "FullCovariance",
     "Gaussian",
     "GaussianNoise",
+    "GroupKL",
     "ImportanceBound",
     "LabelCondition",
+    "Ladder",
     "Laplace",
     "LatentL2",
     "LearnedGaussian",

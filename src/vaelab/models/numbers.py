@@ -1,12 +1,13 @@
 """Numbers of parts as 0-dim tensors, so that runs which differ only in them stack."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["check_whole", "register_number", "scalar"]
+__all__ = ["check_groups", "check_whole", "register_number", "scalar"]
 
 
 def scalar(
@@ -48,3 +49,20 @@ def check_whole(name: str, value: Any, least: int) -> None:
 def register_number(module: nn.Module, name: str, value: Any, **bounds: float) -> None:
     """Give ``module`` the attribute ``name``, a :func:`scalar`: a buffer that is not part of checkpoints."""
     module.register_buffer(name, scalar(name, value, **bounds), persistent=False)
+
+
+def check_groups(groups: Sequence[int], latent_dim: int) -> None:
+    """Raise a ValueError unless ``groups`` are 2 to 4 whole numbers >= 1 that sum to ``latent_dim``.
+
+    >>> check_groups([4, 4], 10)
+    Traceback (most recent call last):
+    ValueError: groups must sum to latent_dim=10, got [4, 4]: leave out latent_dim, which follows from them
+    """
+    whole = isinstance(groups, list | tuple) and all(type(size) is int and size >= 1 for size in groups)
+    if not whole or not 2 <= len(groups) <= 4:
+        raise ValueError(f"groups must be a list of 2 to 4 whole numbers >= 1, got {groups}")
+    if sum(groups) != latent_dim:
+        raise ValueError(
+            f"groups must sum to latent_dim={latent_dim}, got {list(groups)}: leave out latent_dim, which "
+            "follows from them"
+        )

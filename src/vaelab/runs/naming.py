@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.errors import UserError, did_you_mean
+from vaelab.errors import UserError, did_you_mean, shown
 from vaelab.runs.comparable import bears_on_result
 
 __all__ = [
@@ -259,13 +259,14 @@ def sweep_name(
 
 
 def register_resolvers() -> None:
-    """Register ``${vaelab.name:}``, ``${vaelab.job:}`` and ``${vaelab.sweep:...}`` with OmegaConf."""
+    """Register ``${vaelab.name:}``, ``${vaelab.job:}`` and the other resolvers with OmegaConf."""
     OmegaConf.register_new_resolver("vaelab.name", _with_hydra(run_name), replace=True)
     OmegaConf.register_new_resolver(
         "vaelab.run", lambda name, time: run_folder(HydraConfig.get(), name, time), replace=True
     )
     OmegaConf.register_new_resolver("vaelab.job", _with_hydra(job_folder), replace=True)
     OmegaConf.register_new_resolver("vaelab.wandb_mode", wandb_mode, replace=True)
+    OmegaConf.register_new_resolver("vaelab.latent_dim", latent_dim_of, replace=True)
     # cached: Hydra copies the cache to every job, so that all jobs get the same folder
     OmegaConf.register_new_resolver("vaelab.sweep", sweep_name, replace=True, use_cache=True)
 
@@ -274,6 +275,18 @@ def wandb_mode() -> str:
     """WANDB_MODE with the SDK's older names; offline if it is empty or not set."""
     mode = os.environ.get("WANDB_MODE") or "offline"
     return {"dryrun": "offline", "run": "online"}.get(mode, mode)
+
+
+def latent_dim_of(groups: Any) -> int:
+    """The latent dimensions of all groups of a hierarchy; 1 where they are none, which the model refuses.
+
+    Raises:
+        UserError: ``groups`` is no list of whole numbers.
+    """
+    sizes = as_written(groups)
+    if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
+        raise UserError(f"model.groups={shown(sizes)}: must be a list of 2 to 4 whole numbers >= 1.")
+    return max(1, sum(sizes))
 
 
 def _with_hydra(function: Callable[[Any], str]) -> Callable[[], str]:

@@ -71,12 +71,16 @@ def named_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 
     >>> named_scalars({"test/rate": 2.0, "test/elbo": None, "test/kl_per_dim": [0.5, 1.5]})
     {'test/rate': 2.0, 'test/kl/dim_00': 0.5, 'test/kl/dim_01': 1.5}
+    >>> named_scalars({"test/kl_per_group": [2.5, 0.5]})
+    {'test/kl/group_0': 2.5, 'test/kl/group_1': 0.5}
     """
     scalars: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, list):
-            stem = name.removesuffix("_per_dim")
-            scalars |= {f"{stem}/dim_{d:02d}": part for d, part in enumerate(value)}
+            stem, of_groups, _ = name.partition("_per_group")
+            part_name = "group_{}" if of_groups else "dim_{:02d}"
+            stem = stem.removesuffix("_per_dim")
+            scalars |= {f"{stem}/{part_name.format(d)}": part for d, part in enumerate(value)}
         else:
             scalars[name] = value
     return {name: value for name, value in scalars.items() if finite(value) is not None}
@@ -87,7 +91,8 @@ def kl_weight(cfg: DictConfig) -> float | None:
 
     None unless ``model.beta`` is a number and sets exactly one thing: the constant weight of the objective's
     :class:`vaelab.models.KL`. It is None for the weight of the total correlation (beta-TC-VAE), the end of a
-    schedule (annealed VAE), or a number that also enters another weight (InfoVAE).
+    schedule (annealed VAE), a number that also enters another weight (InfoVAE), or where each group of a
+    hierarchy has its own weight or floor.
 
     Args:
         cfg: the composed config with unresolved interpolations.
@@ -101,7 +106,10 @@ def kl_weight(cfg: DictConfig) -> float | None:
     except OmegaConfBaseException:  # the checks that follow report the mistake
         return None
     changed = {key: (value, other.get(key)) for key, value in one.items() if value != other.get(key)}
-    kl = [key.removesuffix("._target_") for key, value in one.items() if value == "vaelab.models.KL"]
+    terms = ("vaelab.models.KL", "vaelab.models.GroupKL")
+    kl = [key.removesuffix("._target_") for key, value in one.items() if value in terms]
+    if any(one.get(f"{key}.{name}") is not None for key in kl for name in ("group_beta", "free_bits")):
+        return None
     return beta if len(kl) == 1 and changed == {f"{kl[0]}.weight": (beta, beta + 1)} else None
 
 

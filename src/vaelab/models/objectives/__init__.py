@@ -2,6 +2,7 @@
 
 from vaelab.models.objectives.dip import CovariancePenalty
 from vaelab.models.objectives.elbo import KL, Distortion
+from vaelab.models.objectives.groups import GroupKL
 from vaelab.models.objectives.importance import ImportanceBound
 from vaelab.models.objectives.mmd import MMD
 from vaelab.models.objectives.objective import Objective, Term, TermShape
@@ -24,6 +25,7 @@ __all__ = [
     "Distortion",
     "FactorTotalCorrelation",
     "FreeBits",
+    "GroupKL",
     "ImportanceBound",
     "LatentL2",
     "Objective",
