@@ -139,9 +139,16 @@ def test_a_key_of_a_callback_that_is_left_out_is_not_about_a_sweep(tmp_path):
     assert "sweep" not in result.err
 
 
-@pytest.mark.parametrize("name", sorted(composed("evaluate", ["eval=full"]).eval))
+EVALUATIONS = {
+    name: node
+    for option in ("full", "code_prior")
+    for name, node in composed("evaluate", [f"eval={option}"]).eval.items()
+}
+
+
+@pytest.mark.parametrize("name", sorted(EVALUATIONS))
 def test_a_bad_value_of_an_evaluation_is_refused_or_accepted(name):
-    node = composed("evaluate", ["eval=full"]).eval[name]
+    node = EVALUATIONS[name]
     for key in node:
         for value in BAD.values():
             cfg = OmegaConf.create({"eval": {name: node}})

@@ -10,6 +10,7 @@ An evaluation that makes no sense for a run raises :class:`~vaelab.evaluation.tr
 the reason.
 """
 
+from vaelab.evaluation.code_prior import CodePrior
 from vaelab.evaluation.disentanglement_scores import DisentanglementScores
 from vaelab.evaluation.expost import ExPostGain, ExPostSampleQuality
 from vaelab.evaluation.gradient_variance import GradientVariance
@@ -23,6 +24,7 @@ from vaelab.evaluation.trained_run import NotApplicable, TrainedRun
 
 __all__ = [
     "AIS",
+    "CodePrior",
     "DisentanglementScores",
     "ExPostGain",
     "ExPostSampleQuality",

@@ -3,7 +3,7 @@
 Callbacks call these functions and publish their results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -16,9 +16,17 @@ from vaelab.functional.mixtures import fit_gaussian_mixture
 from vaelab.functional.projection import project
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.latent_codes import Codes
-from vaelab.models.priors import StandardNormal
+from vaelab.models.priors import Prior, StandardNormal
 
-__all__ = ["arithmetic", "codes_map", "manifold", "mixture_samples", "moving_traversals", "sample_grids"]
+__all__ = [
+    "arithmetic",
+    "code_samples",
+    "codes_map",
+    "manifold",
+    "mixture_samples",
+    "moving_traversals",
+    "sample_grids",
+]
 
 WIDTH = 800  # pixels, at least
 Range = tuple[float, float]  # the pixel values drawn as black and as white
@@ -123,6 +131,16 @@ def mixture_samples(
         f"{len(codes.z):,} training images."
     )
     return beside([(label, image_grid(grid, *value_range)) for label, grid in images.items()], caption, WIDTH)
+
+
+def code_samples(model: Autoencoder, priors: Mapping[str, Prior], value_range: Range) -> Image.Image:
+    """Samples of several priors over a model's codes beside each other, from the same noise."""
+    drawn = {label: model.sample(48, prior=prior).unflatten(0, (8, 6)) for label, prior in priors.items()}
+    caption = (
+        "Mean images of codes drawn from each prior, and the mean of -log p(codes) of a test image under it."
+    )
+    parts = [(label, image_grid(grid, *value_range)) for label, grid in drawn.items()]
+    return beside(parts, caption, WIDTH)
 
 
 def codes_map(

@@ -181,9 +181,9 @@ class Autoencoder(nn.Module):
         """Images (B, C, H, W) in floats -> the parameters of q(z|x), with gradients."""
         return self.posterior(self.encoder(self.condition.image(x, y)))
 
-    def prior_density(self) -> Density:
-        """p(z) as a density: a prior may depend on the encoder or the codebook."""
-        return self.prior.bind(self.posterior, self.posterior_parameters)
+    def prior_density(self, prior: Prior | None = None) -> Density:
+        """p(z), or another prior, as a density: it may depend on the encoder or the codebook."""
+        return (self.prior if prior is None else prior).bind(self.posterior, self.posterior_parameters)
 
     def kl_per_dimension(self, q: Any, z: Tensor | None = None) -> Tensor:
         """:func:`~vaelab.models.divergence.kl_per_dimension` of ``q`` from the prior, (B, D)."""
@@ -222,15 +222,16 @@ class Autoencoder(nn.Module):
         model.condition.check(y)
         return model.likelihood.mean(at_least_float32(model.likelihood_parameters(z.to(self.dtype), y)))
 
-    def sample(self, n: int, seed: int = 0, beta: float | None = None) -> Tensor:
+    def sample(self, n: int, seed: int = 0, beta: float | None = None, prior: Prior | None = None) -> Tensor:
         """n mean images E[x|z] for z ~ p(z), (n, C, H, W); the same seed gives every model the same noise.
 
-        A conditional model shows its labels in turn: 0, 1, ..., K-1, 0, ...
+        ``prior``: another one than the model's own. A conditional model shows its labels in turn: 0, 1, ...,
+        K-1, 0, ...
         """
         device = self.device
         noise = torch.randn(n, self.latent_dim, generator=generator(seed, "prior samples"))
         with torch.no_grad():
-            z = self.prior_density().sample(noise.to(device, self.dtype))
+            z = self.prior_density(prior).sample(noise.to(device, self.dtype))
             return self.decode(z, self.condition.in_turn(n, device), beta)
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None, beta: float | None = None) -> Tensor:

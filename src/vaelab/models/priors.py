@@ -26,6 +26,7 @@ __all__ = [
     "StandardNormal",
     "UniformCodes",
     "VampPrior",
+    "code_counts",
 ]
 
 
@@ -308,10 +309,14 @@ class FittedCodes(Prior):
 
     def after_step(self, batches: Sequence[Any], step: AfterStep) -> None:
         """Move the frequencies by the codes that were chosen in one optimizer step."""
-        n, k = self.frequencies.shape
         chosen = torch.cat([q.codes for q in batches])  # (B, n)
-        apart = chosen + k * torch.arange(n, device=chosen.device)  # so that each place has its own K numbers
-        counts = torch.bincount(apart.flatten(), minlength=n * k).view(n, k)
-        counts = step.total(counts.to(self.frequencies))
+        counts = step.total(code_counts(chosen, self.frequencies.shape[-1]).to(self.frequencies))
         new = counts / counts.sum(-1, keepdim=True)
         self.frequencies.copy_(self.decay * self.frequencies + (1 - self.decay) * new)
+
+
+def code_counts(codes: Tensor, number_of_codes: int) -> Tensor:
+    """How often each of K codes is chosen at each place: (B, n) -> (n, K)."""
+    n, k = codes.shape[1], number_of_codes
+    apart = codes + k * torch.arange(n, device=codes.device)  # so that each place has its own K numbers
+    return torch.bincount(apart.flatten(), minlength=n * k).view(n, k)

@@ -22,6 +22,7 @@ from vaelab.runs.find import locate, record_folders
 from vaelab.runs.places import with_data_found
 from vaelab.runs.record import FILE_NAME, check_finished, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
+from vaelab.training.code_priors import load_code_prior
 from vaelab.training.trust import inside, stored_config
 from vaelab.types import RunContext
 
@@ -96,9 +97,18 @@ class Run:
         codes = codes.flatten(-len(shape))
         return self._unscaled(self.at(beta).decode(codes, self._labels(y)))
 
-    def sample(self, n: int, seed: int = 0, beta: float | None = None) -> Tensor:
-        """n mean images E[x|z] for z ~ p(z), (n, C, H, W)."""
-        return self._unscaled(self.at(beta).sample(n, seed))
+    def sample(self, n: int, seed: int = 0, beta: float | None = None, code_prior: bool = False) -> Tensor:
+        """n mean images E[x|z] for z ~ p(z), (n, C, H, W).
+
+        With ``code_prior``, z is drawn from the prior that ``vaelab-evaluate eval=code_prior`` has fitted.
+
+        Raises:
+            UserError: no such prior has been fitted, or to other codes.
+        """
+        model, prior = self.at(beta), None
+        if code_prior:
+            prior = load_code_prior(self.folder, self.record, model.posterior, model.device)
+        return self._unscaled(model.sample(n, seed, prior=prior))
 
     def reconstruct(self, x: Any, y: Any = None, beta: float | None = None) -> Tensor:
         """Images x (B, C, H, W) -> E[x | z = posterior mean], (B, C, H, W). It raises what encode raises."""

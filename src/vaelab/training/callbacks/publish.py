@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from vaelab.errors import reason
 from vaelab.runs.files import replacing
 
-__all__ = ["drawing", "is_due", "publish", "publish_animation"]
+__all__ = ["drawing", "is_due", "publish", "publish_animation", "write_picture"]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,16 @@ def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
     """Write ``<run folder>/<key>.png`` and log the picture under ``key``, on rank 0 only."""
     if not trainer.is_global_zero:
         return
-    path = Path(trainer.default_root_dir) / f"{key}.png"
-    with replacing(path, durable=False) as temporary:
-        picture.save(temporary, pnginfo=texts(picture))
+    write_picture(Path(trainer.default_root_dir) / f"{key}.png", picture)
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             logger.log_image(key, [picture], step=trainer.global_step)
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a picture as PNG, with its texts."""
+    with replacing(path, durable=False) as temporary:
+        picture.save(temporary, pnginfo=texts(picture))
 
 
 def texts(picture: Image.Image) -> PngInfo:

@@ -1,0 +1,81 @@
+"""The file of a fitted prior over codes: it comes back, and a wrong one is refused in a line."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vaelab.errors import UserError
+from vaelab.models import PixelCNN
+from vaelab.training.code_priors import FILE_NAME, load_code_prior, save_code_prior
+
+POSTERIOR = SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=5)
+RECORD = {"weights_sha256": "0123"}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> PixelCNN:
+    network = PixelCNN(POSTERIOR.code_shape, 5, width=6, layers=2)
+    save_code_prior(tmp_path, network, RECORD)
+    return network
+
+
+def test_it_comes_back_with_its_size(saved, tmp_path):
+    network = load_code_prior(tmp_path, RECORD, POSTERIOR)
+    codes = torch.randint(5, (4, 12))
+    assert torch.equal(network.log_prob_of(codes), saved.log_prob_of(codes))
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def refusal(folder: Path, record=RECORD, posterior=POSTERIOR) -> str:
+    with pytest.raises(UserError) as caught:
+        load_code_prior(folder, record, posterior)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    assert f"vaelab-evaluate {folder} eval=code_prior force=true" in text
+    return text
+
+
+def test_one_that_is_not_there(tmp_path):
+    assert refusal(tmp_path).startswith(f"There is no {tmp_path / FILE_NAME}")
+
+
+def test_one_of_other_weights_or_codes(saved, tmp_path):
+    assert "was fitted to codes of other weights" in refusal(tmp_path, {"weights_sha256": "4567"})
+    for other in (
+        SimpleNamespace(code_shape=(2, 2, 3), number_of_codes=5),
+        SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=6),
+        SimpleNamespace(code_shape=(), number_of_codes=0),
+    ):
+        assert "is a prior over other codes" in refusal(tmp_path, posterior=other)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (Path("harm").touch, ())
+
+
+def test_one_from_a_stranger_runs_nothing(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = saved.state_dict()
+    vast = torch.zeros(1).expand(10**6, 3, 2)
+    for content, text in (
+        ({"network": state | {"position": Harmful()}, "weights_sha256": "0123"}, "UnpicklingError"),
+        ({"network": {}, "weights_sha256": "0123"}, "KeyError"),
+        ([], "TypeError"),
+        ({"network": state | {"position": vast}, "weights_sha256": "0123"}, "over other codes"),
+    ):
+        torch.save(content, tmp_path / FILE_NAME)
+        assert text in refusal(tmp_path)
+    assert not Path("harm").exists()
+
+
+def test_one_that_is_damaged(saved, tmp_path):
+    file = tmp_path / FILE_NAME
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    assert "is not a readable prior" in refusal(tmp_path)
+    file.write_bytes(content[:100])
+    assert "is not a readable prior" in refusal(tmp_path)
