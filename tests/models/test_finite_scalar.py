@@ -159,8 +159,8 @@ def test_levels_that_make_no_sense_are_refused(levels, message):
 def test_fsq_vae_trains_on_a_map_with_a_fitted_prior_and_comes_back(tmp_path):
     result = run(
         tmp_path, "model=fsq_vae", "model.levels=[5,3,3]", "prior=fitted_codes", "network=conv_map",
-        "network.channels=3", "network.width=16", "trainer.max_epochs=15", "data=digits", "data.val_size=200",
-        "optimizer.lr=0.003", "callbacks=none", "logger=none", "trainer.accelerator=cpu",
+        "network.channels=3", "network.width=16", "trainer.max_epochs=10", "data=digits", "data.val_size=200",
+        "optimizer.lr=0.005", "callbacks=none", "logger=none", "trainer.accelerator=cpu",
     )  # fmt: skip
     got = result.record["metrics"]
     assert got["test/rate"] < 4 * math.log(45) - 0.5  # less than uniform codes cost

@@ -59,6 +59,7 @@ from vaelab.models.priors import (
     VampPrior,
 )
 from vaelab.models.rate_condition import DrawnBeta, RateCondition
+from vaelab.models.residual_codebook import ResidualCodebook
 from vaelab.models.schedules import (
     ConstantSchedule,
     CyclicSchedule,
@@ -114,6 +115,7 @@ __all__ = [
     "Prior",
     "RampSchedule",
     "RateCondition",
+    "ResidualCodebook",
     "SaltAndPepperNoise",
     "Schedule",
     "StandardNormal",

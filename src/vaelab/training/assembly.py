@@ -347,7 +347,7 @@ REMEDIES: dict[Property, str] = {
     "density": "Use model.posterior._target_=vaelab.models.DiagonalGaussian, or model=vae.",
     "independent dimensions": "Use model.posterior._target_=vaelab.models.DiagonalGaussian.",
     "vectors": "prior=uniform_codes and prior=fitted_codes go with codes, no other prior does.",
-    "codes": "Use model=vq_vae or model=fsq_vae.",
+    "codes": "Use model=vq_vae, fsq_vae or residual_vq_vae.",
     "trainable codes": "Set model.posterior.decay=null.",
     "codebook loss": "Use model=vq_vae, or model=vq_vae_ema, whose codes are moving averages.",
     "kl per dimension": "Use prior=standard_normal.",

@@ -6,7 +6,7 @@ the gradient. Both terms have the same value; they differ in what their gradient
 first, codes may be moving averages (:class:`~vaelab.models.Codebook` with a ``decay``). There is no term for
 the rate: it is a constant, or no gradient of it reaches anything. Where codes are sums, both are summed over
 what z is after each of them, as in "Autoregressive Image Generation using Residual Quantization" (Lee et al.,
-2022, arXiv:2203.01941), equation 7.
+2022, arXiv:2203.01941), section 3.1.
 """
 
 from torch import Tensor
