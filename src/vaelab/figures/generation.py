@@ -24,6 +24,7 @@ __all__ = [
     "arithmetic",
     "interpolations",
     "latent_ranges",
+    "layers",
     "manifold",
     "mixture_images",
     "prior_samples",
@@ -64,6 +65,27 @@ def reconstructions(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> T
     columns = min(8, len(x))
     pairs = pairs[:, : len(x) // columns * columns]
     return pairs.unflatten(1, (-1, columns)).transpose(0, 1).flatten(0, 1)
+
+
+def layers(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, list[str]]:
+    """What each group of a hierarchy adds: images x (N, C, H, W) -> (1 + 2 G, N, C, H, W), and row labels.
+
+    The images; reconstructions from the posterior means of the first group alone, of the first two, ... of
+    all G, with the groups below at 0, the mean of their prior; and N samples z ~ p(z) likewise.
+    """
+    sizes = model.posterior.groups
+    drawn = torch.randn(len(x), model.latent_dim, generator=generator(0, "layers")).to(x)
+    kept = torch.tensor([sum(sizes[: place + 1]) for place in range(len(sizes))], device=x.device)
+    mask = (torch.arange(model.latent_dim, device=x.device) < kept[:, None])[:, None]  # (G, 1, D)
+    reconstructed = model.decode(model.encode(x, y).loc * mask, y)
+    sampled = model.decode(drawn * mask, model.condition.in_turn(len(x), x.device))
+    names = [f"group{'s 0 to' if place else ''} {place}" for place in range(len(sizes))]
+    labels = [
+        "original",
+        *(f"{name}:\nreconstruction" for name in names),
+        *(f"{name}:\nsample" for name in names),
+    ]
+    return torch.cat([x[None], reconstructed, sampled]), labels
 
 
 # traversals

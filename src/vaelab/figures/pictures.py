@@ -29,6 +29,11 @@ __all__ = [
 ]
 
 WIDTH = 800  # pixels, at least
+COLUMNS = 8
+LAYERS_CAPTION = (
+    "What each group of latents adds: held-out images, their reconstructions and samples from the prior, "
+    "with the groups that a row does not name at the mean of their prior given the groups above."
+)
 Range = tuple[float, float]  # the pixel values drawn as black and as white
 
 
@@ -45,7 +50,7 @@ def sample_grids(
     ``prior``, ``reconstructions``, ``traversals`` and, unless left out, ``interpolations`` (straight lines
     between codes) and ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other
     pictures show the first ``shown`` images. A single image has no interpolations. y (N,): labels of a
-    conditional model.
+    conditional model. ``layers`` of a hierarchy whose prior is N(0, I) shows what each group adds.
     """
     first, labels = x[:shown], None if y is None else y[:shown]
     moved = generation.traversals(model, x, y=y)
@@ -62,6 +67,9 @@ def sample_grids(
         ),
         "traversals": (moved.images[:, 0], row_labels(moved), traversal_caption(moved, len(x))),
     }  # fmt: skip
+    if model.posterior.groups and isinstance(model.prior, StandardNormal):
+        grid, rows = generation.layers(model, first[:COLUMNS], None if labels is None else labels[:COLUMNS])
+        drawn["layers"] = grid, rows, LAYERS_CAPTION
     if interpolations:
         for name, spherical, path in (
             ("interpolations", False, "straight lines"),

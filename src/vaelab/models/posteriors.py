@@ -60,6 +60,7 @@ class Posterior(nn.Module):
     places = 0
     number_of_codes = 0
     code_shape: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()  # of a hierarchy the dimensions of each group, from coarse to fine
     closed_kl = False  # whether it is a chain of Gaussians: a dimension given those before it
     # posteriors that are no Gaussians: (parameters, draws) -> what aggregate densities need of them
     components: Callable[[Tensor, Tensor], Gaussians] | None = None
