@@ -9,9 +9,10 @@ from vaelab.reports.cells import (
     show_hole_rate,
     show_measured,
     show_size,
+    show_vector,
     show_verdict,
 )
-from vaelab.reports.columns import as_dicts, as_text, columns, table_note
+from vaelab.reports.columns import as_dicts, as_text, columns, details, table_note
 from vaelab.reports.plots import PLOTS, constant_distortion, half_widths
 
 MI = "test/mutual_information"
@@ -32,6 +33,21 @@ def test_a_range_over_seeds_adds_the_interval_of_the_middles_to_the_mean_half_wi
     stat = bracket(table_of(one, two).rows[0], MI)
     # the middles: s / sqrt(2) = 0.5, t(1) = 12.706
     assert (stat.mean, stat.half, stat.n) == (2.0, pytest.approx(0.75 + 6.3531, abs=1e-4), 2)
+
+
+def test_the_groups_of_a_hierarchy_have_a_table_of_their_own():
+    one = record(0, kl_per_group=[0.5, 3.0], active_units_per_group=[4.0, 5.0])
+    two = record(1, kl_per_group=[0.25, 2.0], active_units_per_group=[4.0, 6.0])
+    table = table_of(one, two)
+    assert show_vector(table.rows[0], "test/kl_per_group") == "0.38 / 2.50"
+    [layers] = [detail for detail in details(table) if detail.name == "layers"]
+    shown = {column.header: column.cell(table.rows[0]) for column in layers.columns}
+    assert shown["KL"] == "0.38 / 2.50"
+    assert shown["active units"] == "4 / 5.50"
+    other = table_of(one, record(1, kl_per_group=[1.0, 1.0, 1.0]))
+    assert show_vector(other.rows[0], "test/kl_per_group") == ""
+    assert not any(detail.name == "layers" for detail in details(table_of(record(0))))
+    assert not any(name.endswith("_per_group") for name in as_dicts(table)[0])
 
 
 def test_a_record_without_both_ends_has_no_range():

@@ -80,6 +80,34 @@ def test_the_ground_is_the_number_that_decided(changed, ground):
     assert verdict(HEALTHY | changed).ground == ground
 
 
+@pytest.mark.parametrize(
+    ("units", "groups", "label", "reason"),
+    [
+        ([1.0, 3.0], ("active", "active"), "healthy", "4 of 4 dimensions are active; the rate is"),
+        ([2.0, 1.0], ("active", "active"), "pruned", "3 of 4 dimensions are active; the rate is"),
+        ([1.0, 0.0], ("active", "collapsed"), "pruned", "group 1 has collapsed, it has no active unit"),
+        ([0.0, 3.0], ("collapsed", "active"), "pruned", "group 0 has collapsed, it has no active unit"),
+        ([0.0, 0.0], ("collapsed", "collapsed"), "collapsed", "no unit is active"),
+        ([NAN, NAN], (), "healthy", "4 of 4 dimensions are active"),  # a single image
+    ],
+)
+def test_each_group_of_a_hierarchy_has_a_verdict(units, groups, label, reason):
+    total = 4.0 if units[0] != units[0] else sum(units)
+    found = verdict(HEALTHY | {"test/active_units": total, "test/active_units_per_group": units})
+    assert (found.groups, found.label) == (groups, label)
+    assert reason in found.reason
+    assert found.reason.count("has collapsed") == (label == "pruned") * groups.count("collapsed")
+
+
+def test_the_ground_names_the_collapsed_groups():
+    metrics = {"test/active_units": 2.0, "test/active_units_per_group": [2.0, 0.0, 0.0]}
+    assert verdict(HEALTHY | metrics).ground == "2 of 4, none of group 1 and 2"
+
+
+def test_a_flat_model_has_no_groups():
+    assert verdict(HEALTHY).groups == ()
+
+
 def test_it_names_its_evidence():
     found = verdict(HEALTHY)
     expected = {name.removeprefix("test/"): value for name, value in HEALTHY.items()}

@@ -28,6 +28,7 @@ SCHEDULE = "model.beta={_target_:vaelab.models.RampSchedule,stop:4.0}"
         ("hierarchical_vae model.beta=3", 3.0),
         ("hierarchical_vae model.group_beta=[1,2]", None),  # each group has its own
         ("hierarchical_vae model.group_free_bits=1", None),
+        (f"hierarchical_vae model.group_free_bits={SCHEDULE.partition('=')[2]}", None),
         ("capacity_vae", None),
         ("geco_vae", None),
         ("iwae", None),

@@ -19,10 +19,13 @@ def test_a_run_has_numbers_of_each_group_and_is_loaded(tmp_path):
     kl, by_group = got["test/kl_per_dim"], got["test/kl_per_group"]
     assert by_group == pytest.approx([sum(kl[:2]), kl[2], sum(kl[3:])], rel=1e-4)
     assert sum(got["test/active_units_per_group"]) == got["test/active_units"]
+    expected = ["active" if units else "collapsed" for units in got["test/active_units_per_group"]]
+    assert record["verdict"]["groups"] == expected
     # the rate has several draws of each image, its parts one
     assert sum(by_group) == pytest.approx(got["test/rate"], rel=0.05)
     assert got["test/total_correlation_low"] >= 0
     assert record["beta"] is None
+    assert (result.folder / "samples" / "layers.png").is_file()
     run = vaelab.load(result.folder)
     x = torch.rand(3, 1, 8, 8)
     q = run.encode(x)

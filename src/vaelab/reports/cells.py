@@ -1,5 +1,7 @@
 """What a cell of a comparison shows: ranges, standard errors, intervals over seeds, verdicts."""
 
+import math
+
 from vaelab.reports.statistics import Stat, fold
 from vaelab.reports.table import Row, show_stat
 
@@ -10,6 +12,7 @@ __all__ = [
     "show_hole_rate",
     "show_measured",
     "show_size",
+    "show_vector",
     "show_verdict",
 ]
 
@@ -61,6 +64,15 @@ def show_size(row: Row, metric: str) -> str:
     """``360``; of seeds that differ the least and the most, ``24-29``: sizes are known, so have no error."""
     sizes = [size for run in row.runs if run.finished and (size := run.number(metric)) is not None]
     return "-".join(f"{size:g}" for size in sorted({min(sizes), max(sizes)})) if sizes else ""
+
+
+def show_vector(row: Row, metric: str) -> str:
+    """``0.58 / 2.63``: the numbers of each group, means over seeds; blank where seeds have other groups."""
+    vectors = [vector for run in row.runs if run.finished and (vector := run.vector(metric))]
+    if not vectors or len({len(vector) for vector in vectors}) > 1:
+        return ""
+    means = [math.fsum(values) / len(values) for values in zip(*vectors, strict=True)]
+    return " / ".join(f"{mean:.2f}".removesuffix(".00") for mean in means)
 
 
 def show_verdict(row: Row, split: str) -> str:

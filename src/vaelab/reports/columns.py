@@ -13,6 +13,7 @@ from vaelab.reports.cells import (
     show_hole_rate,
     show_measured,
     show_size,
+    show_vector,
     show_verdict,
 )
 from vaelab.reports.differences import CONSTANT
@@ -36,9 +37,10 @@ HEALTH = {
     "aggregate_posteriors": "posteriors",
     "elbo_draws": "draws",
 }
+LAYERS = {"kl_per_group": "KL", "active_units_per_group": "active units"}  # of the groups of a hierarchy
 QUALITY = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 SIZES = ("aggregate_images", "aggregate_posteriors", "elbo_draws")
-HEADERS = {**MAIN, **HEALTH, **QUALITY}
+HEADERS = {**MAIN, **HEALTH, **LAYERS, **QUALITY}
 UNSHOWN = ("hole_rate_null", CONSTANT)  # beside the hole rate, and in the plot; the CSV file has them too
 ENDS = ("_low", "_high")
 SEEDS_NOTE = "x ±y: the mean over seeds and its 95% interval (Student's t)."
@@ -68,6 +70,10 @@ QUALITY_NOTE = (
     "(metrics.reconstruction_quality.images). Their scale is 0 to 1 for grey levels, else from the least to "
     "the largest value of the data. SSIM has a Gaussian window of 11 pixels, in smaller images of as many as "
     "fit, so it compares among images of one size."
+)
+LAYERS_NOTE = (
+    "Of each group of latents, from coarse to fine, the mean over seeds: its KL given the groups above, in "
+    "nats per image, and its active units. A group without an active unit has collapsed."
 )
 EVALUATED = "eval"  # the split under which vaelab-evaluate adds its numbers
 EVALUATION_NOTE = (
@@ -142,7 +148,7 @@ def setting(name: str, key: str, i: int) -> Column:
 def metric_column(split: str, name: str) -> Column:
     metric = f"{split}/{name}"
     special = dict.fromkeys(BRACKETS, show_bracket) | dict.fromkeys(SIZES, show_size)
-    special["hole_rate"] = show_hole_rate
+    special |= dict.fromkeys(LAYERS, show_vector) | {"hole_rate": show_hole_rate}
     cell = special.get(name, show_measured)
     return Column(HEADERS.get(name, name), lambda row: cell(row, metric), name, metric)
 
@@ -183,6 +189,9 @@ def details(table: Table) -> list[Detail]:
     if quality:
         shown = columns(table, quality)
         tables.append(Detail("Reconstruction quality", "reconstruction-quality", shown, QUALITY_NOTE))
+    layers = [name for name in LAYERS if any(show_vector(row, f"{table.split}/{name}") for row in table.rows)]
+    if layers:
+        tables.append(Detail("Layers", "layers", columns(table, layers), LAYERS_NOTE))
     if evaluated:
         evaluations = columns(table, evaluated, EVALUATED)
         tables.append(Detail("Evaluation", "evaluation", evaluations, EVALUATION_NOTE))
@@ -205,7 +214,7 @@ def as_dicts(table: Table) -> list[dict[str, Any]]:
     shown = [column.metric for column in columns(table) if column.metric]
     names = dict.fromkeys([*shown, *table.metrics])
     # of a range both ends are there; earlier records hold one number of it, which was one of its ends
-    metrics = [name for name in names if name.rpartition("/")[2] not in BRACKETS]
+    metrics = [name for name in names if name.rpartition("/")[2] not in (*BRACKETS, *LAYERS)]
     dicts = []
     for row in table.rows:
         values = dict(zip(table.columns, row.cells, strict=True))

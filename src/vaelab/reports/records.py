@@ -11,7 +11,7 @@ from vaelab.reports.per_image import PER_IMAGE, PerImage, read_per_image
 from vaelab.runs.curve import point_folder, point_records
 from vaelab.runs.find import record_folders
 from vaelab.runs.health import Verdict, verdict
-from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, read_record
+from vaelab.runs.record import FILE_NAME, HISTORY_FILES, SCHEMA, finite, flatten, is_rate, read_record
 from vaelab.runs.status import sweep_jobs, true_status
 
 __all__ = ["Reading", "RecordedRun", "as_run", "read_history", "read_runs"]
@@ -63,7 +63,10 @@ class RecordedRun:
             key.removeprefix(prefix): value for key, value in self.config.items() if key.startswith(prefix)
         }
         terms = {key.partition(".")[0] for key, value in parts.items() if value is not None}
-        classes = {str(parts.get(f"{term}._target_")).rpartition(".")[2]: term for term in terms}
+        classes = {
+            "KL" if is_rate(parts, term) else str(parts.get(f"{term}._target_")).rpartition(".")[2]: term
+            for term in terms
+        }
         corrupted = any(v is not None for k, v in self.config.items() if k.startswith("model.corruption"))
         if corrupted or len(terms) != 2 or set(classes) != {"Distortion", "KL"}:
             return None

@@ -40,6 +40,7 @@ class Verdict(NamedTuple):
     reason: str  # the reason, as a clause
     evidence: dict[str, float | None]  # the metrics that decide; None if undefined or not measured
     ground: str = ""  # the numbers that decided, for a table: "3 of 10", "shuffle gap 0.09 ± 0.05"
+    groups: tuple[str, ...] = ()  # of a hierarchy "active" or "collapsed" for each group; else empty
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()
@@ -55,7 +56,8 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     - collapsed: no unit is active (Burda et al., *Importance Weighted Autoencoders*, 2016), or the decoder
       ignores z: what the code of another image costs it (``shuffle_gap``) is not above ERRORS of its standard
       errors. Where the standard error is unknown, as of a single image, only a gap of 0 or less counts.
-    - pruned: the decoder uses z, and some dimensions of it are the same for every image.
+    - pruned: the decoder uses z, and some dimensions of it are the same for every image. A group of a
+      hierarchy without an active unit has collapsed, whatever the other groups are (:func:`group_labels`).
     - healthy: the decoder uses z, and every dimension is active.
     - deterministic: the code of an autoencoder has no density and therefore no rate.
     - off target: the decoder uses z, but the objective's target is not reached (:func:`missed_target`).
@@ -66,6 +68,23 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
     >>> verdict({"test/rate": 0.35, "test/active_units": 1, "test/kl_per_dim": [0.35]}).label
     'healthy'
     """
+    found = verdict_of_whole(metrics, split)
+    return None if found is None else found._replace(groups=group_labels(metrics, split))
+
+
+def group_labels(metrics: Mapping[str, Any], split: str = "test") -> tuple[str, ...]:
+    """Of each group of a hierarchy whether it has an active unit; empty where there are no groups.
+
+    >>> group_labels({"test/active_units_per_group": [3.0, 0.0]})
+    ('active', 'collapsed')
+    """
+    units = metrics.get(f"{split}/active_units_per_group")
+    counts = [finite(count) for count in units] if isinstance(units, list) else []
+    return () if None in counts else tuple("active" if count else COLLAPSED for count in counts)
+
+
+def verdict_of_whole(metrics: Mapping[str, Any], split: str) -> Verdict | None:
+    """The verdict on all dimensions together."""
     evidence = {name: finite(metrics.get(f"{split}/{name}")) for name in EVIDENCE}
     kl = metrics.get(f"{split}/kl_per_dim")
     dimensions = len(kl) if isinstance(kl, list) else None
@@ -111,8 +130,11 @@ def verdict(metrics: Mapping[str, Any], split: str = "test") -> Verdict | None:
         ground = "{} {:.2f}, target {:.2f}".format(*miss)
         return Verdict(OFF_TARGET, "; ".join([*facts, *active]), evidence, ground)
     if units is not None and dimensions is not None and units < dimensions:
-        ground = f"{units:.0f} of {dimensions}"
-        return Verdict(PRUNED, "; ".join([*active, *facts]), evidence, ground)
+        gone = [str(group) for group, label in enumerate(group_labels(metrics, split)) if label == COLLAPSED]
+        of_groups = f"none of group {' and '.join(gone)}" if gone else ""
+        ground = ", ".join(filter(None, [f"{units:.0f} of {dimensions}", of_groups]))
+        collapsed = [f"group {group} has collapsed, it has no active unit" for group in gone]
+        return Verdict(PRUNED, "; ".join([*active, *collapsed, *facts]), evidence, ground)
     return Verdict(HEALTHY, "; ".join([*active, *facts]), evidence)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "check_finished",
     "finite",
     "flatten",
+    "is_rate",
     "kl_weight",
     "plain",
     "read_record",
@@ -106,11 +107,21 @@ def kl_weight(cfg: DictConfig) -> float | None:
     except OmegaConfBaseException:  # the checks that follow report the mistake
         return None
     changed = {key: (value, other.get(key)) for key, value in one.items() if value != other.get(key)}
-    terms = ("vaelab.models.KL", "vaelab.models.GroupKL")
-    kl = [key.removesuffix("._target_") for key, value in one.items() if value in terms]
-    if any(one.get(f"{key}.{name}") is not None for key in kl for name in ("group_beta", "free_bits")):
-        return None
+    names = [key.removesuffix("._target_") for key in one if key.endswith("._target_")]
+    kl = [name for name in names if is_rate(one, name)]
     return beta if len(kl) == 1 and changed == {f"{kl[0]}.weight": (beta, beta + 1)} else None
+
+
+def is_rate(objective: Mapping[str, Any], term: str) -> bool:
+    """Whether a term is the rate itself: a KL, which of a hierarchy has no weight or floor of single groups.
+
+    Args:
+        objective: its settings, resolved and flat: ``{"kl._target_": "vaelab.models.KL", ...}``.
+    """
+    target = str(objective.get(f"{term}._target_"))
+    of_groups = tuple(f"{term}.{name}" for name in ("group_beta", "free_bits"))
+    given = any(key.startswith(of_groups) and value is not None for key, value in objective.items())
+    return target == "vaelab.models.KL" or (target == "vaelab.models.GroupKL" and not given)
 
 
 def _objective(cfg: Any) -> dict[str, Any]:
