@@ -210,7 +210,10 @@ def test_numbers_that_make_no_fit_are_refused(settings):
 # through the command line
 
 
-@pytest.mark.parametrize("settings", [("model=vq_vae", "model.codes=8"), ("model=fsq_vae",)])
+@pytest.mark.parametrize(
+    "settings",
+    [("model=vq_vae", "model.codes=8"), ("model=fsq_vae",), ("model=residual_vq_vae", "model.codes=8")],
+)
 def test_images_are_sampled_from_the_fitted_prior(tmp_path, settings):
     result = small(tmp_path, *settings, "callbacks=no_pictures")
     run = vaelab.load(result.folder)
