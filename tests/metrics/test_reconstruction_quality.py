@@ -49,6 +49,12 @@ def test_grey_levels_have_the_whole_scale_whatever_the_images_use_of_it():
     assert measure(narrow) == measure(ReconstructionQuality())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_of_another_precision(dtype):
+    found = measure(ReconstructionQuality(), reconstruction=RECONSTRUCTION.to(dtype))
+    assert found == pytest.approx(measure(ReconstructionQuality()), rel=1e-2 if dtype.itemsize == 2 else 1e-5)
+
+
 def test_undefined_numbers_are_nan():
     assert all(map(math.isnan, measure(ReconstructionQuality(value_range=(0.5, 0.5))).values()))
     one = measure(ReconstructionQuality(), X[:1], RECONSTRUCTION[:, :1], [1])

@@ -47,15 +47,13 @@ class ReconstructionQuality(PerImage):
     def update(self, x: Tensor, reconstruction: Tensor, position: Tensor) -> None:
         """x (B, C, H, W), reconstruction (S, B, C, H, W), position (B,)."""
         chosen = position < self.measured
-        values = [self._scaled(part) for part in (x[chosen], reconstruction[:, chosen])]
+        dtype = torch.promote_types(torch.promote_types(x.dtype, reconstruction.dtype), torch.float32)
+        parts = (x[chosen].to(dtype), reconstruction[:, chosen].to(dtype))
+        values = [(part - self.low) / (self.span or torch.nan) for part in parts]
         self.add(position[chosen], torch.stack([psnr(*values).mean(0), ssim(*values).mean(0)], dim=1))
 
     def refine(self, place: int, **_: Any) -> None:
         """Further passes change nothing: SSIM in each would take longer than a small decoder."""
-
-    def _scaled(self, values: Tensor) -> Tensor:
-        values = values.to(torch.promote_types(values.dtype, torch.float32))
-        return (values - self.low) / (self.span or torch.nan)
 
     def compute(self) -> dict[str, Tensor]:
         images = self.images()
