@@ -14,6 +14,7 @@ from vaelab.evaluation.trained_run import NotApplicable
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.codebooks import Codebook
 from vaelab.models.conditions import LabelCondition
+from vaelab.models.ladder import Ladder
 from vaelab.models.likelihoods import (
     Bernoulli,
     DiscretizedLogistic,
@@ -236,6 +237,15 @@ def integrated(model: Autoencoder, x: Tensor, y: Tensor | None = None) -> Tensor
     return (log_p + model.log_likelihood(x, z.expand(-1, len(x), -1), y)).logsumexp(0) + math.log(0.01)
 
 
+def ladder() -> Ladder:
+    """A hierarchy of two single dimensions, whose prior is curved."""
+    posterior = Ladder(LATENT, (1, 1), width=4)
+    with torch.no_grad():
+        for weight in posterior.parameters():
+            weight.copy_(0.5 * torch.randn(weight.shape, generator=random(5)))
+    return posterior
+
+
 def seeded(make, *arguments):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
@@ -249,6 +259,7 @@ MODELS = {
     "vamp_full": lambda: model_of(seeded(VampPrior, SHAPE, 3), posterior=FullCovariance(LATENT)),
     "flow": lambda: model_of(seeded(FlowPrior, LATENT, 1, (8,))),
     "full": lambda: model_of(posterior=FullCovariance(LATENT)),
+    "ladder": lambda: model_of(posterior=ladder()),
     "conditional": lambda: model_of(classes=3),
     "learned_gaussian": lambda: model_of(likelihood=LearnedGaussian(0.9, optimal=True)),
     "discretized_logistic": lambda: model_of(likelihood=DiscretizedLogistic(1.0, per_pixel=True)),

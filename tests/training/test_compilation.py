@@ -42,7 +42,8 @@ def graphs(monkeypatch) -> list:
 
 
 def variant(name: str):
-    settings = [f"model={name}", "data=digits", "network.hidden=[16]", "model.latent_dim=4", "logger=none"]
+    size = "model.groups=[2,2]" if name == "hierarchical_vae" else "model.latent_dim=4"
+    settings = [f"model={name}", "data=digits", "network.hidden=[16]", size, "logger=none"]
     cfg = OmegaConf.create(resolved(composed("train", settings)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
