@@ -4,12 +4,14 @@ Callbacks call these functions and publish their results.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from PIL import Image
 from torch import Tensor
 
 from vaelab.figures import generation
 from vaelab.figures.attributes import attributes
+from vaelab.figures.code_maps import code_maps
 from vaelab.figures.grids import animation, beside, image_grid, with_labels
 from vaelab.figures.plots import figure_image, latent_map
 from vaelab.functional.mixtures import fit_gaussian_mixture
@@ -34,6 +36,10 @@ LAYERS_CAPTION = (
     "What each group of latents adds: held-out images, their reconstructions and samples from the prior, "
     "with the groups that a row does not name at the mean of their prior given the groups above."
 )
+CODES_CAPTION = (
+    "Held-out images, the codes of their places, and reconstructions. Red, green and blue are the first "
+    "three principal components of the codes in a row: places of one colour have the same or similar codes."
+)
 Range = tuple[float, float]  # the pixel values drawn as black and as white
 
 
@@ -50,9 +56,11 @@ def sample_grids(
     ``prior``, ``reconstructions``, ``traversals`` and, unless left out, ``interpolations`` (straight lines
     between codes) and ``interpolations_spherical``. Ranges of traversals are estimated from all of x; other
     pictures show the first ``shown`` images. A single image has no interpolations. y (N,): labels of a
-    conditional model. ``layers`` of a hierarchy whose prior is N(0, I) shows what each group adds.
+    conditional model. ``layers`` of a hierarchy whose prior is N(0, I) shows what each group adds, ``codes``
+    of a model with codes on maps where they lie.
     """
     first, labels = x[:shown], None if y is None else y[:shown]
+    few = first[:COLUMNS], None if labels is None else labels[:COLUMNS]
     moved = generation.traversals(model, x, y=y)
     pairs = generation.reconstructions(model, first, labels)
     between = (
@@ -68,8 +76,9 @@ def sample_grids(
         "traversals": (moved.images[:, 0], row_labels(moved), traversal_caption(moved, len(x))),
     }  # fmt: skip
     if model.posterior.groups and isinstance(model.prior, StandardNormal):
-        grid, rows = generation.layers(model, first[:COLUMNS], None if labels is None else labels[:COLUMNS])
-        drawn["layers"] = grid, rows, LAYERS_CAPTION
+        drawn["layers"] = *generation.layers(model, *few), LAYERS_CAPTION
+    if prod(model.posterior.code_shape[1:]) > 1:
+        drawn["codes"] = *code_maps(model, *few, *value_range), CODES_CAPTION
     if interpolations:
         for name, spherical, path in (
             ("interpolations", False, "straight lines"),
