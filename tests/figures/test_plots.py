@@ -1,8 +1,10 @@
 """Plots of codes and of the KL, by what their axes hold."""
 
+import io
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,21 @@ import torch
 from builders import random
 from vaelab.figures.attributes import Attribute
 from vaelab.figures.plots import figure_image, kl_bars, kl_heatmap, latent_map
+from vaelab.figures.style import as_png, as_svg, new_figure
 from vaelab.functional.projection import Plane
+
+# files
+
+
+def test_an_svg_figure_is_the_file_that_matplotlib_saves():
+    ours, theirs = (new_figure(3.0, 2.0) for _ in range(2))
+    for figure in (ours, theirs):
+        figure.subplots().plot([0, 1, 4])
+        as_png(figure)  # the layout
+    with matplotlib.rc_context({"svg.hashsalt": "line", "svg.fonttype": "none"}):
+        theirs.savefig(file := io.StringIO(), format="svg", metadata={"Date": None, "Creator": None})
+    assert as_svg(ours, "line") == file.getvalue()
+
 
 # maps
 

@@ -75,12 +75,16 @@ def as_png(figure: "Figure") -> bytes:
 
 
 def as_svg(figure: "Figure", name: str) -> str:
-    """The figure as SVG with real text; the same figure always gives the same file."""
+    """The figure as SVG with real text; the same figure always gives the same file.
+
+    It is drawn once, after :func:`as_png`, and for the last time: its canvas is that of the SVG afterwards.
+    """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     file = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()
 
 

@@ -66,7 +66,7 @@ def above_constant(row: Row, split: str, beta: float) -> MeanDifference | None:
         return None
     images = [run.images for run in runs if run.images is not None and run.images.constant is not None]
     if split == "test" and len(images) == len(runs):
-        positions = reduce(np.intersect1d, (each.position for each in images))
+        positions = common_positions(images)
         if len(positions) > 1:
             above = [cost_at(positions, each, beta) - constant_at(positions, each) for each in images]
             return over_pairs(np.mean(above, axis=0), f"paired over {len(positions)} {split} images")
@@ -79,7 +79,7 @@ def by_images(
     """Paired by image where all runs kept their numbers of every image; else from the standard errors."""
     images = [run.images for run in (*first, *second) if run.images is not None]
     if split == "test" and len(images) == len(first) + len(second):
-        positions = reduce(np.intersect1d, (each.position for each in images))
+        positions = common_positions(images)
         if len(positions) > 1:
             costs_a, costs_b = (
                 np.mean([cost_at(positions, each, beta) for each in part], axis=0)
@@ -89,6 +89,14 @@ def by_images(
     means = [math.fsum(costs(runs, split, beta)) / len(runs) for runs in (first, second)]
     errors = [mean_cost_error(runs, split, beta) for runs in (first, second)]
     return from_errors(means[0] - means[1], *errors)
+
+
+def common_positions(images: Sequence[PerImage]) -> NDArray[np.int64]:
+    """The positions, in ascending order, of the images that all of these have."""
+    first = images[0].position
+    if all(np.array_equal(first, each.position) for each in images[1:]):
+        return first  # as a rule; the intersections of many runs would take a report's time
+    return reduce(np.intersect1d, (each.position for each in images))
 
 
 def over_pairs(differences: NDArray[np.float64], over: str) -> MeanDifference:

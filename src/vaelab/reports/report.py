@@ -1,6 +1,7 @@
 """The report of a comparison: reads the records, writes every file and returns the text for the terminal."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
     }
     files = {f"{figure.name}.svg": figure.svg.encode() for figure in figures}
     files |= {f"{figure.name}.png": figure.png for figure in figures}
-    files |= {f"{sheet.name}.png": as_png_file(as_picture(sheet)) for sheet in sheets}
+    with ThreadPoolExecutor() as threads:  # Pillow releases the interpreter's lock
+        pictures = threads.map(lambda sheet: as_png_file(as_picture(sheet)), sheets)
+        files |= {f"{sheet.name}.png": data for sheet, data in zip(sheets, pictures, strict=True)}
     files["table.csv"] = as_csv(table).encode()
     files |= {name: render(name, content).encode() for name in ("report.md", "report.html")}
     for file, data in files.items():

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,18 +55,21 @@ def contact_sheets(table: Table) -> list[Sheet]:
     rows = finished
     if len(finished) > MOST_ROWS:
         rows = [finished[round(i)] for i in np.linspace(0, len(finished) - 1, MOST_ROWS)]
-    sheets = []
-    for name, title, caption, file, cut in SHEETS:
-        labelled = list(pictures(rows, file))
-        strips = (
-            grid_strips(labelled, cut)
-            if cut
-            else [(label, tile(label, picture)) for label, picture in labelled]
-        )
-        if strips:
-            notes = [caption, *left_out(finished, rows, [label for label, _ in labelled])]
-            sheets.append(Sheet(name, title, " ".join(notes), strips, is_plot=cut is None))
-    return sheets
+    with ThreadPoolExecutor() as threads:  # Pillow releases the interpreter's lock
+        sheets = threads.map(lambda kind: contact_sheet(kind, rows, finished), SHEETS)
+        return [sheet for sheet in sheets if sheet.strips]
+
+
+def contact_sheet(kind: "Kind", rows: Sequence[Row], finished: Sequence[Row]) -> Sheet:
+    """The sheet of the rows, which are some of the ``finished``; without strips if none has the picture."""
+    labelled = list(pictures(rows, kind.file))
+    strips = (
+        grid_strips(labelled, kind.cut)
+        if kind.cut
+        else [(label, tile(label, picture)) for label, picture in labelled]
+    )
+    notes = [kind.caption, *left_out(finished, rows, [label for label, _ in labelled])]
+    return Sheet(kind.name, kind.title, " ".join(notes), strips, is_plot=kind.cut is None)
 
 
 def left_out(finished: Sequence[Row], chosen: Sequence[Row], drawn: Sequence[str]) -> list[str]:
@@ -89,7 +93,8 @@ def pictures(rows: Sequence[Row], file: str) -> Iterator[LabelledStrip]:
     for row in rows:
         broken = OSError, ValueError, Image.DecompressionBombError
         with suppress(*broken), Image.open(row.first.folder / file) as picture:
-            yield row.label, content_of(picture).convert("RGB")
+            content = content_of(picture)
+            yield row.label, content.convert("L" if content.mode == "L" else "RGB")
 
 
 def content_of(picture: Image.Image) -> Image.Image:
@@ -137,7 +142,7 @@ def tile(label: str, picture: Image.Image) -> Image.Image:
     height = round(picture.height * MAP_WIDTH / picture.width)
     sheet = Image.new("RGB", (MAP_WIDTH, top + height), PAPER)
     ImageDraw.Draw(sheet).text((MAP_WIDTH / 2, top / 2), label, INK, font(FONT_SIZE), anchor="mm")
-    sheet.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.LANCZOS), (0, top))
+    sheet.paste(picture.resize((MAP_WIDTH, height), Image.Resampling.HAMMING), (0, top))
     indexed = sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     colours = np.array(indexed.getpalette(), dtype=np.uint8).reshape(-1, 3)
     colours[np.asarray(indexed)[0, 0]] = PAPER  # exactly the page's, or the plot would stand out as a box
@@ -164,7 +169,7 @@ def grid_rows(picture: Image.Image) -> list[Strip]:
     Raises:
         ValueError: there are no such lines.
     """
-    pixels = np.asarray(picture)
+    pixels = np.atleast_3d(np.asarray(picture))
     is_gap = (pixels == pixels[0, 0]).all(axis=(1, 2))
     is_gap = is_gap[: int(np.flatnonzero(is_gap).max(initial=-1)) + 1]
     edges = np.flatnonzero(np.diff(np.concatenate([[True], is_gap, [True]]).astype(int)))
@@ -195,10 +200,12 @@ def stack(labelled: Sequence[LabelledStrip]) -> Image.Image:
 
 def as_png_file(picture: Image.Image) -> bytes:
     """The picture as PNG, in grey if it has no colour."""
-    grey = picture.convert("L")
+    if picture.mode != "L":
+        grey = picture.convert("L")
+        is_grey = grey.convert("RGB").tobytes() == picture.convert("RGB").tobytes()
+        picture = grey if is_grey else picture
     file = io.BytesIO()
-    is_grey = grey.convert("RGB").tobytes() == picture.convert("RGB").tobytes()
-    (grey if is_grey else picture).save(file, format="png", compress_level=6)  # 9 takes ten times as long
+    picture.save(file, format="png", compress_level=6)  # 9 takes ten times as long
     return file.getvalue()
 
 

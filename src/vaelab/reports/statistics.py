@@ -115,6 +115,6 @@ def t_quantile(degrees: float, alpha: float = ALPHA) -> float:
     """The 1 - alpha/2 quantile of Student's t; of the normal distribution if ``degrees`` is infinite."""
     if math.isinf(degrees):
         return NormalDist().inv_cdf(1 - alpha / 2)
-    from scipy.stats import t  # most of a second to import, which a sweep of single seeds need not pay
+    from scipy.special import stdtrit  # here, since a sweep of single seeds needs no scipy
 
-    return float(t.ppf(1 - alpha / 2, degrees))
+    return float(stdtrit(degrees, 1 - alpha / 2))
