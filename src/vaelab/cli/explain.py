@@ -14,7 +14,7 @@ from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
 from vaelab.errors import UserError
-from vaelab.runs.naming import as_written
+from vaelab.runs.naming import as_call, as_written
 from vaelab.runs.tables import text_table
 
 if TYPE_CHECKING:
@@ -138,20 +138,3 @@ def listed(values: Sequence[float]) -> str:
     """The values of a schedule, or one value if they are equal."""
     texts = [f"{value:.4g}" for value in values]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
-
-
-def as_call(node: Any) -> str:
-    """A config node in the form of a call.
-
-    >>> as_call({"_target_": "vaelab.models.KL", "weight": {"_target_": "vaelab.models.Linear", "stop": 4.0}})
-    'KL(weight=Linear(stop=4.0))'
-    """
-    if isinstance(node, Mapping):
-        arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-        if "_target_" not in node:
-            return "{" + ", ".join(f"{key}: {as_call(value)}" for key, value in arguments.items()) + "}"
-        inner = ", ".join(f"{key}={as_call(value)}" for key, value in arguments.items())
-        return f"{str(node['_target_']).rpartition('.')[2]}({inner})"
-    if isinstance(node, Sequence) and not isinstance(node, str):
-        return f"[{', '.join(map(as_call, node))}]"
-    return "null" if node is None else str(node)

@@ -22,6 +22,7 @@ __all__ = [
     "FullGaussianParameters",
     "GaussianParameters",
     "Posterior",
+    "placed",
 ]
 
 
@@ -94,6 +95,12 @@ class Posterior(nn.Module):
     def decoder_input(self, z: Tensor) -> Tensor:
         """What the decoder gets of z (..., D), (..., D)."""
         return z
+
+
+def placed(q: Any, latent_shape: Sequence[int]) -> Any:
+    """The parameters of q(z|x), each (B, D), as maps (B, C, h, w) where z is one."""
+    places = latent_shape[1:]
+    return q._make(part.unflatten(-1, (-1, *places)) for part in q) if places else q
 
 
 def bounded(log_var: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from vaelab.runs.lock import FILE_NAME as BEAT
 from vaelab.runs.naming import MULTIRUN
 from vaelab.runs.record import FILE_NAME, read_record
 
-__all__ = ["find_all", "locate", "natural", "newest_sweep", "record_folders", "sweep_records"]
+__all__ = ["find_all", "find_run", "locate", "natural", "newest_sweep", "record_folders", "sweep_records"]
 
 SIGNS = (MULTIRUN, f"*/{FILE_NAME}", f"*/{BEAT}")
 """The files below a sweep's folder whose modification times date its last activity."""
@@ -35,6 +35,29 @@ def locate(name: str, outputs: Path) -> Path:
     guess = nearest(Path(name).name, names)
     hint = f" Did you mean {guess!r}?" if guess else ""
     raise UserError(f"{name}: there is no such folder, and no sweep of this name in {outputs}.{hint}")
+
+
+def find_run(name: str, outputs: Path) -> tuple[Path, str | None]:
+    """The folder of a single run (:func:`locate`), and the checkpoint in it if ``name`` is one.
+
+    Raises:
+        UserError: there is none, or it is a sweep of several runs.
+    """
+    path = locate(name, outputs)
+    if path.is_file() and path.name != FILE_NAME:
+        for folder in path.absolute().parents[:2]:
+            if (folder / FILE_NAME).is_file():
+                return folder, str(path.absolute().relative_to(folder))
+        raise UserError(
+            f"There is no {FILE_NAME} beside {path} or above it: it is not a checkpoint of a run."
+        )
+    folders = record_folders(path)
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders[:3])
+        raise UserError(f"{path} has {len(folders)} runs ({names}, ...). Name one of them: {folders[0]}")
+    if not folders or not (folders[0] / FILE_NAME).is_file():
+        raise UserError(f"There is no {FILE_NAME} in {path}: it is not the folder of a run.")
+    return folders[0], None
 
 
 def newest_sweep(outputs: Path) -> Path:

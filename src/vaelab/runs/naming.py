@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from vaelab.runs.comparable import bears_on_result
 
 __all__ = [
     "MULTIRUN",
+    "as_call",
     "as_written",
     "enumerated",
     "job_folder",
@@ -48,6 +49,23 @@ def as_written(node: Any) -> Any:
     each job.
     """
     return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+
+
+def as_call(node: Any) -> str:
+    """A config node in the form of a call.
+
+    >>> as_call({"_target_": "vaelab.models.KL", "weight": {"_target_": "vaelab.models.Linear", "stop": 4.0}})
+    'KL(weight=Linear(stop=4.0))'
+    """
+    if isinstance(node, Mapping):
+        arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+        if "_target_" not in node:
+            return "{" + ", ".join(f"{key}: {as_call(value)}" for key, value in arguments.items()) + "}"
+        inner = ", ".join(f"{key}={as_call(value)}" for key, value in arguments.items())
+        return f"{str(node['_target_']).rpartition('.')[2]}({inner})"
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        return f"[{', '.join(map(as_call, node))}]"
+    return "null" if node is None else str(node)
 
 
 def sweep_settings(task: Iterable[str], params: Mapping[str, Any] | None) -> dict[str, Override]:

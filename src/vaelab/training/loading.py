@@ -17,8 +17,10 @@ from vaelab.errors import UserError, first_line
 from vaelab.figures.pictures import sample_grids
 from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.posteriors import placed
+from vaelab.runs.curve import point_folder
 from vaelab.runs.files import archive_damage, digest
-from vaelab.runs.find import locate, record_folders
+from vaelab.runs.find import find_run
 from vaelab.runs.places import with_data_found
 from vaelab.runs.record import FILE_NAME, check_finished, read_record
 from vaelab.training.assembly import build_autoencoder, build_data
@@ -84,9 +86,7 @@ class Run:
                 model does not know the labels.
         """
         images = self._images(x)
-        q = self.at(beta).encode(images, self._labels(y, len(images)))
-        places = self.latent_shape[1:]
-        return q._make(part.reshape(len(part), -1, *places) for part in q) if places else q
+        return placed(self.at(beta).encode(images, self._labels(y, len(images))), self.latent_shape)
 
     def decode(self, z: Any, y: Any = None, beta: float | None = None) -> Tensor:
         """Codes z (..., D), or maps (..., C', h, w) -> mean images E[x|z], (..., C, H, W)."""
@@ -164,9 +164,13 @@ class Run:
             raise UserError(f"{error}.") from error
         return None if labels is None else labels.long().to(self.model.device)
 
-    def figures(self) -> dict[str, Image.Image]:
-        """name -> picture: those in the run's folder; if it has none, sample grids drawn from its model."""
-        files = sorted(self.folder.glob("*/*.png"))
+    def figures(self, beta: float | None = None) -> dict[str, Image.Image]:
+        """name -> picture: those in the run's folder; if it has none, sample grids drawn from its model.
+
+        At a ``beta`` of a multi-rate run, those of this point of its curve.
+        """
+        folder = self.folder if beta is None else self.folder / point_folder(beta)
+        files = sorted(folder.glob("*/*.png"))
         if files:
             return {f"{file.parent.name}/{file.stem}": read_picture(file) for file in files}
         config = with_data_found(self.record["config"], self.folder, self.record)
@@ -174,7 +178,7 @@ class Run:
         images = data.held_out.batch(torch.arange(min(SHOWN, len(data.held_out))))
         x = to_float(images.x.to(self.model.device))
         y = None if images.y is None else images.y.to(self.model.device)
-        grids = sample_grids(self.at(), x, y, data.value_range)
+        grids = sample_grids(self.at(beta), x, y, data.value_range)
         return {f"samples/{name}": grid for name, grid in grids.items()}
 
 
@@ -214,7 +218,7 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu", trust
             names a part of a package that is not trusted; or the device is not there.
     """
     device = find_device(device)
-    folder, checkpoint = _find_run(run)
+    folder, checkpoint = find_run(str(run), Path("outputs"))
     weights = weights or checkpoint
     try:
         record = read_record(folder)
@@ -234,29 +238,6 @@ def load(run: str | Path, weights: str | None = None, device: str = "cpu", trust
             f"{file} is damaged or replaced: it is not the file that {FILE_NAME} was written for."
         )
     return Run(folder, record, model, context, trust)
-
-
-def _find_run(run: str | Path) -> tuple[Path, str | None]:
-    """The folder of a run, and the checkpoint in it that ``run`` names.
-
-    Raises:
-        UserError: there is none, or it is a sweep of several runs.
-    """
-    path = locate(str(run), Path("outputs"))
-    if path.is_file() and path.name != FILE_NAME:
-        for folder in path.absolute().parents[:2]:
-            if (folder / FILE_NAME).is_file():
-                return folder, str(path.absolute().relative_to(folder))
-        raise UserError(
-            f"There is no {FILE_NAME} beside {path} or above it: it is not a checkpoint of a run."
-        )
-    folders = record_folders(path)
-    if len(folders) > 1:
-        names = ", ".join(folder.name for folder in folders[:3])
-        raise UserError(f"{path} has {len(folders)} runs ({names}, ...). Name one of them: {folders[0]}")
-    if not folders or not (folders[0] / FILE_NAME).is_file():
-        raise UserError(f"There is no {FILE_NAME} in {path}: it is not the folder of a run.")
-    return folders[0], None
 
 
 def find_device(name: str) -> str:
