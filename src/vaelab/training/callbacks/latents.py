@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from vaelab.figures.places import kl_of_channels, kl_of_places
+from vaelab.figures.map_places import kl_of_channels, kl_of_places
 from vaelab.figures.plots import DIMENSION, figure_image, kl_bars, kl_heatmap
 from vaelab.figures.switching_off import kl_over_beta, switching_off
 from vaelab.functional.images import to_float

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vaelab.figures.places import kl_of_channels, kl_of_places
+from vaelab.figures.map_places import kl_of_channels, kl_of_places
 
 
 def test_the_pictures_are_the_sum_over_channels_and_the_channels_in_order():
