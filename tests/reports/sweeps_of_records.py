@@ -1,5 +1,6 @@
 """Sweeps made of records alone: what a comparison reads, without any training."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from vaelab.figures.style import EXPLORER
 from vaelab.reports.findings import findings
 from vaelab.reports.per_image import PerImage
 from vaelab.reports.records import as_run
@@ -113,6 +116,24 @@ def image_grid(rows: int, columns: int, shade: int, size: int = 12, gap: int = 2
     return Image.fromarray(np.pad(sheet, ((0, gap), (0, gap)), constant_values=128))
 
 
+SAID: dict[str, Any] = {
+    "tile": [8, 8],
+    "names": ["dim 7", "dim 0", "dim 3"],
+    "use": [1.25, 0.75, 0.01],
+    "measure": "KL",
+    "values": [[-1.0, 0.5, 2.0], [-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0]],
+    "label": 4,
+}
+
+
+def explorer_picture() -> Image.Image:
+    """What SAID says: 9 x 3 tiles of random pixels with a grey line around each."""
+    tiles = np.random.default_rng(0).integers(0, 255, (3, 9, 8, 8), dtype=np.uint8)
+    tiles = np.pad(tiles, ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=128)
+    sheet = tiles.transpose(0, 2, 1, 3).reshape(27, 81)
+    return Image.fromarray(np.pad(sheet, ((0, 1), (0, 1)), constant_values=128))
+
+
 def add_pictures(folder: Path, shade: int = 100) -> None:
     (folder / "samples").mkdir()
     (folder / "latents").mkdir()
@@ -120,6 +141,9 @@ def add_pictures(folder: Path, shade: int = 100) -> None:
     image_grid(8, 8, 10).save(folder / "samples/reconstructions.png")
     image_grid(4, 9, shade).save(folder / "samples/traversals.png")
     image_grid(8, 16, shade).save(folder / "samples/mixture.png")
+    text = PngInfo()
+    text.add_text(EXPLORER, json.dumps(SAID))
+    explorer_picture().save(folder / "samples/explorer.png", pnginfo=text)
     image_grid(2, 3, shade, size=200).save(folder / "latents/map.png")
 
 

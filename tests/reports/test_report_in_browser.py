@@ -1,4 +1,4 @@
-"""report.html in a browser: sorted, themed, with tooltips, and nothing asked of the network."""
+"""report.html in a browser: sorted, themed, with tooltips and sliders, and nothing asked of the network."""
 
 import html
 import json
@@ -53,7 +53,22 @@ addEventListener("load", () => setTimeout(() => {
   if (innerWidth < 640) document.body.style.width = "400px";  // a window is at least 500 wide
   const right = (element) => element.getBoundingClientRect().right;
   const wide = (element) => right(element) > right(document.body);
-  answer.cut = [...document.querySelectorAll("svg.figure, .sheet img, .scroll, nav")].filter(wide).length;
+  const parts = document.querySelectorAll("svg.figure, .sheet img, .scroll, nav, .explorer");
+  answer.cut = [...parts].filter(wide).length;
+  const explorer = document.querySelectorAll(".explorer")[1];
+  const sliders = [...explorer.querySelectorAll("input")];
+  const shown = () => getComputedStyle(explorer.querySelector(".tile")).backgroundPosition;
+  answer.tiles = [shown()];
+  const moves = [[0, "stepUp"], [1, "stepDown"], [2, "stepUp"], [2, "stepUp"]];
+  for (const [axis, step] of moves) {
+    sliders[axis][step]();
+    sliders[axis].dispatchEvent(new Event("input"));
+    answer.tiles.push(shown());
+  }
+  answer.z = [...explorer.querySelectorAll("output")].map((output) => output.textContent);
+  answer.spoken = sliders.map((slider) => slider.getAttribute("aria-valuetext"));
+  answer.named = sliders.map((slider) => slider.labels[0].textContent);
+  answer.focusable = sliders.every((slider) => { slider.focus(); return document.activeElement === slider; });
   const links = [...document.querySelectorAll("nav a")];
   const target = (link) => document.querySelector(link.hash);
   answer.links = links.map((link) => target(link)?.textContent.includes(link.textContent));
@@ -98,8 +113,13 @@ def test_the_page_works(page, tmp_path, dark, width):
     assert (answer["paper"] < answer["ink"]) == dark  # sums of red, green and blue
     assert answer["tooWide"] == answer["cut"] == 0
     assert answer["map"] == [dark, "screen" if dark else "normal"]  # no white box on a dark page
-    assert len(answer["links"]) == 13
+    assert len(answer["links"]) == 14
     assert all(answer["links"])
+    # the middle of 9 x 3 tiles of 8 + 1 pixels, magnified 20 times; then a tile right, one up, a block right
+    assert answer["tiles"] == ["-740px -200px", "-920px -200px", "-920px -20px", *["-1460px -20px"] * 2]
+    assert answer["z"] == answer["spoken"] == ["z = 2.00", "z = -2.00", "z = 3.00"]
+    assert answer["named"] == [f"dim {d}, KL {kl} nats" for d, kl in ((7, 1.25), (0, 0.75), (3, 0.01))]
+    assert answer["focusable"]
     assert not answer["verdict"]
     assert answer["images"]
     numbers = [float(cell.split()[0]) for cell in answer["up"][:-1]]

@@ -12,7 +12,7 @@ PICTURES = {
     *(
         f"samples/{name}"
         for name in (
-            *("prior", "mixture", "reconstructions", "traversals", "arithmetic"),
+            *("prior", "mixture", "reconstructions", "traversals", "arithmetic", "explorer"),
             *("interpolations", "interpolations_spherical"),
         )
     ),

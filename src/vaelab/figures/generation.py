@@ -4,12 +4,14 @@ Unless stated otherwise, images are (rows, columns, C, H, W), as in :func:`vaela
 They depend only on the model and the given images, so that pictures of two runs compare their models.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from vaelab.figures.attributes import attributes, groups
 from vaelab.functional.interpolation import path
@@ -20,8 +22,10 @@ from vaelab.models.latent_codes import BATCH, Codes
 
 __all__ = [
     "Arithmetic",
+    "Exploration",
     "Traversals",
     "arithmetic",
+    "exploration",
     "interpolations",
     "latent_ranges",
     "layers",
@@ -35,6 +39,8 @@ __all__ = [
 
 DRAWS = 2**14  # samples of the aggregate posterior from which a range is estimated
 QUANTILES = (0.01, 0.99)
+DECODED = 64  # images at once, since decoders of large images need much memory
+MOST_NUMBERS = 520_000  # in the images of an exploration: its PNG file has no more bytes
 
 
 def prior_samples(model: Autoencoder, rows: int = 8, columns: int = 8) -> Tensor:
@@ -166,6 +172,66 @@ def dimension_name(d: int, latent_shape: Sequence[int]) -> str:
         return f"dim {d}"
     channel, row, column = np.unravel_index(d, latent_shape)
     return f"channel {channel} at {row},{column}"
+
+
+class Exploration(NamedTuple):
+    """Images on a grid over the most used latent dimensions, with the others at their means."""
+
+    images: Tensor  # (steps, ..., steps, C, H, W)  an axis for each of K dimensions
+    dimensions: Tensor  # (K,)  the most used first
+    names: list[str]  # of these
+    use: Tensor  # (K,)  how much each is used
+    measure: str  # what ``use`` is: "KL" in nats, or "variance" of the posterior means
+    values: Tensor  # (K, steps)  z along each axis
+    label: int | None  # which a conditional model is given: that of the first image
+
+
+@torch.no_grad()
+def exploration(
+    model: Autoencoder,
+    x: Tensor,
+    y: Tensor | None = None,
+    dimensions: int = 3,
+    steps: tuple[int, int] = (7, 5),
+) -> Exploration | None:
+    """Decode every combination of some values of each of the most used dimensions.
+
+    The values go from the 1% to the 99% quantile of q(z_d), and the other dimensions are at the mean of q(z),
+    all estimated on x as for :func:`traversals`. Where the first number of ``steps`` would make more than
+    MOST_NUMBERS numbers, the second is taken; where that would, images are averaged over squares of pixels.
+    None if no code is finite, or if codes come from a codebook: there no number of a code moves by itself.
+    """
+    if "codes" in model.posterior.provides:
+        return None
+    q = model.encode(x, y)
+    finite = q.loc.isfinite().all(-1)
+    if not finite.any():
+        return None
+    q = type(q)._make(part[finite] for part in q)
+    use, measure = use_of_dimensions(model, q)
+    chosen = use.argsort(descending=True)[:dimensions]
+    low, high = latent_ranges(model, q, chosen)[..., None]
+    fits = steps[0] ** len(chosen) * x[0].numel() <= MOST_NUMBERS
+    values = torch.lerp(low, high, torch.linspace(0, 1, steps[0] if fits else steps[1]).to(low))
+    grid = torch.stack(torch.meshgrid(*values, indexing="ij"), dim=-1)
+    z = q.loc.mean(0).repeat(*grid.shape[:-1], 1)
+    z[..., chosen] = grid.to(z)
+    is_conditional = y is not None and model.condition.in_turn(1) is not None
+    label = y[0] if is_conditional and y is not None else None
+    decoded = torch.cat([
+        averaged(model.decode(part, label), grid[..., 0].numel())
+        for part in z.flatten(0, -2).split(DECODED)
+    ])  # fmt: skip
+    images = decoded.unflatten(0, grid.shape[:-1])
+    names = [dimension_name(d, model.latent_shape) for d in chosen.tolist()]
+    given = None if label is None else int(label)
+    return Exploration(images, chosen, names, use[chosen], measure, values, given)
+
+
+def averaged(images: Tensor, number: int) -> Tensor:
+    """Images (..., C, H, W), smaller by a whole factor if ``number`` of them have more than MOST_NUMBERS."""
+    factor = math.ceil(math.sqrt(number * images[0].numel() / MOST_NUMBERS))
+    return avg_pool2d(images, factor, ceil_mode=True) if factor > 1 else images
 
 
 def manifold(model: Autoencoder, codes: Codes, side: int = 20, y: Tensor | None = None) -> Tensor:

@@ -19,12 +19,18 @@ INK, PAPER = 32, 254  # grey levels
 
 
 def image_grid(
-    images: Tensor, low: float = 0.0, high: float = 1.0, gap: int = 2, gap_value: int = 128
+    images: Tensor,
+    low: float = 0.0,
+    high: float = 1.0,
+    gap: int = 2,
+    gap_value: int = 128,
+    zoom: int | None = None,
 ) -> Image.Image:
     """Draw images (rows, columns, C, H, W) as one picture, ``low`` as black and ``high`` as white.
 
-    One channel is drawn grey, three as RGB; of any other number only the first channel is drawn. Small images
-    are magnified by a whole factor without smoothing, so that single pixels stay visible. NaN becomes black.
+    One channel is drawn grey, three as RGB; of any other number only the first channel is drawn. Images are
+    magnified by ``zoom``, by default small ones alone, without smoothing, so that single pixels stay visible.
+    NaN becomes black.
     """
     height, width = images.shape[-2:]
     if images.shape[2] not in (1, 3):
@@ -32,7 +38,8 @@ def image_grid(
     span = high - low if high > low else 1.0
     levels = ((images.detach().cpu().float() - low) / span).clamp(0, 1).nan_to_num(0)
     levels = levels.mul(255).round().to(torch.uint8)
-    zoom = max(1, SHORT_SIDE // min(height, width)) if min(height, width) > 1 else 1
+    if zoom is None:
+        zoom = max(1, SHORT_SIDE // min(height, width)) if min(height, width) > 1 else 1
     levels = levels.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
     cells = pad(levels, (gap, 0, gap, 0), value=gap_value)
     canvas = cells.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)  # (height, width, C)

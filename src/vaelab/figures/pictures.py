@@ -3,6 +3,7 @@
 Callbacks call these functions and publish their results.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from math import prod
 
@@ -14,6 +15,7 @@ from vaelab.figures.attributes import attributes
 from vaelab.figures.code_maps import code_maps
 from vaelab.figures.grids import animation, beside, image_grid, with_labels
 from vaelab.figures.plots import figure_image, latent_map
+from vaelab.figures.style import EXPLORER
 from vaelab.functional.mixtures import fit_gaussian_mixture
 from vaelab.functional.projection import project
 from vaelab.models.autoencoder import Autoencoder
@@ -24,6 +26,7 @@ __all__ = [
     "arithmetic",
     "code_samples",
     "codes_map",
+    "explorer",
     "manifold",
     "mixture_samples",
     "moving_traversals",
@@ -116,6 +119,53 @@ def moving_traversals(model: Autoencoder, x: Tensor, y: Tensor | None, value_ran
     labels = row_labels(moved)
     forth = [with_labels(image_grid(frame, *value_range), labels) for frame in moved.images.movedim(2, 0)]
     return animation(forth + forth[-2:0:-1])
+
+
+WAYS = ("to the right within a block", "downwards", "from block to block")  # along which a dimension grows
+
+
+def explorer(model: Autoencoder, x: Tensor, y: Tensor | None, value_range: Range) -> Image.Image | None:
+    """The tiles of :func:`~vaelab.figures.generation.exploration`, from which a report makes sliders.
+
+    Its ``info`` says which z each tile is decoded from (``vaelab.figures.style.EXPLORER``).
+    """
+    shown = generation.exploration(model, x, y)
+    if shown is None:
+        return None
+    tiles = shown.images
+    for axis in range(len(shown.dimensions), len(WAYS)):
+        tiles = tiles.unsqueeze(axis)
+    sheet = image_grid(tiles.permute(1, 2, 0, 3, 4, 5).flatten(1, 2), *value_range, gap=1, zoom=1)
+    unit = " nats" if shown.measure == "KL" else ""
+    axes = [
+        f"{name} ({shown.measure} {use:.2f}{unit}) from {low:.2f} to {high:.2f} {way}"
+        for name, use, low, high, way in zip(
+            shown.names, shown.use.tolist(), *shown.values[:, [0, -1]].T.tolist(), WAYS,
+            strict=False,
+        )
+    ]  # fmt: skip
+    caption = (
+        f"Decodings of z on a grid over the most used dimensions: {'; '.join(axes)}. These are the 1% and "
+        f"99% quantiles of the aggregate posterior over {len(x)} held-out images; the other dimensions are "
+        "at its mean. The report of a comparison has sliders for them."
+    )
+    picture = with_labels(sheet, caption=caption, width=WIDTH)
+    picture.info[EXPLORER] = json.dumps(
+        {
+            "tile": list(shown.images.shape[:-3:-1]),
+            "names": shown.names,
+            "use": significant(shown.use),
+            "measure": shown.measure,
+            "values": [significant(values) for values in shown.values],
+            "label": shown.label,
+        }
+    )
+    return picture
+
+
+def significant(values: Tensor) -> list[float]:
+    """The numbers (N,) with four significant digits."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def arithmetic(

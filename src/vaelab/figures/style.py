@@ -13,13 +13,21 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 __all__ = [
-    "CONTENT", "INK", "MARKERS", "MUTED", "PAPER", "SERIES", "as_png", "as_svg", "font",
+    "CONTENT", "EXPLORER", "INK", "MARKERS", "MUTED", "PAPER", "SERIES", "as_png", "as_svg", "font",
     "inline_svg", "new_figure", "style_axes",
 ]  # fmt: skip
 
 CONTENT = "vaelab.content"
 """The text of a PNG file that says where a picture's content lies, without labels and caption, and how much
 it was magnified: ``left top width height zoom`` in pixels."""
+
+EXPLORER = "vaelab.explorer"
+"""The text of a PNG file of tiles on a grid over latent dimensions that says which z each is decoded from.
+
+It is JSON: ``tile`` (width and height in pixels, with a line of one pixel around each), ``names``,
+``use`` and ``values`` with an entry for each dimension, the ``measure`` of their use, and the ``label`` that
+a conditional model was given. The first dimension grows to the right within a block of tiles, the second
+downwards, the third from block to block."""
 
 INK, MUTED, PAPER = "#1c2531", "#87919f", "#fefefe"  # inline_svg makes them follow the page's theme
 # Distinguishable for most colour-blind readers, and legible on a light and a dark page.

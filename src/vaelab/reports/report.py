@@ -9,6 +9,7 @@ from typing import Any
 from vaelab.errors import UserError
 from vaelab.figures.style import as_png, as_svg, inline_svg
 from vaelab.reports.columns import as_csv, as_text, columns, details, table_note
+from vaelab.reports.explorer import explorers
 from vaelab.reports.findings import differing_settings, findings, unfinished
 from vaelab.reports.plots import PLOTS, tooltips
 from vaelab.reports.records import read_runs
@@ -90,6 +91,7 @@ def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -
         "details": details(table),
         "figures": figures,
         "sheets": sheets,
+        "explorers": explorers(table),
         "differences": differing_settings(table.runs),
         "unfinished": unfinished(table.runs),
         "problems": problems,

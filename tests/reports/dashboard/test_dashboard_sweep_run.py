@@ -12,7 +12,7 @@ from cli_runner import small
 from support.wandb_files import media_paths, read_run, read_runs
 from support.wandb_home import wandb_home
 from support.wandb_stub import WandbStub
-from vaelab.reports import records
+from vaelab.reports import explorer, records
 from vaelab.reports.dashboard.panels import COMPARISON_PICTURES, COMPARISON_TABLE
 from vaelab.reports.dashboard.sweep_run import log_sweep
 from vaelab.reports.findings import findings
@@ -63,7 +63,7 @@ def test_the_jobs_have_drawn_what_the_report_shows_of_them_and_no_more(logged):
         drawn = {
             str(file.relative_to(folder)) for file in folder.glob("*/*") if file.suffix in (".png", ".gif")
         }
-        assert drawn == {sheet.file for sheet in SHEETS}
+        assert drawn == {sheet.file for sheet in SHEETS} | {explorer.FILE}
 
 
 def test_its_summary_is_what_was_found(logged):

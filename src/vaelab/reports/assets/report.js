@@ -49,3 +49,24 @@ for (const point of document.querySelectorAll("svg .point")) {
   for (const event of ["pointerenter", "focus"]) point.addEventListener(event, show);
   for (const event of ["pointerleave", "blur"]) point.addEventListener(event, hide);
 }
+
+// The latent explorer: sliders choose a tile. The first moves within a block, the second down, the third by blocks.
+for (const explorer of document.querySelectorAll(".explorer")) {
+  const sliders = [...explorer.querySelectorAll("input")];
+  const tile = explorer.querySelector(".tile");
+  const { zoom, width, height } = explorer.dataset;
+  const show = () => {
+    const [i, j = 0, k = 0] = sliders.map((slider) => {
+      const z = `z = ${Number(slider.dataset.values.split(" ")[slider.value]).toFixed(2)}`;
+      slider.previousElementSibling.textContent = z;
+      slider.setAttribute("aria-valuetext", z);
+      return Number(slider.value);
+    });
+    const column = k * (Number(sliders[0].max) + 1) + i;
+    const left = zoom * (1 + column * (Number(width) + 1));
+    const top = zoom * (1 + j * (Number(height) + 1));
+    tile.style.backgroundPosition = `-${left}px -${top}px`;
+  };
+  for (const slider of sliders) slider.addEventListener("input", show);
+  show(); // a browser may keep the places of sliders when a page is loaded again
+}

@@ -24,23 +24,26 @@ MOST_DIMENSIONS = 64  # with more, fitting a mixture with full covariances takes
 
 
 class Samples(pl.Callback):
-    """Draws ``samples/prior``, ``reconstructions``, ``traversals`` and ``mixture`` with the tested weights.
+    """Draws ``samples/prior``, ``reconstructions``, ``traversals``, ``mixture`` and ``explorer``.
 
-    The mixture is a Gaussian one, fitted to the codes of training images for at most MOST_DIMENSIONS latent
-    dimensions; its samples are drawn beside samples of the prior.
+    All are drawn with the tested weights, the last two after the test alone. The mixture is a Gaussian one,
+    fitted to the codes of training images for at most MOST_DIMENSIONS latent dimensions; its samples are
+    drawn beside samples of the prior.
 
     The inputs and the z are the same in every run. "auto" is the first value that an argument names for a
     single run, and the second for a job of a sweep, whose report shows the pictures above.
 
     Args:
-        every_n_epochs: epochs between two drawings during training, of all but the mixture; None for those
-            after the test only. "auto": 10, None.
+        every_n_epochs: epochs between two drawings during training; None for those after the test only.
+            "auto": 10, None.
         images: the number of held-out images, random ones that are the same in every run.
         extras: draw ``interpolations`` (straight), ``interpolations_spherical`` too and, after the test,
             ``arithmetic``, if the data have labels or factors. "auto": True, False.
         animation: draw ``samples/traversals.gif`` after the test.
         mixture_images: training images to whose codes the mixture is fitted; 0 for no such picture.
         mixture_components: components of the mixture.
+        explorer: draw the decodings on a grid over the most used dimensions, from which a report makes
+            sliders; a model with a codebook has none.
         alone: whether the run is no job of a sweep.
     """
 
@@ -52,6 +55,7 @@ class Samples(pl.Callback):
         animation: bool = False,
         mixture_images: int = 5000,
         mixture_components: int = 10,
+        explorer: bool = True,
         alone: bool = True,
     ) -> None:
         self.every_n_epochs = (EVERY if alone else None) if every_n_epochs == "auto" else every_n_epochs
@@ -60,6 +64,7 @@ class Samples(pl.Callback):
         self.animation = animation
         self.mixture_images = mixture_images
         self.mixture_components = mixture_components
+        self.explorer = explorer
         self._inputs: Tensor | None = None
         self._labels: Tensor | None = None
 
@@ -95,6 +100,11 @@ class Samples(pl.Callback):
                 x, y = self._held_out(trainer, lit)
                 moving = pictures.moving_traversals(model, x, y, limits)
                 publish_animation(trainer, "samples/traversals", moving)
+        if self.explorer:
+            with drawing("samples/explorer"):
+                explored = pictures.explorer(model, *self._held_out(trainer, lit), limits)
+                if explored is not None:
+                    publish(trainer, "samples/explorer", explored)
         if self.extras:
             with drawing("samples/arithmetic"):
                 held_out = codes_of(model, data.held_out, MEAN_IMAGES)
