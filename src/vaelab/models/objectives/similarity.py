@@ -39,7 +39,8 @@ class StructuralSimilarity(Term):
     many of its five scales as the image has room for; as a loss beside the absolute error: "Loss Functions
     for Image Restoration with Neural Networks" (Zhao et al., 2017, arXiv:1511.08861). A factor s of the
     product, which can be negative, counts as (1 + s) / 2 (torchmetrics' ``normalize="simple"``), so that its
-    power has a gradient everywhere.
+    power has a gradient everywhere. torchmetrics averages over windows that cross the border too, mirrored;
+    the metric ``ssim`` does not, and is another number.
 
     Its weight is in nats per image: it turns the ELBO into another objective.
 
