@@ -28,15 +28,13 @@ from vaelab.types import RunContext
 SCALING = {"mode": "standardize", "shift": [5.0, 50.0, 500.0], "spread": [1.0, 10.0, 100.0]}
 SMALL = "network.hidden=[8]"
 KINDS = {
-    "ae": ("model=ae", SMALL),
+    "map": ("model=ae", "network=conv_map", "network.width=8"),
     "conditional": ("model=conditional_vae", SMALL),
-    "correlated": ("model=vae", "model.posterior._target_=vaelab.models.FullCovariance", SMALL),
     "codebook": ("model=vq_vae", SMALL),
     "mixture": ("model=vamp_vae", "prior.components=3", SMALL),
     "hierarchy": ("model=hierarchical_vae", "model.groups=[2,2]", SMALL),
     "multi_rate": ("model=multi_rate_vae", SMALL),
-    "map": ("model=vae", "network=conv_map", "network.width=8"),
-    "scaled": ("model=vae", "likelihood=gaussian", "network=conv", SMALL),
+    "scaled": ("model.posterior._target_=vaelab.models.FullCovariance", "likelihood=gaussian", SMALL),
 }
 BETA = 0.4
 BATCHES = (1, 5)  # other sizes than that with which the functions were traced
@@ -106,13 +104,13 @@ def expected_of(kind: str, run: vaelab.Run, inputs: dict[str, dict[str, Tensor]]
     beta = BETA if kind == "multi_rate" else None
     labels = inputs["encoder"].get("labels")
     q = run.encode(inputs["encoder"]["images"], labels, beta)
-    if kind == "ae":
+    if kind == "map":
         encoded = {"code": q.loc}
     elif kind == "codebook":
         encoded = {"codes": q.codes, "quantised": q.loc}
     else:
         encoded = {"mean": q.loc, "log_variance": 2 * q.scale.log()}
-        encoded |= {"tril": q.tril} if kind == "correlated" else {}
+        encoded |= {"tril": q.tril} if kind == "scaled" else {}
     with torch.no_grad():
         z = run.at(beta).prior_density().sample(inputs["prior"]["noise"])
     return {
