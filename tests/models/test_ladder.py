@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from builders import random
+from builders import images, random
 from support.chance import SIGMAS
+from support.stacking import assert_stacked_as_alone
 from vaelab.functional.aggregate import aggregate_brackets
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.divergence import kl_per_dimension
 from vaelab.models.ladder import Ladder
 from vaelab.models.likelihoods import Gaussian
+from vaelab.models.networks import mlp
 from vaelab.models.objectives import Distortion, GroupKL, Objective
 from vaelab.models.posteriors import DiagonalGaussian
 from vaelab.models.priors import StandardNormal
@@ -292,3 +294,18 @@ def test_what_is_no_hierarchy(groups, width, reason):
 def test_latent_maps_are_refused():
     with pytest.raises(ValueError, match="the latents are maps, and a hierarchy is of vectors"):
         Ladder(6, (2, 4), latent_shape=(2, 1, 3))
+
+
+def test_hierarchies_that_differ_in_numbers_stack():
+    """Weights of the KL of each group, and its floors, are numbers of the model."""
+
+    def model(k: int) -> Autoencoder:
+        ladder = randomised((2, 1, 2), seed=k).float()
+        encoder, decoder = mlp((1, 4, 4), 5, ladder.parameter_count, 1, (8,))
+        kl = GroupKL(ladder.groups, group_beta=[1.0, 2.0 + k, 0.5 * k], free_bits=0.2 + k)
+        objective = Objective({"distortion": Distortion(), "kl": kl})
+        return Autoencoder(encoder, decoder, ladder, StandardNormal(), Gaussian(SIGMA), objective)
+
+    models = [model(k) for k in range(3)]
+    noise = models[0].draw_noise(6, random(), samples=2)
+    assert_stacked_as_alone(models, images(6), [noise] * 3, step=4)
