@@ -5,6 +5,7 @@ from builders import Planted, images, random, vae
 from support.chance import SIGMAS
 from vaelab.data.images import ImageSet
 from vaelab.models.autoencoder import Autoencoder
+from vaelab.models.ladder import LadderParameters
 from vaelab.models.latent_codes import codes_of
 from vaelab.models.likelihoods import Gaussian
 from vaelab.models.objectives import Distortion, Objective
@@ -54,3 +55,15 @@ def test_codes_that_are_not_finite_are_left_out():
     codes = codes_of(vae(), ImageSet(x, y=torch.arange(6)))
     assert codes.y.tolist() == [0, 1, 3, 4, 5]
     assert codes.loc.isfinite().all()
+
+
+def test_the_spread_of_all_codes_is_that_of_their_samples():
+    """By the law of total variance for Gaussians; along a hierarchy's path of means it does not hold."""
+    codes = codes_of(vae(), ImageSet(images(4000)))
+    torch.testing.assert_close(codes.spread, codes.z.std(0), rtol=SIGMAS / 8000**0.5, atol=0)
+    features = torch.zeros(4000, 1)
+    ladder = codes._replace(
+        scale=0.5 * codes.scale, q=LadderParameters(codes.loc, codes.scale, codes.scale, features)
+    )
+    assert ladder.marginal_scale is None
+    torch.testing.assert_close(ladder.spread, codes.z.std(0), rtol=1e-3, atol=0)

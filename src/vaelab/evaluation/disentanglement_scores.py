@@ -49,7 +49,7 @@ class DisentanglementScores:
         metrics: dict[str, float] = {}
         for name in run.progress(self.metrics, "disentanglement", len(self.metrics)):
             try:
-                metrics |= scores(codes.loc, factors.values, codes.scale, [name], SEED)
+                metrics |= scores(codes.loc, factors.values, codes.marginal_scale, [name], SEED)
             except ValueError as error:
                 raise UserError(f"{name}: {error}") from error
         names = run.data.factor_names or [f"factor_{i}" for i in range(codes.factors.shape[1])]

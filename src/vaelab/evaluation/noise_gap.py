@@ -17,9 +17,8 @@ __all__ = ["NoiseGap", "code_noise", "gap_share"]
 def code_noise(codes: Codes, size: float, draws: int) -> Tensor:
     """Noise ``size`` s eps, (N, draws, D), where s is the standard deviation of the aggregate posterior."""
     number, dimensions = codes.loc.shape
-    spread = (codes.loc.var(0, correction=0) + codes.scale.square().mean(0)).sqrt()
     noise = normal_rows(0, number, draws * dimensions, SEED, "evaluation/noise")
-    return size * spread * noise.view(number, draws, -1)
+    return size * codes.spread * noise.view(number, draws, -1)
 
 
 class NoiseGap:

@@ -40,6 +40,21 @@ class Codes(NamedTuple):
     factors: Tensor | None = None  # (N, F)  ground-truth factors
     q: Any = None  # all parameters of q(z|x), as the posterior gives them (posteriors.py)
 
+    @property
+    def marginal_scale(self) -> Tensor | None:
+        """The standard deviation of each q(z_d|x), (N, D); None of a hierarchy: ``scale`` is of one path."""
+        return None if hasattr(self.q, "features") else self.scale
+
+    @property
+    def spread(self) -> Tensor:
+        """The standard deviation of the aggregate posterior in each dimension, (D,).
+
+        sqrt(Var_x(mu_d) + E_x[sigma_d^2]); of a hierarchy that of the samples z.
+        """
+        if self.marginal_scale is None:
+            return self.z.std(0, correction=0)
+        return (self.loc.var(0, correction=0) + self.marginal_scale.square().mean(0)).sqrt()
+
 
 @torch.no_grad()
 def encoded(
