@@ -14,6 +14,7 @@ import torch
 
 from cli_runner import Result, small, trained, without_report
 from support.wandb_home import wandb_home
+from vaelab.data import kept
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +37,12 @@ def own_random_numbers(request: pytest.FixtureRequest) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  what libraries use
     torch.manual_seed(seed)
+
+
+@pytest.fixture(autouse=True)
+def own_data() -> None:
+    """Every test reads its images itself."""
+    kept.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import pytest
 
 from cli_runner import read_record, small
 from support.stopper import Stop
+from vaelab.data import kept
 from vaelab.errors import UserError
 from vaelab.evaluation.trained_run import TrainedRun
 
@@ -56,7 +57,8 @@ def test_a_run_does_not_resume_on_other_images_of_the_same_config(tmp_path, monk
     command = (STOP, "trainer.max_epochs=2", "data.batch_size=16", f"hydra.run.dir={folder}")
     Stop.at("train_batch_end", 5)
     small(tmp_path, *command)
-    monkeypatch.setattr("vaelab.training.measure.data_digest", lambda *_: "another")
+    kept.forget()
+    monkeypatch.setattr("vaelab.data.splits.data_digest", lambda *_: "another")
     result = small(tmp_path, *command)
     assert result.code == 2
     assert "The images are not those with which the run in" in result.err

@@ -48,7 +48,7 @@ def load_cifar10(root: str, path: str | None = None, download: bool = True) -> S
     (file,) = find_or_fetch(CIFAR10, root, download, path)
     parts = _parts(file)
     train = np.concatenate([parts[name] for name in TRAIN])
-    return Source(_image_set(train), _image_set(parts[TEST]), class_names=CLASSES)
+    return Source(_image_set(train), _image_set(parts[TEST]), class_names=CLASSES, files=(file,))
 
 
 def _parts(file: Path) -> dict[str, np.ndarray]:

@@ -25,4 +25,4 @@ def load_digits() -> Source:
         torch.from_numpy(images).float().div_(16).view(-1, 1, 8, 8), torch.from_numpy(labels).long()
     )
     order = torch.randperm(len(everything), generator=generator(0, "data/digits/test"))
-    return Source(train=everything.subset(order[TEST_SIZE:]), test=everything.subset(order[:TEST_SIZE]))
+    return Source(everything.subset(order[TEST_SIZE:]), everything.subset(order[:TEST_SIZE]), files=())

@@ -71,7 +71,8 @@ def load_dsprites(root: str, path: str | None = None, download: bool = True) -> 
     )
     x = MappedImages(stored, (1, height, width), torch.bool)
     factors = classes[:, 1:].contiguous()
-    return Source(ImageSet(x, y=factors[:, 0].clone(), factors=factors), factor_names=FACTOR_NAMES)
+    everything = ImageSet(x, y=factors[:, 0].clone(), factors=factors)
+    return Source(everything, factor_names=FACTOR_NAMES, files=(file, stored))
 
 
 def _packed(file: Path) -> Iterator[np.ndarray]:

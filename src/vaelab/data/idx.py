@@ -70,8 +70,8 @@ def load_idx(data: Published, root: str, download: bool) -> Source:
     Raises:
         UserError: files are missing (:func:`~vaelab.data.download.find_or_fetch`) or damaged.
     """
-    train, train_labels, test, test_labels = find_or_fetch(data, root, download)
-    return Source(_image_set(train, train_labels), _image_set(test, test_labels))
+    train, train_labels, test, test_labels = files = find_or_fetch(data, root, download)
+    return Source(_image_set(train, train_labels), _image_set(test, test_labels), files=tuple(files))
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -85,6 +86,7 @@ class Source(NamedTuple):
     factor_names: tuple[str, ...] = ()
     val: ImageSet | None = None
     class_names: tuple[str, ...] = ()  # of the labels 0, 1, ..., where they are known
+    files: tuple[Path, ...] | None = None  # that it was read from; None: unknown, so that each job reads anew
 
 
 def check_finite(x: Images, name: str) -> None:

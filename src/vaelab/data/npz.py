@@ -121,7 +121,7 @@ def _source(file: Path, arrays: dict[str, np.ndarray]) -> Source:
             f"{train.image_shape} {train.x.dtype} and {test.image_shape} {test.x.dtype}."
         )
     width = 0 if train.factors is None else train.factors.shape[1]
-    return Source(train, test, tuple(f"factor_{i}" for i in range(width)))
+    return Source(train, test, tuple(f"factor_{i}" for i in range(width)), files=(file,))
 
 
 def _image_set(file: Path, arrays: dict[str, np.ndarray], part: str) -> ImageSet:

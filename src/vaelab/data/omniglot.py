@@ -51,7 +51,7 @@ def load_omniglot(root: str, path: str | None = None, download: bool = True) -> 
     arrays = read_mat(
         file, {"data": pixels, "target": alphabets, "testdata": pixels, "testtarget": alphabets}
     )
-    return Source(_image_set(file, arrays, ""), _image_set(file, arrays, "test"))
+    return Source(_image_set(file, arrays, ""), _image_set(file, arrays, "test"), files=(file,))
 
 
 def _image_set(file: Path, arrays: dict[str, np.ndarray], part: str) -> ImageSet:

@@ -73,7 +73,8 @@ def load_shapes3d(root: str, path: str | None = None, download: bool = True) -> 
         lambda: _blocks(file),
     )
     x = MappedImages(stored, image_shape, torch.uint8)
-    return Source(ImageSet(x, y=factors[:, SHAPE].clone(), factors=factors), factor_names=FACTOR_NAMES)
+    everything = ImageSet(x, y=factors[:, SHAPE].clone(), factors=factors)
+    return Source(everything, factor_names=FACTOR_NAMES, files=(file, stored))
 
 
 def classes(values: np.ndarray) -> Tensor:

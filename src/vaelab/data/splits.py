@@ -1,11 +1,12 @@
 """From a source to the images that a run trains, validates and tests on."""
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from vaelab.data.binarize import binarize as binarized
+from vaelab.data.digest import data_digest
 from vaelab.data.images import ImageSet, Source, check_finite
 from vaelab.data.scaling import Scaling
 from vaelab.functional.images import grey_levels, map_images, value_range
@@ -16,7 +17,8 @@ __all__ = ["Splits", "split"]
 MATERIALISE_LIMIT = 100_000_000  # bytes: 24,000 binary sprites of 64x64 pixels, or 8,000 colour images
 
 
-class Splits(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Splits:
     """The images of a run, as stored."""
 
     train: ImageSet
@@ -27,7 +29,7 @@ class Splits(NamedTuple):
     scaling: Scaling | None = None  # how the images were scaled; None if they were not
     class_names: tuple[str, ...] = ()  # of the labels 0, 1, ..., where they are known
 
-    @property
+    @cached_property
     def value_range(self) -> tuple[float, float]:
         """(Least, greatest) value of any image, once scaled."""
         if self.redraw:
@@ -35,7 +37,12 @@ class Splits(NamedTuple):
         ranges = [value_range(part.x) for part in self._parts()]
         return min(low for low, _ in ranges), max(high for _, high in ranges)
 
-    @property
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the images (:func:`~vaelab.data.digest.data_digest`)."""
+        return data_digest(self.train, self.val, self.test)
+
+    @cached_property
     def levels(self) -> int | None:
         """The grey levels (see :func:`~vaelab.functional.images.grey_levels`); None if any image has
         values between them."""
@@ -114,7 +121,7 @@ def _scaled(splits: Splits, scaling: Scaling | None) -> Splits:
         return replace(part, x=map_images(part.x, scaling.apply))
 
     val = None if splits.val is None else scaled(splits.val)
-    return splits._replace(train=scaled(splits.train), val=val, test=scaled(splits.test), scaling=scaling)
+    return replace(splits, train=scaled(splits.train), val=val, test=scaled(splits.test), scaling=scaling)
 
 
 def _in_random_order(images: ImageSet, binarize: str, part: str) -> ImageSet:

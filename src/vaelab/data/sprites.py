@@ -52,7 +52,8 @@ def load_sprites(size: int = 64) -> Source:
     order = torch.randperm(len(sprites), generator=generator(0, "data/sprites/test"))
     factors = sprites.factors(torch.arange(len(sprites)))
     everything = ImageSet(sprites, y=factors[:, 0], factors=factors)
-    return Source(everything.subset(order[TEST_SIZE:]), everything.subset(order[:TEST_SIZE]), FACTOR_NAMES)
+    train, test = everything.subset(order[TEST_SIZE:]), everything.subset(order[:TEST_SIZE])
+    return Source(train, test, FACTOR_NAMES, files=())
 
 
 class SpriteImages:

@@ -40,7 +40,7 @@ def load_svhn(root: str, download: bool = True) -> Source:
         UserError: files are missing (:func:`~vaelab.data.download.find_or_fetch`) or damaged.
     """
     train, test = find_or_fetch(SVHN, root, download)
-    return Source(_image_set(train), _image_set(test))
+    return Source(_image_set(train), _image_set(test), files=(train, test))
 
 
 def _image_set(file: Path) -> ImageSet:

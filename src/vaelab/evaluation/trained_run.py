@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vaelab.data.binarize import bernoulli
 from vaelab.data.datamodule import DataModule
-from vaelab.data.digest import data_digest
 from vaelab.data.images import ImageSet
 from vaelab.errors import UserError
 from vaelab.functional.images import to_float
@@ -99,7 +98,7 @@ class TrainedRun:
         """
         data = build_data(self.config)
         known = (self.record.get("data") or {}).get("sha256")
-        if known is not None and data_digest(data.train, data.val, data.test) != known:
+        if known is not None and data.splits.digest != known:
             path = self.config.data.get("path") or self.config.data.get("root") or "the data"
             raise UserError(f"{path} has other images than those with which {self.folder.name} was trained.")
         return data

@@ -120,8 +120,7 @@ def swept_overrides(hydra: DictConfig) -> dict[str, str]:
     multirun = Path(hydra.sweep.dir) / MULTIRUN
     if not multirun.is_file():  # another sweeper than Hydra's basic one, which passes only what varies
         return job
-    state = multirun.stat()
-    task = _task_of(multirun, (state.st_mtime_ns, state.st_size, state.st_ino))
+    task = _task_of(multirun, _state(multirun))
     varies = varying(sweep_settings(task, hydra.sweeper.get("params")))
     return {key: value for key, value in job.items() if key in varies}
 
@@ -132,13 +131,26 @@ def _task_of(multirun: Path, state: tuple[int, ...]) -> list[str]:
     return list(OmegaConf.load(multirun).hydra.overrides.task)
 
 
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew."""
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 def planned_jobs(sweep: Path) -> list[str]:
     """The names (:func:`swept_name`) of the jobs of the last command of the sweep in the folder ``sweep``.
 
     Empty if Hydra's ``multirun.yaml`` does not list them, as for another sweeper.
     """
+    multirun = sweep / MULTIRUN
+    return list(_planned_by(multirun, _state(multirun))) if multirun.is_file() else []
+
+
+@lru_cache(maxsize=1)
+def _planned_by(multirun: Path, state: tuple[int, ...]) -> list[str]:
+    """The names by ``multirun``; each job asks for them several times."""
     try:
-        hydra = OmegaConf.load(sweep / MULTIRUN).hydra
+        hydra = OmegaConf.load(multirun).hydra
         plain: Any = OmegaConf.to_container(hydra, resolve=False)
         if "vaelab.job" not in plain.get("sweep", {}).get("subdir", "vaelab.job"):
             return []  # folders with names of the user's own

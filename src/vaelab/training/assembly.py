@@ -1,6 +1,7 @@
 """Build a run's parts from its config: each node names a class as ``_target_`` and gives its arguments."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +15,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from vaelab.data import DataModule, split
+from vaelab.data import DataModule, Source, Splits, split
 from vaelab.data.augment import Augmentation
 from vaelab.data.images import Selection
+from vaelab.data.kept import kept
 from vaelab.data.labels import class_labels
 from vaelab.errors import UserError, did_you_mean, nearest, needs_memory, one_line, shown
 from vaelab.functional.images import chunks, to_float
@@ -39,6 +41,11 @@ __all__ = [
     "memory_of_data",
     "run_context",
 ]
+
+OF_BATCHES = (
+    "batch_size",
+    "augment",
+)  # keys of the node data that do not bear on the images as they are kept
 
 
 def build(
@@ -204,11 +211,11 @@ def memory_of_data(cfg: DictConfig) -> Iterator[None]:
 
 
 def build_data(cfg: DictConfig) -> DataModule:
-    """The data module of ``cfg.data``: the source is read, checked and split."""
+    """The data module of ``cfg.data``: the source is read, checked and split, unless the last job did so."""
     data = cfg.data
-    source = build("data.source", data.source)
-    try:
-        splits = split(
+
+    def cut(source: Source) -> Splits:
+        return split(
             source,
             val_size=data.val_size,
             train_size=data.train_size,
@@ -216,6 +223,12 @@ def build_data(cfg: DictConfig) -> DataModule:
             binarize=data.binarize,
             scale=data.get("scale", "none"),
         )
+
+    plain: Any = OmegaConf.to_container(data, resolve=True)
+    bearing = {key: value for key, value in plain.items() if key not in OF_BATCHES}
+    try:
+        key = os.getcwd(), repr(bearing)  # from which relative paths start
+        splits = kept(key, read=lambda: build("data.source", data.source), cut=cut)
         return DataModule(splits, batch_size=data.batch_size, seed=cfg.seed, augmentation=_augmentation(data))
     except ValueError as error:  # its message begins with the key
         raise UserError(f"data.{error}.") from error

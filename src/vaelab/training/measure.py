@@ -14,7 +14,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from vaelab.data.datamodule import DataModule
-from vaelab.data.digest import data_digest
 from vaelab.errors import reason
 from vaelab.functional.randomness import generator
 from vaelab.runs.files import replacing
@@ -59,7 +58,7 @@ def describe(data: DataModule) -> dict[str, Any]:
         "train": len(data.train),
         "val": len(data.val) if data.val is not None else 0,
         "test": len(data.test),
-        "sha256": data_digest(data.train, data.val, data.test),
+        "sha256": data.splits.digest,
     }
 
 
