@@ -101,7 +101,10 @@ def test_nothing_is_kept_of_a_source_that_cannot_be_cut(file):
 def test_jobs_share_the_images_whose_settings_are_equal(tmp_path, setting, shared):
     np.savez(tmp_path / "images.npz", x=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
     data = {
-        "batch_size": 10, "val_size": 5, "train_size": None, "binarize": "none",
+        "batch_size": 10,
+        "val_size": 5,
+        "train_size": None,
+        "binarize": "none",
         "source": {"_target_": "vaelab.data.load_npz", "path": str(tmp_path / "images.npz")},
     }
     first, second = (
