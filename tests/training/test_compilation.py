@@ -42,7 +42,8 @@ def graphs(monkeypatch) -> list:
 
 
 def variant(name: str):
-    size = "model.groups=[2,2]" if name == "hierarchical_vae" else "model.latent_dim=4"
+    sizes = {"hierarchical_vae": "model.groups=[2,2]", "residual_vq_vae": "model.latent_dim=8"}
+    size = sizes.get(name, "model.latent_dim=4")
     settings = [f"model={name}", "data=digits", "network.hidden=[16]", size, "logger=none"]
     cfg = OmegaConf.create(resolved(composed("train", settings)))
     with torch.random.fork_rng(devices=[]):

@@ -17,7 +17,7 @@ VARIANTS = sorted(file.stem for file in (CONF / "model").glob("[!_]*.yaml"))
 MAPS = ["kl_map_vae"]  # variants whose latents are maps, whatever the network
 VECTORS = ["hierarchical_vae"]  # and those of which they are vectors
 SPRITES = ("data=sprites", "data.size=32", "network=conv", "network.hidden=[8,8]", "network.dense=32")
-CONV_MAP = ("network=conv_map", "network.width=8", "network.channels=2")
+CONV_MAP = ("network=conv_map", "network.width=8", "network.channels=8")  # so many that all codes fit
 QUICK = (
     "data.train_size=96",
     "data.val_size=32",
