@@ -81,8 +81,10 @@ class Noise(NamedTuple):
 class LatentStats:
     """The statistics of one forward pass, in nats; objective terms and metrics read them by field name.
 
-    A field may be given as a function without arguments. It is called when the field is first read, so that a
-    training step computes what its objective reads and nothing else.
+    A field may be given as a function of these statistics. It is called when the field is first read, so that
+    a training step computes what its objective reads and nothing else. It gets the statistics as an argument:
+    holding them would make a cycle, and a step's activations would stay in memory until the garbage
+    collector's next round.
 
     Raises:
         TypeError: a name that is not a field.
@@ -117,7 +119,7 @@ class LatentStats:
             value = self.__dict__["_fields"][name]
         except KeyError as error:
             raise AttributeError(f"LatentStats without {name}") from error
-        value = value() if callable(value) else value
+        value = value(self) if callable(value) else value
         setattr(self, name, value)
         return value
 

@@ -1,7 +1,9 @@
 """The model as a whole, against closed forms: pPCA, the linear beta-VAE, quadratic distortions."""
 
+import gc
 import itertools
 import math
+import weakref
 
 import pytest
 import torch
@@ -323,6 +325,22 @@ def test_what_nobody_reads_is_not_computed():
     assert output.loss.isfinite()
     with pytest.raises(AssertionError, match="nothing reads a prior sample"):
         output.stats.z_prior  # noqa: B018
+
+
+def test_the_activations_of_a_step_are_freed_with_it():
+    """Not at the next round of the garbage collector, as they would be in a cycle of references."""
+    model = vae()
+    gc.collect()
+    gc.disable()
+    try:
+        output = model(images(5), model.draw_noise(5, random()))
+        output.loss.backward()
+        assert output.stats.rate.isfinite().all()
+        stats = weakref.ref(output.stats)
+        del output
+        assert stats() is None
+    finally:
+        gc.enable()
 
 
 def test_statistics_have_no_other_fields():

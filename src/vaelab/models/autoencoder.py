@@ -147,21 +147,21 @@ class Autoencoder(nn.Module):
         z = self.posterior.sample(q, noise.posterior)
         decoded = self.likelihood_parameters(z, y)
         # what is a function is computed if it is read
-        stats: LatentStats = LatentStats(
+        stats = LatentStats(
             distortion=-self.likelihood.log_prob(x, decoded.to(x.dtype)),
-            rate=lambda: rate(self.posterior, q, prior, stats),
-            kl=lambda: kl_per_dimension(self.posterior, q, prior, z),
+            rate=lambda stats: rate(self.posterior, q, prior, stats),
+            kl=lambda _: kl_per_dimension(self.posterior, q, prior, z),
             loc=q.loc,
             scale=q.scale,
             z=z,
-            log_q=lambda: self.posterior.log_prob(q, z),
-            log_p=lambda: log_prior(prior, q, z),
-            z_prior=lambda: prior.sample(noise.prior),
+            log_q=lambda _: self.posterior.log_prob(q, z),
+            log_p=lambda _: log_prior(prior, q, z),
+            z_prior=lambda _: prior.sample(noise.prior),
             q=q,
-            log_weights=lambda: self._log_weights(x, q, prior, stats, y),
+            log_weights=lambda stats: self._log_weights(x, q, prior, stats, y),
             beta=beta,
             x=x,
-            reconstruction=lambda: self.likelihood.mean(decoded),
+            reconstruction=lambda _: self.likelihood.mean(decoded),
         )
         loss, terms = self.objective(stats, step)
         return Output(loss, terms, stats, decoded)
