@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import vaelab
 from builders import random, vae
-from cli_runner import small
+from cli_runner import run as run_command
 from support.chance import SIGMAS
 from vaelab.data import ImageSet
 from vaelab.evaluation import CodePrior, NotApplicable
@@ -210,12 +210,20 @@ def test_numbers_that_make_no_fit_are_refused(settings):
 # through the command line
 
 
+BRIEFLY = ("data.train_size=64", "data.val_size=32", "trainer.max_epochs=1", "logger=none")
+MAP = ("network=conv_map", "network.width=8", "network.channels=8")
+
+
 @pytest.mark.parametrize(
     "settings",
-    [("model=vq_vae", "model.codes=8"), ("model=fsq_vae",), ("model=residual_vq_vae", "model.codes=8")],
+    [
+        ("model=vq_vae", "model.codes=8", "network.hidden=[16]"),
+        ("model=fsq_vae", "model.levels=[3,4]", *MAP),
+        ("model=residual_vq_vae", "model.codes=8", *MAP),
+    ],
 )
 def test_images_are_sampled_from_the_fitted_prior(tmp_path, settings):
-    result = small(tmp_path, *settings, "callbacks=no_pictures")
+    result = run_command(tmp_path, *settings, *BRIEFLY, "callbacks=no_pictures")
     run = vaelab.load(result.folder)
     with pytest.raises(vaelab.UserError, match=r"eval=code_prior force=true fits a prior to codes\.$"):
         run.sample(2, code_prior=True)
@@ -223,6 +231,11 @@ def test_images_are_sampled_from_the_fitted_prior(tmp_path, settings):
     code, out, err = evaluate(result.folder, *brief)
     assert (code, err) == (0, "")
     assert "code_rate_uniform" in out
+    # every test image is measured, as in training: under uniform codes, with the same distortion
+    metrics = result.record["metrics"]
+    assert metrics["eval/code_rate_uniform"] == pytest.approx(metrics["test/rate"], rel=1e-5)
+    bound = metrics["test/distortion"] + metrics["eval/code_rate"]
+    assert metrics["eval/nll_code_prior"] == pytest.approx(bound, rel=1e-5)
     images = run.sample(20, seed=3, code_prior=True)
     assert torch.equal(images, run.sample(20, seed=3, code_prior=True))
     assert not torch.equal(images, run.sample(20, seed=3))

@@ -1,6 +1,7 @@
 """The autoregressive prior over codes: probabilities that sum to 1, causality, samples, by enumeration."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from builders import random
 from vaelab.models.codebooks import Codebook
+from vaelab.models.finite_scalar import FiniteScalar
 from vaelab.models.pixelcnn import PixelCNN
+from vaelab.models.residual_codebook import ResidualCodebook
 
 SHAPES = [(1, 2, 2), (2, 1, 2), (2, 2, 1), (4, 1, 1), (1, 1, 4)]  # (G, rows, columns), four codes each
 
@@ -78,26 +81,62 @@ def test_samples_have_the_probabilities(code_shape):
     with torch.no_grad():
         codes = made.choose(torch.rand(draws, 4, generator=random(5)))
     index = (codes * torch.tensor([27, 9, 3, 1])).sum(-1)
-    p = probabilities(made).numpy()
-    enough = p * draws >= 5  # rarer ones together
-    counts = np.bincount(index, minlength=81)
+    assert chi_square(index, probabilities(made)) > 1e-4
+
+
+def chi_square(index: Tensor, p: Tensor) -> float:
+    """The p-value of draws ``index`` (N,) from the probabilities p."""
+    share, draws = p.numpy() / p.sum().item(), len(index)
+    enough = share * draws >= 5  # rarer ones together
+    counts = np.bincount(index, minlength=len(share))
     found = np.append(counts[enough], counts[~enough].sum())
-    expected = draws * np.append(p[enough], p[~enough].sum()) / p.sum()
+    expected = draws * np.append(share[enough], share[~enough].sum())
     kept = expected > 0
-    assert scipy_stats.chisquare(found[kept], expected[kept]).pvalue > 1e-4
+    return float(scipy_stats.chisquare(found[kept], expected[kept]).pvalue)
 
 
-def test_beside_a_codebook_it_is_a_density_of_z():
+POSTERIORS = {
+    "codebook": lambda: Codebook(8, 3, code_dim=2, latent_shape=(4, 1, 2)),  # two groups of channels
+    "levels": lambda: FiniteScalar(4, levels=(2, 3), latent_shape=(2, 2, 1)),  # two numbers, six codes
+    "residual": lambda: ResidualCodebook(
+        4, 3, code_dim=2, quantizers=2, shared=False, latent_shape=(2, 1, 2)
+    ),
+    "residual groups": lambda: ResidualCodebook(
+        4, 3, code_dim=2, quantizers=2, shared=False, latent_shape=(4, 1, 1)
+    ),
+}
+
+
+def bound(kind: str) -> tuple[Any, PixelCNN, Any]:
+    """A posterior, a network for its codes, and the density that they make."""
     torch.manual_seed(0)
-    posterior = Codebook(4 * 6, 3, code_dim=2, latent_shape=(4, 2, 3))
-    made = network(posterior.code_shape)
-    density = made.bind(posterior, posterior)
+    posterior = POSTERIORS[kind]().requires_grad_(False)
+    made = network(posterior.code_shape, posterior.number_of_codes)
+    return posterior, made, made.bind(posterior, posterior)
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+def test_samples_of_z_have_the_probabilities_of_their_codes(kind):
+    """Chi-square over all codes, by the z that they make. False alarms: one in 10,000 for each case."""
+    posterior, made, density = bound(kind)
+    made.requires_grad_(False)
+    latents = posterior.vectors(all_codes(posterior.places, posterior.number_of_codes))
+    assert len(latents.unique(dim=0)) == len(latents)  # so that z tells the codes, of a sum too
+    z = density.sample(torch.randn(20_000, posterior.latent_dim, generator=random(5)))
+    distance, index = torch.cdist(z, latents, compute_mode="donot_use_mm_for_euclid_dist").min(-1)
+    assert distance.max() < 1e-3 < 0.05 < torch.pdist(latents).min()
+    assert chi_square(index, probabilities(made)) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["codebook", "levels"])
+def test_it_is_a_density_of_z(kind):
+    posterior, _, density = bound(kind)
     with torch.no_grad():
-        z = density.sample(torch.randn(9, 24, generator=random()))
+        z = density.sample(torch.randn(9, posterior.latent_dim, generator=random()))
         codes = posterior.nearest(z)
         assert len(codes.unique(dim=0)) > 5
         assert torch.equal(posterior.vectors(codes), z)
-        log_p = density.log_prob(z.expand(2, 9, 24))
+        log_p = density.log_prob(z.expand(2, *z.shape))
         torch.testing.assert_close(log_p, density.log_prob_of(codes).expand(2, 9))
 
 

@@ -36,7 +36,7 @@ class CodePrior:
     - ``code_rate_independent``: under how often training images choose each code at each place;
     - ``code_rate``: under the PixelCNN. ``nats_per_code`` is it divided by n;
     - ``code_rate_gain``: independent less autoregressive, what codes of an image say about each other as far
-      as the network has learned it;
+      as the network has learned it. It is negative where images are too few for the network;
     - ``code_rate_train``: under the PixelCNN, of training images. If it is well below ``code_rate``, the
       network has learned them by heart;
     - ``nll_code_prior``: distortion plus ``code_rate``, an upper bound of -log p(x);
