@@ -62,8 +62,13 @@ def test_the_page_names_dimensions_kl_and_z(sweep):
     page = (sweep / "report/report.html").read_text()
     assert page.count('<div class="explorer"') == 5
     assert page.count('type="range"') == 15
-    for part in ("dim 7, KL 1.25 nats", "z = 0.50", 'data-values="-1.0 0.5 2.0"', "class 4"):
+    for part in ("dim 7, KL 1.25 nats", "z = 0.50", 'data-values="-1.00 0.50 2.00"', "class 4"):
         assert part in page
+
+
+def test_a_z_that_rounds_to_zero_has_no_sign():
+    axis = explorer.Axis("dim 0", "KL 1.00 nats", [-1.5, -0.005, -0.004, 0.0, 2.0])
+    assert axis.shown == ["-1.50", "-0.01", "0.00", "0.00", "2.00"]
 
 
 def picture(said: object, size: tuple[int, int] | None = None) -> Image.Image:

@@ -36,6 +36,11 @@ class Axis(NamedTuple):
     def start(self) -> int:
         return len(self.values) // 2
 
+    @property
+    def shown(self) -> list[str]:
+        """The values with two decimals; what rounds to zero has no sign."""
+        return [f"{value:z.2f}" for value in self.values]
+
 
 @dataclass(frozen=True)
 class Explorer:

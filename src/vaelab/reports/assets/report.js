@@ -57,7 +57,7 @@ for (const explorer of document.querySelectorAll(".explorer")) {
   const { zoom, width, height } = explorer.dataset;
   const show = () => {
     const [i, j = 0, k = 0] = sliders.map((slider) => {
-      const z = `z = ${Number(slider.dataset.values.split(" ")[slider.value]).toFixed(2)}`;
+      const z = `z = ${slider.dataset.values.split(" ")[slider.value]}`;
       slider.previousElementSibling.textContent = z;
       slider.setAttribute("aria-valuetext", z);
       return Number(slider.value);
