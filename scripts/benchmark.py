@@ -1,6 +1,7 @@
 """Measure how fast vaelab trains, relative to a bare PyTorch loop, and how fast its command answers.
 
     python scripts/benchmark.py [--networks small mlp conv] [--peers] [--compile] [--device cuda] [--command]
+    python scripts/benchmark.py --networks --processes [--peers]
 
 Every contender trains the same network on the same random images with the same batches, objective and number
 of threads. They take turns within one process, so that a machine that slows down slows all of them. A ratio
@@ -9,6 +10,10 @@ validation, checkpoints or records: its least value, median and largest over the
 vaelab's training steps, with Trainer, callbacks and offline W&B; ``vaelab, whole fit`` also counts
 validation after every epoch and checkpoints. ``--peers`` adds a plain LightningModule, and pythae where it is
 installed (pip install pythae).
+
+``--processes`` times whole processes in seconds, from shell to prompt: one optimizer step, and eight fits of
+30 epochs on as many images as the digits have. vaelab's are a run, a sweep of eight betas and a multi-rate
+run, with checks, records, W&B and, but for ``plain``, pictures and report; the others train and end.
 """
 
 import argparse
@@ -24,6 +29,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+DIGITS = 1237  # training images of data=digits
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -31,16 +38,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12_800, help="training images per epoch")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=2, help="epochs per round")
-    parser.add_argument("--networks", nargs="+", default=["small", "mlp", "conv"])
+    parser.add_argument("--fit-epochs", type=int, default=30, help="epochs of a fit of --processes")
+    parser.add_argument("--networks", nargs="*", default=["small", "mlp", "conv"])
     parser.add_argument("--threads", type=int, help="torch's threads; torch's own choice unless given")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--peers", action="store_true", help="also a plain LightningModule, and pythae")
     parser.add_argument("--compile", action="store_true", help="also vaelab with compile=default")
+    parser.add_argument("--processes", action="store_true", help="also the seconds of whole processes")
     parser.add_argument("--command", action="store_true", help="also the seconds of --help and of a mistake")
     options = parser.parse_args()
 
     if options.command:
         time_the_command(runs=5)
+    if options.processes:
+        time_processes(options)
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder, "WANDB_SILENT": "true"}
         for network in options.networks:
@@ -57,6 +68,54 @@ def time_the_command(runs: int) -> None:
             subprocess.run([*command, *arguments], capture_output=True, check=False)
             seconds.append(time.perf_counter() - start)
         print(f"vaelab-train {name}: {statistics.median(seconds):.2f} s", flush=True)
+
+
+def processes(options: argparse.Namespace) -> dict[str, list[str]]:
+    """name -> command of Python: the digits, or as many random images, and mlp 64."""
+    here = Path(__file__).resolve().parent
+    names = ["bare", "lightning"] if options.peers else ["bare"]
+    if options.peers and importlib.util.find_spec("pythae"):
+        names.append("pythae")
+    sizes = {"one step": (options.batch, 1, 1), "eight fits": (DIGITS, options.fit_epochs, 8)}
+    commands = {
+        f"{what}, {name}": [
+            *(str(here / "contenders.py"), name, "small", f"--images={images}", f"--epochs={epochs}"),
+            *(f"--fits={fits}", f"--batch={options.batch}"),
+        ]
+        for what, (images, epochs, fits) in sizes.items()
+        for name in names
+    }
+    train = str(here / "train.py")
+    small = [
+        "network.hidden=[64]",
+        f"data.batch_size={options.batch}",
+        f"trainer.max_epochs={options.fit_epochs}",
+    ]
+    step = [train, *small, "trainer.max_steps=1"]
+    sweep = [train, "-m", "model=beta_vae", "model.beta=0.1,0.2,0.4,0.7,1,2,3,4", *small]
+    return commands | {
+        "one step, vaelab": step,
+        "one step, vaelab, plain": [*step, "callbacks=none", "logger=none"],
+        "eight fits, vaelab": sweep,
+        "eight fits, vaelab, joblib": [*sweep, "hydra/launcher=joblib"],
+        "the curve, multi_rate_vae": [train, *small, "model=multi_rate_vae"],
+    }
+
+
+def time_processes(options: argparse.Namespace) -> None:
+    """Print the wall time of the :func:`processes`, which take turns."""
+    seconds: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        for name, command in processes(options).items():
+            with tempfile.TemporaryDirectory() as folder:
+                outputs = [f"paths.outputs={folder}"] if command[0].endswith("train.py") else []
+                start = time.perf_counter()
+                run = [sys.executable, *command, *outputs]
+                subprocess.run(run, capture_output=True, check=True, cwd=folder)
+                seconds.setdefault(name, []).append(time.perf_counter() - start)
+    print(f"\nseconds, {options.rounds} rounds{'':13}   min  median  max")
+    for name, values in seconds.items():
+        print(f"{name:28} {min(values):6.1f} {statistics.median(values):6.1f} {max(values):6.1f}", flush=True)
 
 
 def compare(network: str, options: argparse.Namespace, folder: Path) -> None:

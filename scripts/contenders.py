@@ -1,6 +1,9 @@
 """What the benchmark times: the same network, images, batches and objective, trained in different ways.
 
-Each function trains ``options.epochs`` epochs and returns images per second. ``bare``: a loop in plain
+    python scripts/contenders.py pythae small --images 1237 --epochs 30 --fits 8
+
+trains one of them in a process of its own, so many times. Each function trains ``options.epochs`` epochs and
+returns images per second. ``bare``: a loop in plain
 PyTorch. ``lightning``: a module as Lightning's own tutorials write it. ``pythae``: its BaseTrainer.
 ``vaelab``: the command's defaults, offline W&B included.
 """
@@ -8,9 +11,11 @@ PyTorch. ``lightning``: a module as Lightning's own tutorials write it. ``pythae
 import contextlib
 import logging
 import os
+import sys
+import tempfile
 import time
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from vaelab.models import networks
 
@@ -192,3 +199,23 @@ def quiet() -> Iterator[None]:
 
 
 Contender = Callable[[str, Namespace, Path], float]
+ALONE: dict[str, Contender] = {"bare": bare, "lightning": lightning, "pythae": pythae}
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
+    parser.add_argument("contender", choices=ALONE)
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("--images", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--fits", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    options = parser.parse_args()
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        for _ in range(options.fits):
+            ALONE[options.contender](options.network, options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
