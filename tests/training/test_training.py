@@ -98,6 +98,7 @@ def test_the_training_loss_is_the_mean_over_the_steps_since_it_was_last_logged(t
     assert len(x) == 10  # two epochs of five steps: logged at steps 3, 6, 9 and at the end of an epoch
     expected = [mean(x[0:3]), mean(x[3:5]), x[5], mean(x[6:9]), x[9]]
     assert log.values("train/loss") == pytest.approx(expected, rel=1e-6)
+    assert [step for step, values in log.logged if "train/loss" in values] == [3, 5, 6, 9, 10]
 
 
 def test_the_terms_are_logged_unweighted_beside_the_loss(tmp_path):

@@ -185,8 +185,10 @@ class LitAutoencoder(pl.LightningModule):
             )
         step = self._step_before  # at which the last step was computed
         values = means | readings(self.model, step) | self.learning_rates.readings(step)
-        train = {f"train/{name}": value for name, value in values.items()}
-        self.log_dict(train, prog_bar=True, sync_dist=True)  # the mean over devices
+        numbers = torch.tensor([float(value) for value in values.values()], dtype=torch.float64)
+        mean = self._sum_of_numbers(numbers) / self.trainer.world_size
+        self._publish({f"train/{n}": v for n, v in zip(values, mean.tolist(), strict=True)}, to_loggers=True)
+        self.log("train/loss", means["loss"], prog_bar=True, logger=False, sync_dist=True)
 
     def _remedy(self) -> str:
         """What may help where a number is not finite."""
@@ -359,7 +361,7 @@ class LitAutoencoder(pl.LightningModule):
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
         scalars = named_scalars({name: value.tolist() for name, value in logged.items()})
         self._publish({f"{split}/{name}": value for name, value in scalars.items()}, to_loggers)
-        if "elbo" in scalars:  # the progress bar shows what is logged by Lightning's way
+        if "elbo" in scalars:  # Lightning's own progress bars show what is logged in its way
             self.log(f"{split}/elbo", scalars["elbo"], prog_bar=True, logger=False, sync_dist=True)
 
     def _publish(self, values: dict[str, float], to_loggers: bool) -> None:
