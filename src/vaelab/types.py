@@ -32,6 +32,13 @@ class Batch(NamedTuple):
     factors: Tensor | None = None  # (B, F)  ground-truth factors of variation
     position: Tensor | None = None  # (B,)  the image's index in its split
 
+    def split(self, size: int) -> "list[Batch]":
+        """Batches of ``size`` images; the last may be smaller."""
+        return [
+            Batch._make(None if field is None else field[first : first + size] for field in self)
+            for first in range(0, len(self.x), size)
+        ]
+
 
 class RunContext(NamedTuple):
     """What only the run knows: the facts about its data that no config file holds, and the latent dimension.

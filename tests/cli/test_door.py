@@ -20,6 +20,7 @@ ROOT = (
     "group",
     "threads",
     "compile",
+    "steps_at_once",
     "sweep",
     "sweep.name",
     "sweep.resume",

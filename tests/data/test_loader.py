@@ -156,3 +156,25 @@ def test_a_continued_epoch_changes_images_in_the_same_way(augment):
     rest = [batch.x for batch in again]
     assert len(rest) == 4
     assert all(torch.equal(a, b) for a, b in zip(rest, whole[3:], strict=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"redraw": True}, {"augment": Augmentation(flip=True, crop=1)}])
+@pytest.mark.parametrize("at_once", [2, 4, 100])
+def test_batches_at_once_are_those_one_by_one(options, at_once):
+    def loader(at_once: int) -> InMemoryLoader:
+        images = ImageSet(sided(100).x * torch.rand(100, 1, 1, 1, generator=torch.manual_seed(0)))
+        return InMemoryLoader(images, 16, Shuffled(100, 0), at_once=at_once, **options)
+
+    single = list(loader(1))
+    together = list(loader(at_once))
+    assert len(together) == len(loader(at_once)) == -(-7 // at_once)
+    assert loader(at_once).batches == len(single) == 7
+    parts = [part for batch in together for part in batch.split(16)]
+    assert len(parts) == 7
+    for part, batch in zip(parts, single, strict=True):
+        assert torch.equal(part.x, batch.x)
+        assert torch.equal(part.position, batch.position)
+    begun, again = loader(at_once), loader(at_once)
+    next(iter(begun))
+    again.load_state_dict(begun.state_dict())
+    assert all(torch.equal(a.x, b.x) for a, b in zip(again, together[1:], strict=True))

@@ -106,6 +106,7 @@ SETTINGS = {
         "callbacks.early_stopping.patience=2",
         "callbacks.early_stopping.min_delta=1000",
     ),
+    "turns": ("steps_at_once=4", "trainer.log_every_n_steps=5"),  # of four steps and of two
     "moving-codes": (
         "model=vq_vae_ema",
         "model.revive_below=0.8",  # most codes restart at step 7, others later
@@ -125,6 +126,7 @@ MOMENTS = [
     ("train_batch_end", 20),
     ("test_batch_start", 1),  # all training is done
 ]
+OF_TURNS = [("train_batch_end", 3), ("train_batch_start", 4), ("train_epoch_end", 3)]
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +151,10 @@ CASES = [
         marks=() if settings == "plain" else pytest.mark.slow,
     )
     for settings in SETTINGS
-    for moment in MOMENTS
-    if settings == "plain"
-    or moment in MOMENTS[1::4]
+    for moment in (*MOMENTS, *OF_TURNS)
+    if (settings == "plain" and moment in MOMENTS)
+    or (settings == "turns" and moment in OF_TURNS)
+    or (settings != "turns" and moment in MOMENTS[1::4])
     or (settings == "steps" and moment in MOMENTS[::3])
     or (settings == "early-stopping" and moment in MOMENTS[-1:])
 ]

@@ -42,9 +42,13 @@ def graphs(monkeypatch) -> list:
 
 
 def variant(name: str):
-    sizes = {"hierarchical_vae": "model.groups=[2,2]", "residual_vq_vae": "model.latent_dim=8"}
-    size = sizes.get(name, "model.latent_dim=4")
-    settings = [f"model={name}", "data=digits", "network.hidden=[16]", size, "logger=none"]
+    sizes = {
+        "hierarchical_vae": ("model.groups=[2,2]", "network.hidden=[16]"),
+        "residual_vq_vae": ("model.latent_dim=8", "network.hidden=[16]"),
+        "kl_map_vae": ("network.width=8", "network.norm_groups=2"),
+    }
+    size = sizes.get(name, ("model.latent_dim=4", "network.hidden=[16]"))
+    settings = [f"model={name}", "data=digits", *size, "logger=none"]
     cfg = OmegaConf.create(resolved(composed("train", settings)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -251,6 +251,7 @@ CONTRACT: dict[str, Rule] = {
     "sweep.name": FolderName(),
     "sweep.resume": flag,
     "compile": OneOf((None, "default", "reduce-overhead", "max-autotune")),
+    "steps_at_once": integer(1, None),
     "threads": Number(1, whole=True, also=(None,), most=2**16),
     "seed": Number(0, whole=True, also=(None,), most=2**32 - 1),
     "name": text,

@@ -21,7 +21,7 @@ __all__ = ["NO_MONITOR", "READ", "check_choices", "check_keys"]
 READ: dict[str, frozenset[str]] = {
     "": frozenset(
         {"callbacks", "compile", "data", "group", "likelihood", "logger", "metrics", "model", "name"}
-        | {"network", "optimizer", "paths", "prior", "seed", "sweep", "threads", "trainer"}
+        | {"network", "optimizer", "paths", "prior", "seed", "steps_at_once", "sweep", "threads", "trainer"}
     ),
     "data": frozenset(
         {"augment", "batch_size", "binarize", "scale", "source", "test_size", "train_size", "val_size"}

@@ -37,6 +37,8 @@ class DataModule(pl.LightningDataModule):
         value_range: (least, greatest) value of any image of the splits, once scaled.
         scaling: how the images were scaled by ``data.scale``; None if they were not.
         factor_names: names of the columns of ``factors``.
+        batches_at_once: how many batches of training images a batch of ``train_dataloader`` consists of
+            (:mod:`vaelab.training.at_once`).
 
     Raises:
         ValueError: a batch size below 1, or changes that such images do not allow.
@@ -64,6 +66,7 @@ class DataModule(pl.LightningDataModule):
             raise ValueError(f"batch sizes must be >= 1, got {self.batch_size} and {self.eval_batch_size}")
         augmentation.check(*self.image_shape[1:])
         self.augmentation = augmentation
+        self.batches_at_once = 1
         self.seed = secrets.randbits(63) if seed is None else seed
 
     @property
@@ -96,6 +99,7 @@ class DataModule(pl.LightningDataModule):
             seed=seed,
             redraw=self.splits.redraw,
             augment=self.augmentation,
+            at_once=self.batches_at_once,
         )
 
     def val_dataloader(self) -> InMemoryLoader | list[Any]:
@@ -117,11 +121,12 @@ class DataModule(pl.LightningDataModule):
             yield batch._replace(x=to_float(batch.x))
 
     def state_dict(self) -> dict[str, int]:
-        """For the checkpoint: the seed of the training order, which may have been drawn."""
-        return {"seed": self.seed}
+        """For the checkpoint: the seed of the training order, which may have been drawn, and its units."""
+        return {"seed": self.seed, "batches_at_once": self.batches_at_once}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.seed = state_dict["seed"]
+        self.batches_at_once = state_dict.get("batches_at_once", 1)  # those of the epoch that goes on
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``, field by field: Lightning's way for any nested collection takes longer."""

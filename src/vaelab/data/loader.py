@@ -77,6 +77,7 @@ class InMemoryLoader:
 
     The images are changed at random by ``augment``, and with ``redraw`` every batch is a new Bernoulli draw
     of them. All draws are functions of (seed, epoch, rank, batch), so that an epoch can be repeated exactly.
+    ``at_once`` batches are given as one, for a training that takes a step for each: the images are the same.
 
     ``state_dict`` holds the position in the epoch, and a loader that has loaded it continues there, once.
     """
@@ -92,6 +93,7 @@ class InMemoryLoader:
         seed: int = 0,
         redraw: bool = False,
         augment: Augmentation = UNCHANGED,
+        at_once: int = 1,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
@@ -99,31 +101,47 @@ class InMemoryLoader:
         self.seed = seed
         self.redraw = redraw
         self.augment = augment
+        self.at_once = at_once
         self._served = 0  # batches of the epoch that have been yielded
         self._resume: tuple[int, int] | None = None  # epoch, batches of it to leave out
 
-    def __len__(self) -> int:
+    @property
+    def batches(self) -> int:
+        """The batches of an epoch."""
         return -(-len(self.sampler) // self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.batches // self.at_once)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, done = self._resume or (None, 0)
         self._resume = None
         self._served = done if epoch == self.sampler.epoch else 0
-        batches = self.sampler.indices().split(self.batch_size)
-        for number, index in enumerate(batches[self._served :], start=self._served):
-            batch = self.images.batch(index)
-            self._served = number + 1
-            random = partial(self._random, number)
-            x = self.augment.apply(batch.x, random)
-            if self.redraw:
-                x = bernoulli(x, random("data/binarize"))
-            yield batch._replace(x=x)
+        indices = self.sampler.indices()
+        for first in range(self._served, self.batches, self.at_once):
+            last = min(first + self.at_once, self.batches)
+            batch = self.images.batch(indices[first * self.batch_size : last * self.batch_size])
+            self._served = last
+            yield batch._replace(x=self._changed(batch.x, first)) if self._changes else batch
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "served": self._served}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._resume = (state_dict["epoch"], state_dict["served"])
+
+    @property
+    def _changes(self) -> bool:
+        return self.redraw or self.augment != UNCHANGED
+
+    def _changed(self, x: Tensor, first: int) -> Tensor:
+        """The images of the batches from number ``first`` on, each changed by its own random numbers."""
+        changed = []
+        for number, part in enumerate(x.split(self.batch_size), start=first):
+            random = partial(self._random, number)
+            part = self.augment.apply(part, random)
+            changed.append(bernoulli(part, random("data/binarize")) if self.redraw else part)
+        return torch.cat(changed)
 
     def _random(self, number: int, stream: str) -> torch.Generator:
         """The random numbers of a batch of this epoch."""

@@ -16,6 +16,7 @@ BESIDE_RESULT = {
     "name": "a label",
     "group": "a label",
     "logger": "where the numbers are sent",
+    "steps_at_once": "the speed",
     "threads": "the speed; sums may differ in their last bits",
     "trainer.enable_progress_bar": "what the terminal shows",
     "callbacks.last": "how often the checkpoint for resuming is written",

@@ -15,6 +15,7 @@ from vaelab.errors import UserError
 from vaelab.runs.health import FEWEST, verdict
 from vaelab.runs.request import Observer, RunRequest, RunResult, StartingPoint
 from vaelab.training.assembly import build_data, memory_of_data
+from vaelab.training.at_once import steps_at_once
 from vaelab.training.callbacks import Clock
 from vaelab.training.curve import measure_point
 from vaelab.training.loggers import running_loggers, wandb_facts, write_summary
@@ -30,7 +31,7 @@ from vaelab.training.measure import (
     write_image_rates,
 )
 from vaelab.training.setup import build_callbacks, build_module, check_monitors
-from vaelab.training.threads import is_small, set_threads
+from vaelab.training.threads import batch_flops, is_small, set_threads
 from vaelab.training.trainer import build_trainer, refusals, running
 
 __all__ = ["fit"]
@@ -73,11 +74,13 @@ def fit(
         pl.seed_everything(cfg.seed, verbose=False)
     module = build_module(cfg, data)
     cfg.model.latent_dim = module.model.latent_dim  # of a map the data tell; loggers get it
-    if cfg.threads is None and is_small(module.model, data):
+    flops = batch_flops(module.model, data)
+    if cfg.threads is None and is_small(flops):
         set_threads(1)
     clock = Clock(start.progress, observer.progress)
     callbacks = [clock, *build_callbacks(cfg, request, validated)]
     trainer = build_trainer(cfg.trainer, callbacks, request.folder)
+    data.batches_at_once = steps_at_once(cfg, flops)
 
     if start.data_sha256 not in (None, images["sha256"]):
         raise UserError(

@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,8 @@ from torchmetrics import MetricCollection
 
 from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
-from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
-from vaelab.models.autoencoder import Autoencoder, detached
+from vaelab.metrics.rate_distortion import ImageRates
+from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.objectives import TermShape
 from vaelab.models.schedules import ends_too_late, last_steps, readings, set_total_steps
 from vaelab.runs.record import named_scalars
@@ -25,7 +26,9 @@ from vaelab.training.callbacks.steps import total_steps
 from vaelab.training.checkpoints import random_states, relocated, set_random_states
 from vaelab.training.compilation import CompiledPass, training_pass
 from vaelab.training.curve_metrics import CurveMetrics, mean_objective
+from vaelab.training.followers import Followers
 from vaelab.training.further_passes import FurtherPasses
+from vaelab.training.held_out import posteriors, restore_float32, values_and_rates
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.not_finite import remedy
@@ -47,9 +50,7 @@ class LitAutoencoder(pl.LightningModule):
     - Training noise is a function of (seed, epoch, batch); held-out noise is a :class:`HeldOutNoise`.
     - ``train/loss`` and ``train/<term>`` are means over the steps since they were last logged
       (:class:`RunningMeans`): every ``trainer.log_every_n_steps`` steps and at the end of an epoch.
-    - A part may have a method ``after_step(batches, step)``, which is called after each optimizer step, for
-      updates without a gradient such as moving averages. It gets q(z|x) of the step's batches (several if
-      gradients accumulate) and an :class:`~vaelab.types.AfterStep`, and it changes buffers only.
+    - Parts may have updates without a gradient (:class:`Followers`).
     - A checkpoint also contains what a resumed run needs to end exactly as an uninterrupted one: the seed,
       the running sums of the means, the states of the global generators, the run's folder.
 
@@ -97,8 +98,7 @@ class LitAutoencoder(pl.LightningModule):
         )
         self.held_out_noise = HeldOutNoise(model.samples, model.latent_dim)
         self.means = RunningMeans()
-        self._followers = [module for module in model.modules() if hasattr(module, "after_step")]
-        self._posteriors: list[Any] = []  # q(z|x) of each batch since the last optimizer step
+        self.followers = Followers(model)
         self._step_before = 0
         self._logged_before: dict[str, float] = {}  # train/... in the checkpoint from which the run resumed
         self._random_states: dict[str, Any] | None = None  # to be restored when training starts
@@ -120,8 +120,12 @@ class LitAutoencoder(pl.LightningModule):
 
     # training
 
+    def on_fit_start(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        self.automatic_optimization = getattr(data, "batches_at_once", 1) == 1
+
     def on_train_start(self) -> None:
-        total = total_steps(self.trainer)
+        total = self._total_steps = total_steps(self.trainer)
         self.set_total_steps(total)
         for name, step in ends_too_late(self.last_steps(), total).items() if self.global_rank == 0 else ():
             log.warning(
@@ -132,31 +136,56 @@ class LitAutoencoder(pl.LightningModule):
             set_random_states(self._random_states)
             self._random_states = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """The loss of a step; or a step for each of several batches (:mod:`vaelab.training.at_once`)."""
+        if self.automatic_optimization:
+            return self._loss(batch, batch_idx)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        optimizer: Any = self.optimizers()
+        images = 0
+        for number, part in enumerate(batch.split(data.batch_size), start=batch_idx * data.batches_at_once):
+            if (
+                self.global_step >= self._total_steps
+            ):  # trainer.max_steps ends the training within these batches
+                break
+            with self._step(optimizer.optimizer):
+                optimizer.step(closure=partial(self._gradient, optimizer, part, number))
+            self.on_train_batch_end()
+            images += len(part.x)
+        return {"images": images}
+
+    def _gradient(self, optimizer: Any, batch: Batch, number: int) -> Tensor:
+        """The loss of a batch, whose gradient the parameters get."""
+        optimizer.zero_grad()
+        loss = self._loss(batch, number)
+        loss.backward()  # manual_backward is for precisions that scale the loss: they take a step a turn
+        return loss
+
+    def _loss(self, batch: Batch, number: int) -> Tensor:
+        """The loss of the epoch's batch ``number``."""
         random = generator(
-            self.seed, "train", self.current_epoch, batch_idx, self.global_rank, device=self.device
+            self.seed, "train", self.current_epoch, number, self.global_rank, device=self.device
         )
         noise = self.model.draw_noise(len(batch.x), random, image_shape=batch.x.shape[1:])
+        self._step_before = self.global_step
         loss, terms, q = self._passed(self._training_pass, batch, noise)
         self.means.add(loss, terms)
-        if self._followers:
-            self._posteriors.append(detached(q))
-        self._step_before = self.global_step
+        self.followers.add(q)
         return loss
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
+        with self._step(optimizer):
+            super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    @contextmanager
+    def _step(self, optimizer: Any) -> Iterator[None]:
+        """What belongs to an optimizer step: its learning rates, and then the updates without a gradient."""
         self.learning_rates.set(optimizer, self.global_step)
-        super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        if self._followers:
-            step = AfterStep(
-                self._sum_over_devices,
-                lambda stream: generator(self.seed, stream, self.global_step),
-                self.global_rank == 0,
-            )
-            with torch.no_grad():
-                for part in self._followers:
-                    part.after_step(self._posteriors, step)  # type: ignore[operator]
-            self._posteriors = []
+        yield
+        step, first = self._step_before, self.global_rank == 0
+        self.followers.update(
+            AfterStep(self._sum_over_devices, lambda stream: generator(self.seed, stream, step), first)
+        )
 
     def on_train_batch_end(self, *args: Any) -> None:
         if self._log_is_due():
@@ -171,8 +200,8 @@ class LitAutoencoder(pl.LightningModule):
         return self._logged_before | {k: v.item() for k, v in logged.items() if k.startswith("train/")}
 
     def _log_is_due(self) -> bool:
-        stepped = self.global_step != self._step_before  # False while gradients accumulate
-        return stepped and self.global_step % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        taken = self.global_step  # as many as before the batch, while gradients accumulate
+        return taken != self._step_before and taken % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def _log_training(self) -> None:
         means = self.means.take()
@@ -214,11 +243,11 @@ class LitAutoencoder(pl.LightningModule):
     def on_validation_start(self) -> None:
         curve = self.model.betas if self._is_fitting() else []
         self._measured = [self.model.at(self.beta), *map(self.model.at, curve)]
-        self._restore_float32(self.val_metrics)
+        restore_float32(self.val_metrics, self.dtype)
 
     def on_test_start(self) -> None:
         self._measured = [self.model.at(self.beta)]
-        self._restore_float32(self.test_metrics)
+        restore_float32(self.test_metrics, self.dtype)
         self._further_passes = FurtherPasses(
             self._test_pass, self.test_metrics.values(), self.model.samples, self._sum_of_numbers
         )
@@ -239,14 +268,6 @@ class LitAutoencoder(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._report("test", self.test_metrics, to_loggers=True)
-
-    def _restore_float32(self, metrics: MetricCollection) -> None:
-        """Convert the sums of metrics back to float32 under trainer.precision=bf16-true or 16-true.
-
-        bfloat16 has 8 significand bits, so 256 + 1 = 256: sums would stop growing.
-        """
-        if self.dtype in (torch.bfloat16, torch.float16):
-            metrics.set_dtype(torch.float32)
 
     def _is_fitting(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
@@ -318,15 +339,10 @@ class LitAutoencoder(pl.LightningModule):
         """Whether posteriors of training images are to be used: at the test, where the trainer has them."""
         return split == "test" and hasattr(getattr(self.trainer, "datamodule", None), "training_sample")
 
-    @torch.no_grad()
     def _training_posteriors(self, count: int) -> Any:
         """q(z|x) of a fixed random subset of ``count`` training images, on the model's device."""
-        encode, device = self.measured_model.encode, self.device
-        parts = [
-            encode(batch.x.to(device), None if batch.y is None else batch.y.to(device))
-            for batch in self.trainer.datamodule.training_sample(count)  # type: ignore[attr-defined]
-        ]
-        return type(parts[0])._make(map(torch.cat, zip(*parts, strict=True)))
+        images = self.trainer.datamodule.training_sample(count)  # type: ignore[attr-defined]
+        return posteriors(self.measured_model, images, self.device)
 
     @torch.no_grad()
     def _sample_prior(self, noise: Tensor) -> Tensor:
@@ -339,11 +355,7 @@ class LitAutoencoder(pl.LightningModule):
 
     def _computed(self, split: str, metrics: MetricCollection) -> dict[str, Tensor]:
         """The values of the metrics, which are reset."""
-        results = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
-        # torchmetrics squeezes a vector with one element: restore its dimension
-        results = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in results.items()}
-        rates = [metric.rates for metric in metrics.values() if isinstance(metric, RateDistortion)]
-        self.image_rates[split] = rates[0] if rates else None
+        results, self.image_rates[split] = values_and_rates(metrics)
         metrics.reset()
         return results
 

@@ -8,7 +8,7 @@ from vaelab.functional.images import to_float
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.types import Batch
 
-__all__ = ["forward_flops", "is_small", "set_threads"]
+__all__ = ["batch_flops", "forward_flops", "is_small", "set_threads"]
 
 SMALL = 5e8  # floating-point operations of a batch's forward pass
 
@@ -23,14 +23,21 @@ def forward_flops(model: Autoencoder, image: Batch) -> int:
     return int(counter.get_total_flops())
 
 
-def is_small(model: Autoencoder, data: DataModule) -> bool:
-    """Whether one thread trains the model about as fast as several: the MLP on 28x28 images, and smaller.
+def batch_flops(model: Autoencoder, data: DataModule) -> int:
+    """Floating-point operations of the forward pass of a training batch."""
+    return forward_flops(model, data.train.batch(torch.tensor([0]))) * data.batch_size
+
+
+def is_small(flops: int) -> bool:
+    """Whether one thread trains a model with such :func:`batch_flops` about as fast as several.
+
+    The MLP on 28x28 images, and smaller.
 
     Measured on two cores in ms per step, with one and two threads, while other processes were busy: MLP 512
     on 8x8 digits, batch 64: 3.8 and 64; MLP 400 on 28x28, batch 128: 18 and 161. The threads of a small
     model wait for each other in every operation. Of a convolutional network on 28x28 images several pay.
     """
-    return forward_flops(model, data.train.batch(torch.tensor([0]))) * data.batch_size < SMALL
+    return flops < SMALL
 
 
 def set_threads(threads: int | None, reserved: int | None = None) -> None:

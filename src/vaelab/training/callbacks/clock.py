@@ -50,7 +50,8 @@ class Clock(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, lit: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.images += len(batch.x) * trainer.world_size
+        images = outputs.get("images", len(batch.x)) if isinstance(outputs, dict) else len(batch.x)
+        self.images += images * trainer.world_size
         if trainer.is_last_batch:
             self._stop()
         self._report_if_due(trainer)

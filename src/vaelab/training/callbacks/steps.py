@@ -31,4 +31,8 @@ class StopAfterSteps(pl.Callback):
 def total_steps(trainer: pl.Trainer) -> float:
     """Optimizer steps of the whole training by the Trainer's limits; infinite if it has none."""
     limits = [callback.steps for callback in trainer.callbacks if isinstance(callback, StopAfterSteps)]  # type: ignore[attr-defined]
-    return min([trainer.estimated_stepping_batches, *limits])
+    steps = trainer.estimated_stepping_batches
+    if not trainer.lightning_module.automatic_optimization and steps < float("inf"):
+        loader: Any = trainer.train_dataloader  # each of its batches is several steps
+        steps = steps // len(loader) * loader.batches
+    return min([steps, *limits])

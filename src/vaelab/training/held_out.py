@@ -1,0 +1,41 @@
+"""What the module needs to measure held-out images, beside its metrics."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
+from vaelab.models.autoencoder import Autoencoder
+from vaelab.types import Batch
+
+__all__ = ["posteriors", "restore_float32", "values_and_rates"]
+
+
+def restore_float32(metrics: MetricCollection, dtype: str | torch.dtype) -> None:
+    """Convert the sums of metrics back to float32 under trainer.precision=bf16-true or 16-true.
+
+    bfloat16 has 8 significand bits, so 256 + 1 = 256: sums would stop growing.
+    """
+    if dtype in (torch.bfloat16, torch.float16):
+        metrics.set_dtype(torch.float32)
+
+
+def values_and_rates(metrics: MetricCollection) -> tuple[dict[str, Tensor], ImageRates | None]:
+    """The values of the metrics, on the CPU; rate and distortion of each image, where they are measured."""
+    values = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
+    # torchmetrics squeezes a vector with one element: restore its dimension
+    values = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in values.items()}
+    rates = [metric.rates for metric in metrics.values() if isinstance(metric, RateDistortion)]
+    return values, rates[0] if rates else None
+
+
+@torch.no_grad()
+def posteriors(model: Autoencoder, batches: Iterable[Batch], device: torch.device) -> Any:
+    """q(z|x) of all images of the batches, on the device."""
+    parts = [
+        model.encode(batch.x.to(device), None if batch.y is None else batch.y.to(device)) for batch in batches
+    ]
+    return type(parts[0])._make(map(torch.cat, zip(*parts, strict=True)))
