@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from vaelab.data import ImageSet, Source, split
-from vaelab.data.scaling import Scaling
+from vaelab.data import ImageSet, Source, scaling, split
+from vaelab.data.scaling import Scaled, Scaling
+from vaelab.functional import images
 
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.normal(size=(50, 6)) * np.logspace(-3, 5, 6) + np.logspace(0, 4, 6)
@@ -50,6 +51,56 @@ def test_the_statistics_are_those_of_the_training_images(mode: str):
     else:
         assert abs(values.mean()) < 1e-5
     assert scaled.value_range[1] > 50 * values.max() / 4
+
+
+@pytest.mark.parametrize("mode", SCALERS)
+def test_the_statistics_do_not_depend_on_the_parts_that_are_read(mode: str, monkeypatch):
+    far = torch.tensor(RANDOM.normal(1000, 0.01, (300, 2, 4, 4)), dtype=torch.float32)
+    far[:, 1] = 0.1  # a constant channel
+    whole = Scaling.of(mode, far)
+    assert whole.spread[1] == 1
+    numbers = far[:, 0].numpy().astype(float)
+    expected = np.ptp(numbers) if mode == "minmax" else numbers.std()
+    assert whole.spread[0] == pytest.approx(expected, rel=1e-6)
+    monkeypatch.setattr(images, "CHUNK", 70)
+    monkeypatch.setattr(scaling, "MOST", 32 * 11)
+    assert Scaling.of(mode, far) == whole
+
+
+class Lazy:
+    """Stored images that are given when asked for, and counted."""
+
+    dtype = torch.uint8
+
+    def __init__(self, x: torch.Tensor) -> None:
+        self.x, self.shape, self.given = x, x.shape, 0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        self.given += len(index)
+        return self.x[index]
+
+
+@pytest.mark.parametrize("mode", SCALERS)
+def test_lazy_images_are_read_once_and_then_scaled_as_in_memory(mode: str, monkeypatch):
+    monkeypatch.setattr("vaelab.data.splits.MATERIALISE_LIMIT", 0)
+    x = torch.tensor(RANDOM.integers(20, 200, (90, 2, 4, 4)), dtype=torch.uint8)
+    read = Lazy(x)
+    lazy, stored = (
+        split(Source(ImageSet(pool), ImageSet(pool)), val_size=30, train_size=40, scale=mode)
+        for pool in (read, x)
+    )
+    assert read.given == 40  # the training images, for their statistics
+    assert lazy.scaling == stored.scaling
+    index = torch.tensor([7, 2, 7])
+    for part in ("train", "val", "test"):
+        found, expected = getattr(lazy, part).x, getattr(stored, part).x
+        assert isinstance(found, Scaled)
+        assert (found.dtype, found.shape, len(found)) == (torch.float32, expected.shape, len(expected))
+        assert torch.equal(found[index], expected[index])
+    assert (lazy.digest, lazy.value_range) == (stored.digest, stored.value_range)
 
 
 def test_what_can_not_be_scaled_is_refused():

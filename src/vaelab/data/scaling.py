@@ -7,22 +7,25 @@ minmax        (x - least) / (greatest - least); held-out values may leave [0, 1]
 ============  =============================================================================
 
 There is one mean, and so on, for each channel of images, and one for each column of a table, images of shape
-(1, 1, F).
+(1, 1, F). Images that are read or rendered when they are indexed are read once for these numbers, stay as
+they are, and are scaled when they are indexed.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from vaelab.functional.images import Images, chunks, to_float
+from vaelab.functional.images import Images, chunks, map_images, to_float
 
-__all__ = ["MODES", "Scaling"]
+__all__ = ["MODES", "Scaled", "Scaling", "scaled"]
 
 MODES = ("none", "standardize", "minmax")
 DIGITS = 6  # of means and deviations, counted from the first of the deviation
+MOST = 2**20  # numbers that are taken at once, to bound the memory for 64 bits
 
 
 class Scaling(NamedTuple):
@@ -43,20 +46,7 @@ class Scaling(NamedTuple):
             raise ValueError(f"scale must be one of {', '.join(MODES)}, got {mode!r}")
         if mode == "none":
             return None
-        others = (0, 1, 2) if _is_table(x.shape) else (0, 2, 3)  # dimensions that are reduced
-
-        def of_parts(function: Callable[[Tensor], Tensor]) -> Tensor:
-            return torch.stack([function(to_float(part).double()) for part in chunks(x)])
-
-        if mode == "minmax":
-            shift = of_parts(lambda part: part.amin(others)).amin(0)
-            spread = of_parts(lambda part: part.amax(others)).amax(0) - shift  # exact: 0 and 1 are reached
-        else:
-            number = math.prod(x.shape[i] for i in others)
-            shift = of_parts(lambda part: part.sum(others)).sum(0) / number
-            centre = _along(shift, x.shape)
-            spread = (of_parts(lambda part: (part - centre).square().sum(others)).sum(0) / number).sqrt()
-            shift, spread = rounded(shift, spread), rounded(spread, spread)
+        shift, spread = limits(x) if mode == "minmax" else moments(x)
         spread = torch.where(spread > 0, spread, 1.0)
         return cls(mode, shift.tolist(), spread.tolist())
 
@@ -79,10 +69,88 @@ class Scaling(NamedTuple):
         return x * spread + shift
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """Lazy images, scaled when they are indexed."""
+
+    images: Images
+    scaling: Scaling
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        x = torch.empty((len(index), *self.shape[1:]))
+        at_once = _length(self.shape)
+        for rows, positions in zip(x.split(at_once), index.split(at_once), strict=True):
+            rows.copy_(self.scaling.apply(self.images[positions]))
+        return x
+
+
+def scaled(x: Images, scaling: Scaling) -> Images:
+    """The images x scaled: at once if they are in memory, others when they are indexed."""
+    return map_images(x, scaling.apply) if isinstance(x, Tensor) else Scaled(x, scaling)
+
+
+# the statistics, each in one pass
+
+
+def limits(x: Images) -> tuple[Tensor, Tensor]:
+    """The least value of each channel or column (G,), and the greatest less it: 0 and 1 are then reached."""
+    others, parts = _others(x.shape), _floats(x)
+    first = next(parts)
+    least, greatest = first.amin(others), first.amax(others)
+    for part in parts:
+        least, greatest = least.minimum(part.amin(others)), greatest.maximum(part.amax(others))
+    return least.double(), greatest.double() - least.double()
+
+
+def moments(x: Images) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel or column, (G,), to DIGITS digits of the deviation.
+
+    Means and sums of squares about them are updated by parts, as in "Updating Formulae and a Pairwise
+    Algorithm for Computing Sample Variances" (Chan, Golub and LeVeque, 1979). They are rounded so that they
+    don't depend on the parts.
+    """
+    others, number = _others(x.shape), 0
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    for part in _floats(x):
+        values = part.double()
+        new = math.prod(values.shape[i] for i in others)
+        centre = values.sum(others) / new
+        change = centre - mean
+        squares = squares + (values - _along(centre, x.shape)).square().sum(others)
+        squares = squares + change.square() * (number * new / (number + new))
+        mean, number = mean + change * (new / (number + new)), number + new
+    spread = (squares / number).sqrt()
+    return rounded(mean, spread), rounded(spread, spread)
+
+
 def rounded(values: Tensor, spread: Tensor) -> Tensor:
     """Numbers (G,) to DIGITS digits of their spread (G,), so that they don't depend on the order of sums."""
     places = [DIGITS - math.floor(math.log10(s)) if s > 0 else DIGITS for s in spread.tolist()]
     return values.new_tensor([round(v, place) for v, place in zip(values.tolist(), places, strict=True)])
+
+
+def _floats(x: Images) -> Iterator[Tensor]:
+    """The images in order as float32, at most MOST numbers or one image at a time."""
+    for part in chunks(x):
+        yield from map(to_float, part.split(_length(x.shape)))
+
+
+def _length(shape: Sequence[int]) -> int:
+    """How many images (N, C, H, W) are taken at once."""
+    return max(1, MOST // math.prod(shape[1:]))
+
+
+def _others(shape: Sequence[int]) -> tuple[int, ...]:
+    """The dimensions of images (N, C, H, W) that are reduced."""
+    return (0, 1, 2) if _is_table(shape) else (0, 2, 3)
 
 
 def _is_table(shape: Sequence[int]) -> bool:

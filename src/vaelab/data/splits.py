@@ -8,8 +8,8 @@ import torch
 from vaelab.data.binarize import binarize as binarized
 from vaelab.data.digest import data_digest
 from vaelab.data.images import ImageSet, Source, check_finite
-from vaelab.data.scaling import Scaling
-from vaelab.functional.images import grey_levels, map_images, value_range
+from vaelab.data.scaling import Scaling, scaled
+from vaelab.functional.images import grey_levels, value_range
 from vaelab.functional.randomness import generator
 
 __all__ = ["Splits", "split"]
@@ -117,11 +117,11 @@ def _scaled(splits: Splits, scaling: Scaling | None) -> Splits:
     if scaling is None:
         return splits
 
-    def scaled(part: ImageSet) -> ImageSet:
-        return replace(part, x=map_images(part.x, scaling.apply))
+    def of(part: ImageSet) -> ImageSet:
+        return replace(part, x=scaled(part.x, scaling))
 
-    val = None if splits.val is None else scaled(splits.val)
-    return replace(splits, train=scaled(splits.train), val=val, test=scaled(splits.test), scaling=scaling)
+    val = None if splits.val is None else of(splits.val)
+    return replace(splits, train=of(splits.train), val=val, test=of(splits.test), scaling=scaling)
 
 
 def _in_random_order(images: ImageSet, binarize: str, part: str) -> ImageSet:
