@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from builders import images, random
 from support.chance import SIGMAS
 from support.stacking import assert_stacked_as_alone
-from vaelab.functional.aggregate import aggregate_brackets
+from vaelab.functional.aggregate import aggregate_brackets, mixture_densities
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.divergence import kl_per_dimension
 from vaelab.models.ladder import Ladder
@@ -264,6 +264,20 @@ def test_densities_broadcast_over_posteriors():
         for j in range(3):
             one = ladder.log_prob(q._make(part[j : j + 1] for part in q), z[None, i : i + 1])
             torch.testing.assert_close(table[i, j], one[0, 0])
+
+
+@pytest.mark.parametrize(("chunk", "inner"), [(2**18, 16), (35, 1), (35, 2), (1, 16)])
+def test_the_mixture_is_that_of_all_posteriors_in_parts_of_any_size(chunk, inner, monkeypatch):
+    monkeypatch.setattr("vaelab.functional.aggregate.CHUNK", chunk)  # 35: five points of seven at a time
+    monkeypatch.setattr("vaelab.functional.aggregate.INNER", inner)
+    ladder = randomised((1, 2, 2)).requires_grad_(False)
+    q = ladder(normal(7, ladder.parameter_count))
+    z = ladder.sample(q, normal(7, 5, seed=2))
+    found = mixture_densities(z, ladder.components(q.features, z))
+    table = ladder.log_prob(q, z[:, None])
+    others = table.masked_fill(torch.eye(7, dtype=torch.bool), -torch.inf)
+    torch.testing.assert_close(found.joint_low.exp(), others.exp().sum(1) / 6)
+    torch.testing.assert_close(found.joint_high.exp(), table.exp().mean(1))
 
 
 def test_every_weight_gets_a_gradient():

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 CHUNK = 2**18  # numbers in a table of z against posteriors: 1 MB of float32, which a processor's cache holds
-INNER = 16  # by which a table is smaller where each of its numbers is the output of a network
+INNER = 16  # by which the table of joint densities is smaller where a network gives each of its numbers
 ERRORS = 3  # standard errors by which the ends of a bracket are moved outward
 
 
@@ -246,7 +246,7 @@ def _own_log_densities(z: Tensor, own: Gaussians) -> tuple[Tensor, Tensor]:
 def _log_sums(z: Tensor, mixture: Gaussians, leave_out_own: bool) -> tuple[Tensor, Tensor]:
     """(log sum_j q(z_i|x_j), log sum_j q(z_id|x_j)): z (N, D) -> (N,), (N, D); no j = i if left out."""
     loc, scale, tril, joint_of, _ = mixture
-    rows = max(1, CHUNK // max(1, len(loc)) // (INNER if joint_of is not None else 1))
+    rows = max(1, CHUNK // max(1, len(loc)))
     # log N(z; loc, scale^2) = constant - ((z - loc) inverse)^2
     parts = loc, math.sqrt(0.5) / scale, -scale.log() - LOG_2PI / 2
     centre, inverse, constant = (part.T.contiguous() for part in parts)
@@ -263,7 +263,7 @@ def _log_sums(z: Tensor, mixture: Gaussians, leave_out_own: bool) -> tuple[Tenso
                 table[row, start + row] = -torch.inf
             separate[:, d] = table.logsumexp(1)
         if joint_of is not None:
-            total = joint_of(part[:, None])
+            total = torch.cat([joint_of(few[:, None]) for few in part.split(max(1, rows // INNER))])
         elif tril is not None:
             total = _correlated_log_densities(part, loc, tril)
         if leave_out_own:
