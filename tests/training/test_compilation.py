@@ -21,6 +21,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 VARIANTS = sorted(file.stem for file in (CONF / "model").glob("[!_]*.yaml"))
 NO_GRAPH = ("flow_prior_vae",)  # zuko makes its distributions from Python objects, which no graph holds
 BY_SIZE = ("beta_tc_vae",)  # the logarithm of the batch size is a constant of the graph
+CONVOLUTIONS = ("kl_map_vae",)  # torch chooses others for less than 16 images: one graph more
 SOME = (*NO_GRAPH, *BY_SIZE, "conditional_vae", "iwae", "multi_rate_vae", "vq_vae_ema")
 SIZES = (32, 32, 20, 13, 32)
 
@@ -84,7 +85,7 @@ def test_a_variant_is_one_graph_for_every_batch_and_step(name, graphs):
             for of in (loss, expected[0])
         )
         torch.testing.assert_close(gradients, exact)
-    assert len(graphs) == (len(set(SIZES)) if name in BY_SIZE else 1)
+    assert len(graphs) == (len(set(SIZES)) if name in BY_SIZE else 2 if name in CONVOLUTIONS else 1)
 
 
 def test_a_part_that_is_wrong_is_named_without_the_compiler(graphs):
