@@ -66,11 +66,13 @@ def fit_gaussian_mixture(z: Tensor, components: int = 10, seed: int = 0) -> Gaus
     """
     from sklearn import mixture
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     n, dimensions = z.shape
     fewer = max(1, min(components, n // (dimensions + 1)))
     fit = mixture.GaussianMixture(fewer, covariance_type="full", random_state=seed)
-    with warnings.catch_warnings():
+    # the matrices are D x D: threads would wait for each other, on busy cores for seconds
+    with warnings.catch_warnings(), threadpool_limits(1):
         # ``converged`` says the same; and k-means warns if there are fewer distinct codes than components
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit.fit(z.cpu().double().numpy())
