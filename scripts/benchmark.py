@@ -3,6 +3,8 @@
     python scripts/benchmark.py [--networks small mlp conv] [--peers] [--compile] [--device cuda] [--command]
     python scripts/benchmark.py --networks --processes [--peers]
 
+``--plot ratios.png`` draws the ratios.
+
 Every contender trains the same network on the same random images with the same batches, objective and number
 of threads. They take turns within one process, so that a machine that slows down slows all of them. A ratio
 is that of images per second to those of the bare loop with fused Adam in the same round, which has no
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also vaelab with compile=default")
     parser.add_argument("--processes", action="store_true", help="also the seconds of whole processes")
     parser.add_argument("--command", action="store_true", help="also the seconds of --help and of a mistake")
+    parser.add_argument("--plot", type=Path, help="a PNG file for the ratios")
     options = parser.parse_args()
 
     if options.command:
@@ -54,8 +57,9 @@ def main() -> None:
         time_processes(options)
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder, "WANDB_SILENT": "true"}
-        for network in options.networks:
-            compare(network, options, Path(folder))
+        tables = dict(compare(network, options, Path(folder)) for network in options.networks)
+    if options.plot:
+        options.plot.write_bytes(drawn(tables))
 
 
 def time_the_command(runs: int) -> None:
@@ -118,8 +122,8 @@ def time_processes(options: argparse.Namespace) -> None:
         print(f"{name:28} {min(values):6.1f} {statistics.median(values):6.1f} {max(values):6.1f}", flush=True)
 
 
-def compare(network: str, options: argparse.Namespace, folder: Path) -> None:
-    """Print a table for one network."""
+def compare(network: str, options: argparse.Namespace, folder: Path) -> tuple[str, dict[str, list[float]]]:
+    """Print a table for one network; its name, and the ratios of each contender."""
     import torch
 
     import contenders
@@ -156,13 +160,33 @@ def compare(network: str, options: argparse.Namespace, folder: Path) -> None:
             for name, value in found.items():
                 ratios.setdefault(name, []).append(value / speed)
     size = contenders.NETWORKS[network]
+    title = f"{size['network']} {size['hidden']}, {size['side']}x{size['side']}"
     print(
-        f"\n{size['network']} {size['hidden']}, {size['side']}x{size['side']}, batch {options.batch}, "
+        f"\n{title}, batch {options.batch}, "
         f"{options.device}, {torch.get_num_threads()} threads, {options.rounds} rounds; bare loop with fused "
         f"Adam {statistics.median(speeds):,.0f} images/s\n{'':28}   min  median  max"
     )
     for name, values in ratios.items():
         print(f"{name:28} {min(values):6.3f} {statistics.median(values):6.3f} {max(values):6.3f}", flush=True)
+    return title, ratios
+
+
+def drawn(tables: dict[str, dict[str, list[float]]]) -> bytes:
+    """The ratios as a PNG picture: a panel for each network, a bar for each contender."""
+    from vaelab.figures.style import INK, MUTED, SERIES, as_png, new_figure, style_axes
+
+    figure = new_figure(2.2 + 2.2 * len(tables), 0.6 + 0.28 * max(map(len, tables.values())))
+    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    for axes, (title, ratios) in zip(panels, tables.items(), strict=True):
+        for name, values in ratios.items():
+            middle = statistics.median(values)
+            error = [[middle - min(values)], [max(values) - middle]]
+            colour = SERIES[0] if name.startswith("vaelab") else MUTED
+            axes.barh(name, middle, xerr=error, color=colour, ecolor=INK, height=0.65, capsize=2)
+        axes.axvline(1, color=INK, linewidth=0.8)
+        style_axes(axes, title=title, xlabel="images per second / bare loop")
+    panels[0].invert_yaxis()  # as in the table; the axes share it
+    return as_png(figure)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
 CONTENDERS = ["vaelab", "vaelab, whole fit", "bare loop, Adam not fused", "plain LightningModule"]
@@ -16,13 +17,15 @@ CONTENDERS = ["vaelab", "vaelab, whole fit", "bare loop, Adam not fused", "plain
 @pytest.mark.slow
 def test_the_benchmark_prints_a_ratio_for_each_contender(tmp_path):
     options = ["--networks=small", "--rounds=1", "--images=256", "--epochs=2", "--threads=1", "--peers"]
-    command = [sys.executable, str(SCRIPT), *options]
+    command = [sys.executable, str(SCRIPT), *options, f"--plot={tmp_path / 'ratios.png'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     for name in CONTENDERS:
         [line] = re.findall(rf"^{re.escape(name)} +([\d. ]+)$", done.stdout, re.MULTILINE)
         least, median, most = map(float, line.split())
         assert 0 < least == median == most
+    with Image.open(tmp_path / "ratios.png") as picture:
+        assert picture.width > picture.height > 100
 
 
 @pytest.mark.slow
