@@ -10,6 +10,7 @@ from builders import ae, data_module, lit, trainer, vae
 from vaelab.functional.aggregate import Gaussians, aggregate_brackets
 from vaelab.functional.distributions import standard_normal_log_prob
 from vaelab.metrics import AggregatePosterior
+from vaelab.training import held_out
 from vaelab.training.module import LitAutoencoder
 
 
@@ -53,9 +54,9 @@ def test_without_training_images_the_scored_ones_are_the_mixture(tmp_path: Path)
 @pytest.mark.parametrize("model", [vae, ae])
 def test_a_run_is_measured_with_many_draws_and_its_epochs_with_few(tmp_path: Path, model, monkeypatch):
     draws = []
-    sample = LitAutoencoder._sample_prior
+    sample = held_out.sample_prior
     monkeypatch.setattr(
-        LitAutoencoder, "_sample_prior", lambda self, noise: draws.append(len(noise)) or sample(self, noise)
+        held_out, "sample_prior", lambda model, noise: draws.append(len(noise)) or sample(model, noise)
     )
     module, data = module_with_metric(model()), data_module(val=13)
     run = trainer(tmp_path, max_epochs=1)

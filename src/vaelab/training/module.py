@@ -28,7 +28,7 @@ from vaelab.training.compilation import CompiledPass, training_pass
 from vaelab.training.curve_metrics import CurveMetrics, mean_objective
 from vaelab.training.followers import Followers
 from vaelab.training.further_passes import FurtherPasses
-from vaelab.training.held_out import posteriors, restore_float32, values_and_rates
+from vaelab.training.held_out import fields, posteriors, restore_float32, values_and_rates
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.not_finite import remedy
@@ -288,22 +288,9 @@ class LitAutoencoder(pl.LightningModule):
         self, model: Autoencoder, batch: Batch, split: str, metrics: MetricCollection, quick: bool
     ) -> Output:
         output: Output = self(batch, self.held_out_noise(split, batch.position), model)
-        metrics.update(
-            **output.stats.for_metrics(),
-            x=batch.x,
-            reconstruction=model.likelihood.mean(output.decoded),
-            discrete=model.likelihood.discrete(batch.x),
-            y=batch.y,
-            factors=batch.factors,
-            position=batch.position,
-            distortion_of=partial(self._distortion_of, model, batch),
-            objective=model.objective.per_image(output.stats),
-            split=split,
-            sample_prior=self._sample_prior,
-            components=model.posterior.components,
-            training_posteriors=self._training_posteriors if self._measures_test(split) else None,
-            quick=quick,
-        )
+        training = self._training_posteriors if self._measures_test(split) else None
+        given = fields(model, batch, self._images(batch), output)
+        metrics.update(**given, split=split, training_posteriors=training, quick=quick)
         return output
 
     @torch.no_grad()
@@ -330,11 +317,6 @@ class LitAutoencoder(pl.LightningModule):
         stats = self(batch, self.held_out_noise.of_pass(number, "test", batch.position), model).stats
         return {**stats.for_metrics(), "objective": model.objective.per_image(stats)}
 
-    def _distortion_of(self, model: Autoencoder, batch: Batch, z: Tensor, rows: Tensor) -> Tensor:
-        """-log p(x|z) of the batch's images at ``rows`` (M,) for any z (M, D), (M,)."""
-        y = None if batch.y is None else batch.y[rows]
-        return -model.log_likelihood(self._images(batch)[rows], z[None], y)[0]
-
     def _measures_test(self, split: str) -> bool:
         """Whether posteriors of training images are to be used: at the test, where the trainer has them."""
         return split == "test" and hasattr(getattr(self.trainer, "datamodule", None), "training_sample")
@@ -343,11 +325,6 @@ class LitAutoencoder(pl.LightningModule):
         """q(z|x) of a fixed random subset of ``count`` training images, on the model's device."""
         images = self.trainer.datamodule.training_sample(count)  # type: ignore[attr-defined]
         return posteriors(self.measured_model, images, self.device)
-
-    @torch.no_grad()
-    def _sample_prior(self, noise: Tensor) -> Tensor:
-        """Standard normal noise (N, D) -> samples of the prior (N, D)."""
-        return self.measured_model.prior_density().sample(noise.to(self.device, self.model.dtype))
 
     def _images(self, batch: Batch) -> Tensor:
         """Images in the higher of their precision and the model's: half precision would round grey levels."""
