@@ -34,6 +34,11 @@ def fitted(code_shape: tuple[int, ...], train: Tensor, val: Tensor) -> Fit:
     return fit(new_network(posterior, width=16, layers=1), train, val, **SCHEDULE)
 
 
+def fitted_at(lr: float, codes: Tensor) -> Fit:
+    posterior = SimpleNamespace(code_shape=(1, 2, 3), number_of_codes=K)
+    return fit(new_network(posterior, width=16, layers=1), codes, codes, **SCHEDULE | {"lr": lr, "batch": 20})
+
+
 def minus_log_p(density: Any, codes: Tensor) -> Tensor:
     with torch.no_grad():
         return -density.log_prob_of(codes).double()
@@ -101,10 +106,9 @@ def test_of_markov_chains_the_gain_is_the_information_between_neighbours(shape, 
 
 
 def test_the_fit_keeps_the_best_epoch_and_is_the_same_again():
-    codes = chains((1, 2, 3), 2, 300)
-    # of few codes that say nothing it learns by heart, and ends before its last epoch
-    train, val = torch.randint(K, (40, 6), generator=random(3)), codes[:200]
-    long = SCHEDULE | {"epochs": 40}
+    # from few images it learns at first, then by heart, and ends before its last epoch
+    train, val = chains((1, 2, 3), 2, 260).split([60, 200])
+    long = SCHEDULE | {"epochs": 40, "batch": 20}
     posterior = SimpleNamespace(code_shape=(1, 2, 3), number_of_codes=K)
     network = new_network(posterior, 16, 1)
     seen = []
@@ -116,13 +120,31 @@ def test_the_fit_keeps_the_best_epoch_and_is_the_same_again():
 
     result = fit(network, train, val, **long, progress=watched)
     assert result.epochs == result.best + long["patience"] < 40
-    assert result.best == 1 + seen.index(min(seen))
+    assert 1 < result.best == 1 + seen.index(min(seen))
     assert minus_log_p(result.network, val).mean().item() == pytest.approx(min(seen), abs=1e-6)
     again = fit(
         new_network(SimpleNamespace(code_shape=(1, 2, 3), number_of_codes=K), 16, 1), train, val, **long
     )
     for one, other in zip(result.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_where_nothing_can_be_learned_it_stays_the_independent_codes():
+    """Of few images whose codes say nothing of each other every epoch is worse than the beginning."""
+    train = torch.randint(K, (40, 6), generator=random(3))
+    val = torch.randint(K, (200, 6), generator=random(4))
+    network = new_network(SimpleNamespace(code_shape=(1, 2, 3), number_of_codes=K), 16, 1)
+    network.begin_at(apart(train).log_p)
+    result = fit(network, train, val, **SCHEDULE | {"lr": 0.1})
+    assert (result.best, result.epochs) == (0, SCHEDULE["patience"])
+    expected = minus_log_p(apart(train), val)
+    torch.testing.assert_close(minus_log_p(result.network, val), expected, rtol=1e-6, atol=0)
+
+
+def test_a_fit_that_diverges_says_so_in_a_line():
+    codes = chains((1, 2, 3), 2, 60)
+    with pytest.raises(vaelab.UserError, match=r"came to no finite value; try a smaller lr than 1e\+30\.$"):
+        fitted_at(1e30, codes)
 
 
 # of a run

@@ -140,6 +140,15 @@ def test_it_is_a_density_of_z(kind):
         torch.testing.assert_close(log_p, density.log_prob_of(codes).expand(2, 9))
 
 
+@pytest.mark.parametrize("code_shape", SHAPES)
+def test_it_begins_as_independent_codes(code_shape):
+    made, log_p = PixelCNN(code_shape, 3, width=8), torch.randn(4, 3, generator=random()).log_softmax(-1)
+    codes = all_codes(4, 3)
+    torch.testing.assert_close(made.log_prob_of(codes), torch.full((81,), -4 * np.log(3.0)).float())
+    made.begin_at(log_p)
+    torch.testing.assert_close(made.log_prob_of(codes), log_p[torch.arange(4), codes].sum(-1))
+
+
 def test_a_sample_is_a_function_of_its_own_numbers():
     made, u = network((2, 2, 2)), torch.rand(7, 8, generator=random())
     with torch.no_grad():

@@ -36,16 +36,17 @@ class CodePrior:
     - ``code_rate_independent``: under how often training images choose each code at each place;
     - ``code_rate``: under the PixelCNN. ``nats_per_code`` is it divided by n;
     - ``code_rate_gain``: independent less autoregressive, what codes of an image say about each other as far
-      as the network has learned it. It is negative where images are too few for the network;
+      as the network has learned it;
     - ``code_rate_train``: under the PixelCNN, of training images. If it is well below ``code_rate``, the
       network has learned them by heart;
     - ``nll_code_prior``: distortion plus ``code_rate``, an upper bound of -log p(x);
       ``nll_code_prior_bits`` is it in bits per dimension, NaN where p(x|z) is no probability of x.
 
-    Adam minimises the mean of -log p(codes). The weights kept are those of the epoch that is best on
-    validation images. The run's folder gets them (``code_prior.pt``, for ``vaelab.load(run).sample(n,
-    code_prior=True)``) and a picture, ``samples/code_prior.png``. The codes of a conditional model have one
-    prior for all labels.
+    The network begins as the independent codes, and Adam minimises the mean of -log p(codes). The weights
+    kept are those of the epoch that is best on validation images; epoch 0 is the beginning, so that with too
+    few images for the network the rate is that of independent codes. The run's folder gets the weights
+    (``code_prior.pt``, for ``vaelab.load(run).sample(n, code_prior=True)``) and a picture,
+    ``samples/code_prior.png``. The codes of a conditional model have one prior for all labels.
 
     Args:
         train_images, images: the maximum numbers of training and test images.
@@ -84,8 +85,12 @@ class CodePrior:
             raise NotApplicable("its latents are not codes")
         limits = {"train": self.train_images, "val": None, "test": self.images}
         codes = {split: codes_of(run, split, limit) for split, limit in limits.items()}
+        apart = independent(codes["train"], posterior.number_of_codes)
+        network = new_network(posterior, self.width, self.layers)
+        density: Any = apart.bind(posterior, run.model.posterior_parameters)
+        network.begin_at(density.log_p)
         fitted = fit(
-            new_network(posterior, self.width, self.layers).to(run.device),
+            network.to(run.device),
             codes["train"],
             codes["val"],
             **self.schedule,
@@ -94,7 +99,7 @@ class CodePrior:
         save_code_prior(run.folder, fitted.network, run.record)
         priors = {
             "uniform": UniformCodes(),
-            "independent": independent(codes["train"], posterior.number_of_codes),
+            "independent": apart,
             "PixelCNN": fitted.network,
         }
         rates = {name: rates_of(run, prior.to(run.device), codes["test"]) for name, prior in priors.items()}
@@ -104,7 +109,7 @@ class CodePrior:
             "metrics": self._metrics(run, codes, rates, fitted.network),
             "protocol": {
                 "method": "gated PixelCNN (van den Oord et al., 2016) over the codes of training images, "
-                "at its best epoch on validation images",
+                "from independent codes on, at its best epoch on validation images",
                 "code_shape": list(posterior.code_shape),
                 "number_of_codes": posterior.number_of_codes,
                 "epochs": fitted.epochs,
@@ -192,7 +197,7 @@ class Fit(NamedTuple):
 
     network: PixelCNN  # with the best epoch's weights
     epochs: int  # that there were
-    best: int  # the number of the best one, from 1
+    best: int  # the number of the best one; 0: none was better than the beginning
 
 
 def fit(
@@ -207,6 +212,7 @@ def fit(
 ) -> Fit:
     """Fit the network to codes ``train`` (N, n) by Adam; keep the epoch that is best on codes ``val`` (M, n).
 
+    Epoch 0 is the network as it is given.
     It ends after ``epochs``, or after ``patience`` epochs without a better one. The result depends on the
     arguments alone.
 
@@ -216,7 +222,12 @@ def fit(
     device = network.bias.device
     train, val = train.to(device), val.to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    least, best, weights = math.inf, 0, network.state_dict()
+
+    @torch.no_grad()
+    def validated() -> float:
+        return -torch.cat([network.log_prob_of(part) for part in val.split(CHUNK)]).mean().item()
+
+    least, best, weights = validated(), 0, copy.deepcopy(network.state_dict())
     epoch = 0
     for epoch in progress(range(1, epochs + 1), "code prior"):
         order = torch.randperm(len(train), generator=generator(SEED, "code prior/order", epoch))
@@ -225,13 +236,12 @@ def fit(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        with torch.no_grad():
-            nats = -torch.cat([network.log_prob_of(part) for part in val.split(CHUNK)]).mean().item()
+        nats = validated()
+        if epoch == 1 and not math.isfinite(nats):
+            raise UserError(f"the fit came to no finite value; try a smaller lr than {lr:g}.")
         if nats < least:
             least, best, weights = nats, epoch, copy.deepcopy(network.state_dict())
         elif epoch - best >= patience:
             break
-    if not best:
-        raise UserError(f"the fit came to no finite value; try a smaller lr than {lr:g}.")
     network.load_state_dict(weights)
     return Fit(network.requires_grad_(False), epoch, best)

@@ -27,7 +27,10 @@ class PixelCNN(Prior):
     apart. Over the G codes of one place it is "The Neural Autoregressive Distribution Estimator" (Larochelle
     & Murray, 2011): with x the features of the horizontal stack at a place,
 
-        logits_g = V_g relu(W x + b_g + sum_{j<g} E_j[code_j]) + c_g.
+        logits_g = V_g relu(W x + b_g + sum_{j<g} E_j[code_j]) + c_g,
+
+    c_g is one for each place. V begins at 0, so that the network begins as independent codes, which
+    :meth:`begin_at` sets.
 
     So it holds for a map with one code a place (G = 1) as for a vector of n codes (G = n, h = w = 1).
 
@@ -68,13 +71,18 @@ class PixelCNN(Prior):
         self.context = nn.Conv2d(width, width, kernel_size=1)
         self.inner = nn.Parameter(torch.randn(groups, number_of_codes, width) / (width * groups) ** 0.5)
         self.inner_bias = nn.Parameter(torch.zeros(groups, width))
-        self.weight = nn.Parameter(torch.randn(groups, width, number_of_codes) / width**0.5)
-        self.bias = nn.Parameter(torch.zeros(groups, number_of_codes))
+        self.weight = nn.Parameter(torch.zeros(groups, width, number_of_codes))
+        self.bias = nn.Parameter(torch.zeros(groups, rows * columns, number_of_codes))
+
+    @torch.no_grad()
+    def begin_at(self, log_p: Tensor) -> None:
+        """Take the logits of independent codes, (n, K), for those that are the same for every image."""
+        self.bias.copy_(log_p.view_as(self.bias))
 
     def logits(self, codes: Tensor) -> Tensor:
         """Codes (B, n) -> log p(code_i = k | code_<i), not normalised, (B, n, K)."""
         maps = codes.unflatten(-1, self.code_shape).flatten(2)  # (B, G, h w)
-        return self.inside(self.outside(maps), maps).flatten(1, 2)
+        return self.inside(self.outside(maps), maps, self.bias).flatten(1, 2)
 
     def outside(self, maps: Tensor) -> Tensor:
         """What each place knows of the places before it: codes (B, G, h w) -> (B, h w, width)."""
@@ -85,11 +93,14 @@ class PixelCNN(Prior):
             above, before = layer(above, before)
         return self.context(before).flatten(2).transpose(1, 2)
 
-    def inside(self, known: Tensor, maps: Tensor) -> Tensor:
-        """Logits from what P places know and their codes: (B, P, width), (B, G, P) -> (B, G, P, K)."""
+    def inside(self, known: Tensor, maps: Tensor, bias: Tensor) -> Tensor:
+        """Logits from what P places know, their codes and biases.
+
+        (B, P, width), (B, G, P), (G, P, K) -> (B, G, P, K).
+        """
         earlier = pad(chosen(self.inner, maps)[:, :-1], (0, 0, 0, 0, 1, 0)).cumsum(1)  # groups
         hidden = (known[:, None] + self.inner_bias[:, None] + earlier).relu()
-        return hidden @ self.weight + self.bias[:, None]
+        return hidden @ self.weight + bias
 
     def log_prob_of(self, codes: Tensor) -> Tensor:
         """log p(codes) in nats: (B, n) -> (B,)."""
@@ -104,7 +115,8 @@ class PixelCNN(Prior):
             here = slice(place, place + 1)
             known = self.outside(maps)[:, here]
             for group in range(maps.shape[1]):
-                up_to = self.inside(known, maps[..., here])[:, group, 0].softmax(-1).cumsum(-1)
+                logits = self.inside(known, maps[..., here], self.bias[:, here])[:, group, 0]
+                up_to = logits.softmax(-1).cumsum(-1)
                 maps[:, group, place] = (u[:, group, place, None] >= up_to[:, :-1]).sum(-1)
         return maps.flatten(1)
 
