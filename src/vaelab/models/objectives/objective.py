@@ -126,7 +126,8 @@ class Objective(nn.Module):
             if weight.ndim and term.per_image:  # each image has its own
                 weighted = (weight * value).mean()
             else:
-                weighted = weight.mean() * term.loss_value(values[name], stats, step)
+                common = weight.mean() if weight.ndim else weight
+                weighted = common * term.loss_value(values[name], stats, step)
             total = weighted if total is None else total + weighted
             loss = term.auxiliary_loss(stats, step)
             auxiliary += [] if loss is None else [loss]
