@@ -160,11 +160,14 @@ def compare(network: str, options: argparse.Namespace, folder: Path) -> tuple[st
             for name, value in found.items():
                 ratios.setdefault(name, []).append(value / speed)
     size = contenders.NETWORKS[network]
+    flops = statistics.median(speeds) * contenders.flops_per_image(network, options)
+    share = flops / contenders.flops_of_a_product(torch.device(options.device))
     title = f"{size['network']} {size['hidden']}, {size['side']}x{size['side']}"
     print(
         f"\n{title}, batch {options.batch}, "
         f"{options.device}, {torch.get_num_threads()} threads, {options.rounds} rounds; bare loop with fused "
-        f"Adam {statistics.median(speeds):,.0f} images/s\n{'':28}   min  median  max"
+        f"Adam {statistics.median(speeds):,.0f} images/s: {flops / 1e9:,.0f} GFLOP/s, {share:.0%} of a large "
+        f"matrix product's\n{'':28}   min  median  max"
     )
     for name, values in ratios.items():
         print(f"{name:28} {min(values):6.3f} {statistics.median(values):6.3f} {max(values):6.3f}", flush=True)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -77,6 +78,26 @@ def bare(name: str, options: Namespace, folder: Path, fused: bool = True) -> flo
             loss.backward()
             optimizer.step()
     return options.epochs * options.images / (now(device) - start)
+
+
+def flops_per_image(name: str, options: Namespace) -> float:
+    """Floating-point operations of a training step for each image: matrix products and convolutions."""
+    encoder, decoder = pair(name)
+    x = images(options, name)[: options.batch].float().div(255)
+    with FlopCounterMode(display=False) as counter:
+        loss_of(encoder, decoder, x).backward()
+    return counter.get_total_flops() / len(x)
+
+
+def flops_of_a_product(device: torch.device, side: int = 2048) -> float:
+    """Floating-point operations a second of a large matrix product, the best of five."""
+    a = torch.ones(side, side, device=device)
+    seconds = []
+    for _ in range(6):  # the first warms up
+        start = now(device)
+        torch.mm(a, a)
+        seconds.append(now(device) - start)
+    return 2 * side**3 / min(seconds[1:])
 
 
 def now(device: torch.device) -> float:
