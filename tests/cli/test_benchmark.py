@@ -28,6 +28,7 @@ def test_the_benchmark_prints_a_ratio_for_each_contender(tmp_path):
         assert picture.width > picture.height > 100
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_each_of_the_processes_ends_well(tmp_path):
     options = Namespace(batch=128, fit_epochs=1, peers=False)

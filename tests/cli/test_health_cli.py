@@ -21,7 +21,9 @@ def blobs(tmp_path_factory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["digits", "sprites", "blobs"])
+@pytest.mark.parametrize(
+    "data", ["digits", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("sprites", "blobs"))]
+)
 def test_an_autoencoder_has_more_holes_than_a_vae(data, blobs, tmp_path):
     """Three data sets, three seeds each: in every one of them."""
     settings = {

@@ -205,7 +205,7 @@ SPRITES = ("data=sprites", "data.train_size=64", "data.val_size=32", "trainer.ac
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "size"),
-    [("burgess_conv", 64), ("locatello_conv", 64), ("resnet", 17)],
+    [pytest.param("burgess_conv", 64, marks=pytest.mark.exhaustive), ("locatello_conv", 64), ("resnet", 17)],
 )
 def test_it_trains_on_sprites(tmp_path, network, size):
     result = run(

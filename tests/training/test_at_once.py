@@ -51,9 +51,9 @@ def test_the_last_step_may_be_within_a_turn(tmp_path, steps):
     "settings",
     [
         ("model=vq_vae_ema", "model.revive_below=0.8", "prior=fitted_codes"),
-        ("model=factor_vae", "data.binarize=dynamic"),
+        pytest.param(("model=factor_vae", "data.binarize=dynamic"), marks=pytest.mark.exhaustive),
         ("model=multi_rate_vae", "model.betas=[0.5,2]", "optimizer=adamw"),
-        ("model=geco_vae", "trainer.max_steps=7"),
+        pytest.param(("model=geco_vae", "trainer.max_steps=7"), marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_run_has_the_same_record(tmp_path, settings):
