@@ -144,9 +144,7 @@ class LitAutoencoder(pl.LightningModule):
         optimizer: Any = self.optimizers()
         images = 0
         for number, part in enumerate(batch.split(data.batch_size), start=batch_idx * data.batches_at_once):
-            if (
-                self.global_step >= self._total_steps
-            ):  # trainer.max_steps ends the training within these batches
+            if self.global_step >= self._total_steps:  # trainer.max_steps may end within these batches
                 break
             with self._step(optimizer.optimizer):
                 optimizer.step(closure=partial(self._gradient, optimizer, part, number))
