@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from vaelab.data.images import ChangedImages
 from vaelab.functional.images import Images, map_images, to_float, value_range
 from vaelab.functional.randomness import generator
 
@@ -37,22 +38,14 @@ def bernoulli(x: Tensor, random: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Binarized:
+class Binarized(ChangedImages):
     """Lazy images, binarised when they are indexed.
 
     stream: of the draws, one of (0, stream, position) for each image; None for a threshold of 1/2.
     """
 
-    images: Images
     stream: str | None
     dtype: ClassVar[torch.dtype] = torch.bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         x = to_float(self.images[index])

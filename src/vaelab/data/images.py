@@ -12,7 +12,21 @@ from vaelab.errors import UserError
 from vaelab.functional.images import Images, chunks, map_images
 from vaelab.types import Batch
 
-__all__ = ["ImageSet", "Selection", "Source", "check_finite"]
+__all__ = ["ChangedImages", "ImageSet", "Selection", "Source", "check_finite"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedImages:
+    """Lazy ``images`` that a subclass changes one by one when it is indexed; their shape stays."""
+
+    images: Images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass(frozen=True, eq=False)

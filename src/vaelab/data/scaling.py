@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from vaelab.data.images import ChangedImages
 from vaelab.functional.images import Images, chunks, map_images, to_float
 
 __all__ = ["MODES", "Scaled", "Scaling", "scaled"]
@@ -70,19 +71,11 @@ class Scaling(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Scaled:
+class Scaled(ChangedImages):
     """Lazy images, scaled when they are indexed."""
 
-    images: Images
     scaling: Scaling
     dtype: ClassVar[torch.dtype] = torch.float32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         x = torch.empty((len(index), *self.shape[1:]))
