@@ -117,9 +117,16 @@ def time_processes(options: argparse.Namespace) -> None:
                 run = [sys.executable, *command, *outputs]
                 subprocess.run(run, capture_output=True, check=True, cwd=folder)
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
-    print(f"\nseconds, {options.rounds} rounds{'':13}   min  median  max")
-    for name, values in seconds.items():
-        print(f"{name:28} {min(values):6.1f} {statistics.median(values):6.1f} {max(values):6.1f}", flush=True)
+    print(f"\nseconds, {options.rounds} rounds")
+    print_table(seconds, digits=1)
+
+
+def print_table(table: dict[str, list[float]], digits: int) -> None:
+    """A line for each name: the least value, the median and the largest."""
+    print(f"{'':28}   min  median  max")
+    for name, values in table.items():
+        numbers = (min(values), statistics.median(values), max(values))
+        print(f"{name:28}", *(f"{number:6.{digits}f}" for number in numbers), flush=True)
 
 
 def compare(network: str, options: argparse.Namespace, folder: Path) -> tuple[str, dict[str, list[float]]]:
@@ -167,10 +174,9 @@ def compare(network: str, options: argparse.Namespace, folder: Path) -> tuple[st
         f"\n{title}, batch {options.batch}, "
         f"{options.device}, {torch.get_num_threads()} threads, {options.rounds} rounds; bare loop with fused "
         f"Adam {statistics.median(speeds):,.0f} images/s: {flops / 1e9:,.0f} GFLOP/s, {share:.0%} of a large "
-        f"matrix product's\n{'':28}   min  median  max"
+        "matrix product's"
     )
-    for name, values in ratios.items():
-        print(f"{name:28} {min(values):6.3f} {statistics.median(values):6.3f} {max(values):6.3f}", flush=True)
+    print_table(ratios, digits=3)
     return title, ratios
 
 
