@@ -280,7 +280,7 @@ def training_curves(table: Table) -> "Figure | None":
 
     Rows whose nats do not compare have axes of their own.
     """
-    histories = {id(row): [read_history(run) for run in row.runs] for row in table.rows}
+    histories = {id(row): [read_history(run, CURVES) for run in row.runs] for row in table.rows}
     groups = comparable_groups(table, finished=False)
     recorded = {
         name: {key for row in rows for history in histories[id(row)] for key in history}

@@ -180,8 +180,8 @@ def beta_of(record: dict[str, Any], config: dict[str, Any]) -> float | None:
     return beta if beta in weights or not objective else None
 
 
-def read_history(run: RecordedRun) -> Curves:
-    """The run's training history, metric -> (epochs, values); empty if the run kept none.
+def read_history(run: RecordedRun, metrics: Sequence[str]) -> Curves:
+    """Those of the metrics that the run's training history has -> (epochs, values); empty if it kept none.
 
     The file has the columns step, epoch and one for each metric; a cell may be blank.
     """
@@ -190,8 +190,8 @@ def read_history(run: RecordedRun) -> Curves:
         try:
             with (run.folder / name).open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
-                    for metric in filter(lambda column: "/" in column, row):
-                        if row[metric] and (value := finite(float(row[metric]))) is not None:
+                    for metric in metrics:
+                        if row.get(metric) and (value := finite(float(row[metric]))) is not None:
                             epochs, values = curves.setdefault(metric, ([], []))
                             epochs.append(float(row["epoch"]) + 1)  # counted from 1, as in "after 1 epoch"
                             values.append(value)

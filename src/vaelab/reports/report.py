@@ -56,11 +56,12 @@ def compare(paths: Sequence[Path], out: Path | None = None, split: str = "test",
     folders = [path.parent if path.is_file() else path for path in paths]
     out = out or (folders[0] if len(folders) == 1 else Path()) / FOLDER
     title = title_of([folder.resolve().name for folder in folders])
+    sentences = findings(table)
     try:
-        write_report(table, reading.problems, out, title)
+        write_report(table, sentences, reading.problems, out, title)
     except OSError as error:
         raise UserError(f"{out}: the report can't be written: {error.strerror or error}") from error
-    lines = [as_text(table), *filter(None, [table_note(table)]), "", *findings(table)]
+    lines = [as_text(table), *filter(None, [table_note(table)]), "", *sentences]
     lines += [f"{run.folder.name} {run.status}: {reason}" for run, reason in unfinished(table.runs)]
     return "\n".join([*lines, *reading.problems, f"Report: {out / 'report.html'}"])
 
@@ -79,13 +80,15 @@ def title_of(names: Sequence[str]) -> str:
     return f"{different[0]}, {different[1]} and {len(different) - 2} more"
 
 
-def write_report(table: Table, problems: Sequence[str], out: Path, title: str) -> None:
+def write_report(
+    table: Table, sentences: Sequence[str], problems: Sequence[str], out: Path, title: str
+) -> None:
     """Write table.csv, figures as PNG and SVG, contact sheets, report.md and report.html."""
     figures, sheets = draw_figures(table), contact_sheets(table)
     content: dict[str, Any] = {
         "title": title,
         "table": table,
-        "findings": findings(table),
+        "findings": sentences,
         "columns": columns(table),
         "note": table_note(table),
         "details": details(table),
@@ -125,7 +128,8 @@ def draw_figures(table: Table) -> list[Figure]:
     import matplotlib
 
     figures = []
-    with matplotlib.rc_context({"text.parse_math": False}):  # a name may hold a dollar sign
+    # a name may hold a dollar sign; titles stand at 1 anyway, and matplotlib would lay out all ticks to find that
+    with matplotlib.rc_context({"text.parse_math": False, "axes.titley": 1.0}):
         for name, title, caption, draw in PLOTS:
             figure = draw(table)
             if figure is None:

@@ -1,6 +1,7 @@
 """The one rule of which settings affect a run's result, for resuming, the names of sweeps and comparisons."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from vaelab.runs.record import flatten, plain
@@ -31,6 +32,7 @@ BESIDE_RESULT = {
 """
 
 
+@cache  # a comparison asks for each key of each run, again and again
 def bears_on_result(key: str) -> bool:
     """Whether two runs that differ in the config key ``key`` may differ in their numbers.
 
