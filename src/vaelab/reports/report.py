@@ -128,7 +128,7 @@ def draw_figures(table: Table) -> list[Figure]:
     import matplotlib
 
     figures = []
-    # a name may hold a dollar sign; titles stand at 1 anyway, which matplotlib would lay out all ticks to find
+    # a name may hold a dollar sign; titles stand at 1 anyway, for which matplotlib would lay out all ticks
     with matplotlib.rc_context({"text.parse_math": False, "axes.titley": 1.0}):
         for name, title, caption, draw in PLOTS:
             figure = draw(table)
