@@ -156,10 +156,11 @@ def wandb_logger(
 class TensorBoard(TensorBoardLogger):
     """Lightning's logger of TensorBoard, with pictures."""
 
-    def log_image(self, key: str, images: Sequence[Image.Image], step: int | None = None) -> None:
-        """Log the pictures under ``key``."""
-        for picture in images:
-            self.experiment.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+    def log_image(self, key: str, images: Sequence[str], step: int | None = None) -> None:
+        """Log the pictures in these files under ``key``."""
+        for file in images:
+            with Image.open(file) as picture:
+                self.experiment.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
 
 def tensorboard_logger(

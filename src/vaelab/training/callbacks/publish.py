@@ -38,10 +38,11 @@ def publish(trainer: pl.Trainer, key: str, picture: Image.Image) -> None:
     """Write ``<run folder>/<key>.png`` and log the picture under ``key``, on rank 0 only."""
     if not trainer.is_global_zero:
         return
-    write_picture(Path(trainer.default_root_dir) / f"{key}.png", picture)
+    path = Path(trainer.default_root_dir) / f"{key}.png"
+    write_picture(path, picture)
     for logger in trainer.loggers:
-        if hasattr(logger, "log_image"):
-            logger.log_image(key, [picture], step=trainer.global_step)
+        if hasattr(logger, "log_image"):  # from the file: W&B would encode a picture once more
+            logger.log_image(key, [str(path)], step=trainer.global_step)
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:
