@@ -40,6 +40,7 @@ __all__ = ["LitAutoencoder", "OptimizerFactory"]
 log = logging.getLogger(__name__)
 
 
+ON_BARS = ("train/loss", "val/elbo")
 Results = Sequence[dict[str, Tensor]]  # of a curve: a dictionary for each beta
 OptimizerFactory = Callable[[Iterable[Any]], torch.optim.Optimizer]  # of parameters or of groups of them
 
@@ -215,7 +216,6 @@ class LitAutoencoder(pl.LightningModule):
         numbers = torch.tensor([float(value) for value in values.values()], dtype=torch.float64)
         mean = self._sum_of_numbers(numbers) / self.trainer.world_size
         self._publish({f"train/{n}": v for n, v in zip(values, mean.tolist(), strict=True)}, to_loggers=True)
-        self.log("train/loss", means["loss"], prog_bar=True, logger=False, sync_dist=True)
 
     def _remedy(self) -> str:
         """What may help where a number is not finite."""
@@ -348,18 +348,17 @@ class LitAutoencoder(pl.LightningModule):
         # undefined values (the rate of an autoencoder) are not logged, so that panels stay blank
         scalars = named_scalars({name: value.tolist() for name, value in logged.items()})
         self._publish({f"{split}/{name}": value for name, value in scalars.items()}, to_loggers)
-        if "elbo" in scalars:  # Lightning's own progress bars show what is logged in its way
-            self.log(f"{split}/elbo", scalars["elbo"], prog_bar=True, logger=False, sync_dist=True)
 
     def _publish(self, values: dict[str, float], to_loggers: bool) -> None:
         """Give callbacks, and loggers, numbers that are reduced over devices already.
 
-        Not by ``self.log``, which takes a millisecond for each number: for all numbers of a validation
-        several times as long as the steps of a small epoch.
+        Lightning's own progress bars get two of them. Not by ``self.log``, which takes a millisecond for each
+        number: for all numbers of a validation several times as long as the steps of a small epoch.
         """
         if self.trainer.sanity_checking:
             return
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        self.trainer.progress_bar_metrics.update({name: values[name] for name in ON_BARS if name in values})
         for logger in self.loggers if to_loggers else ():
             logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
 

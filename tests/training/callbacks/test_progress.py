@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
 
 from builders import data_module, lit, trainer
 from vaelab.runs.request import RunRequest
@@ -157,3 +158,12 @@ def test_what_is_logged_meanwhile_stands_above_the_bar_and_the_streams_are_given
     assert any(line.removeprefix("\x1b[2K") == "A word." for line in lines)
     assert sys.stdout is stream
     assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")  # the cursor is back
+
+
+def test_a_bar_of_lightnings_own_gets_the_loss_and_the_elbo(tmp_path):
+    bar = TQDMProgressBar()
+    made = trainer(tmp_path, callbacks=[bar], max_epochs=1, enable_progress_bar=True)
+    made.fit(module := lit(), datamodule=data_module(train=40, batch_size=10))
+    shown = bar.get_metrics(made, module)
+    assert shown["train/loss"] == made.callback_metrics["train/loss"].item()
+    assert shown["val/elbo"] == made.callback_metrics["val/elbo"].item()
