@@ -181,10 +181,11 @@ class LitAutoencoder(pl.LightningModule):
         """What belongs to an optimizer step: its learning rates, and then the updates without a gradient."""
         self.learning_rates.set(optimizer, self.global_step)
         yield
-        step, first = self._step_before, self.global_rank == 0
-        self.followers.update(
-            AfterStep(self._sum_over_devices, lambda stream: generator(self.seed, stream, step), first)
-        )
+        if self.followers.parts:
+            step, first = self._step_before, self.global_rank == 0
+            self.followers.update(
+                AfterStep(self._sum_over_devices, lambda stream: generator(self.seed, stream, step), first)
+            )
 
     def on_train_batch_end(self, *args: Any) -> None:
         if self._log_is_due():
