@@ -210,6 +210,15 @@ def test_what_is_measured_of_a_run(tmp_path):
     assert CONTENT in picture.info
 
 
+def test_a_network_that_no_epoch_improved_gains_exactly_nothing(tmp_path):
+    run = planted(tmp_path, chains((4, 1, 1), 0, 160))
+    result = CodePrior(width=8, layers=0, epochs=1, lr=1e-30)(run)  # too small a rate to change a weight
+    assert result["protocol"]["best_epoch"] == 0
+    metrics = result["metrics"]
+    assert (metrics["code_rate_gain"], metrics["code_rate_gain_se"]) == (0.0, 0.0)
+    assert metrics["code_rate"] == metrics["code_rate_independent"] > 0
+
+
 def test_codes_are_needed(tmp_path):
     images = ImageSet(torch.rand(40, 1, 4, 4, generator=random()))
     with pytest.raises(NotApplicable, match=r"^its latents are not codes$"):

@@ -97,16 +97,14 @@ class CodePrior:
             progress=run.progress,
         )
         save_code_prior(run.folder, fitted.network, run.record)
-        priors = {
-            "uniform": UniformCodes(),
-            "independent": apart,
-            "PixelCNN": fitted.network,
-        }
+        # a network that no epoch has improved is the independent codes, which its softmax rounds differently
+        learned: Prior = fitted.network if fitted.best else apart
+        priors = {"uniform": UniformCodes(), "independent": apart, "PixelCNN": learned}
         rates = {name: rates_of(run, prior.to(run.device), codes["test"]) for name, prior in priors.items()}
         labelled = {f"{name}: {rates[name].mean():.1f} nats": prior for name, prior in priors.items()}
         write_picture(run.folder / PICTURE, code_samples(run.model, labelled, run.data.value_range))
         return {
-            "metrics": self._metrics(run, codes, rates, fitted.network),
+            "metrics": self._metrics(run, codes, rates, learned),
             "protocol": {
                 "method": "gated PixelCNN (van den Oord et al., 2016) over the codes of training images, "
                 "from independent codes on, at its best epoch on validation images",
@@ -124,11 +122,11 @@ class CodePrior:
         }
 
     def _metrics(
-        self, run: TrainedRun, codes: dict[str, Tensor], rates: dict[str, Tensor], network: PixelCNN
+        self, run: TrainedRun, codes: dict[str, Tensor], rates: dict[str, Tensor], learned: Prior
     ) -> dict[str, float]:
         rate, images = rates["PixelCNN"], len(codes["test"])
         x, y = run.images("test", self.images), run.labels("test", self.images)
-        seen = rates_of(run, network, codes["train"][:images])
+        seen = rates_of(run, learned, codes["train"][:images])
         return {
             "code_rate_uniform": rates["uniform"].mean().item(),
             **mean_and_error("code_rate_independent", rates["independent"]),
