@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vaelab
 from cli_runner import Result, read_record, run, small, trained
+from vaelab.runs.resume import LAST
 from vaelab.training.callbacks import Clock
 
 QUICK = ("callbacks=no_pictures", "threads=1")
@@ -89,6 +91,21 @@ def test_a_finished_run_without_its_last_checkpoint_is_left_alone(outputs: Path)
     result = run(outputs, "resume=short", "trainer.max_epochs=3")
     assert (result.code, "can't be extended" in result.err) == (2, True)
     assert read_record(outputs / "runs" / "short")["status"] == "finished"
+
+
+def test_a_state_of_another_version_is_refused_and_the_run_can_still_be_resumed(outputs: Path):
+    folder = outputs / "runs" / "short"
+    before, whole = read_record(folder), (folder / LAST).read_bytes()
+    checkpoint = torch.load(folder / LAST, weights_only=True)
+    checkpoint["callbacks"]["Collapse"] = {"collapsed": 1, "warned": False}  # what it stored at first
+    torch.save(checkpoint, folder / LAST)
+    result = run(outputs, "resume=short", "trainer.max_epochs=3")
+    assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
+    assert "Collapse can't take its state (KeyError: 'in_a_row')" in result.err
+    assert read_record(folder) == before
+    (folder / LAST).write_bytes(whole)
+    again = run(outputs, "resume=short", "trainer.max_epochs=3")
+    assert [session["from"] for session in again.record["sessions"]] == ["start", "checkpoint"]
 
 
 def test_a_config_from_a_stranger_calls_nothing(outputs: Path, tmp_path):

@@ -69,7 +69,7 @@ class RunSession(Observer):
     overwrite an earlier run, which leaves the folder unchanged.
 
     A single run that is refused by a UserError before it has data leaves no folder behind, unless the folder
-    contains anything else.
+    contains anything else; one that was to resume stays as it was, so that it can still be resumed.
 
     In the further processes of a distributed strategy, the session writes nothing.
 
@@ -172,7 +172,7 @@ class RunSession(Observer):
                     log.error("%s: %s", self.folder.name, reason(error))
                 return False
             if self._is_refused(error):
-                discard(self.folder)
+                self._put_back()
                 return False
             full = error and isinstance(error, Exception) and cannot_write(error, self.folder)
             if full:
@@ -196,10 +196,21 @@ class RunSession(Observer):
         raise DiskFull(f"Can't write to {self.folder}: {why}.{again}") from None
 
     def _is_refused(self, error: BaseException | None) -> bool:
-        """Whether the settings of a new single run were refused; their message says all that there is."""
+        """Whether a single run, new or resumed, was refused before its first step; the message says all."""
         begun = self.record["data"] is not None and not isinstance(error, Refusal)
-        new = self._earlier is None and not begun
-        return self._writes and self.request.alone and new and isinstance(error, UserError)
+        untouched = self._earlier is None or self.start.checkpoint is not None
+        alone = self._writes and self.request.alone
+        return alone and untouched and not begun and isinstance(error, UserError)
+
+    def _put_back(self) -> None:
+        """Leave the folder as it was: without a new run, or with the record of the one that was to resume."""
+        if self._earlier is None:
+            discard(self.folder)
+            return
+        self.record = self._earlier
+        self._save()
+        if self.record["status"] == FINISHED:
+            (self.folder / BEAT).unlink(missing_ok=True)
 
     def _record_error(self, error: BaseException) -> bool:
         """Write into the record what ended the run; return whether to suppress the error."""

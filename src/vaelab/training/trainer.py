@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from vaelab.errors import INTERRUPTED, TERMINATED, Refusal, UserError
+from vaelab.errors import INTERRUPTED, TERMINATED, Refusal, UserError, one_line
+from vaelab.runs.resume import LAST
 from vaelab.training.assembly import build
 from vaelab.training.callbacks import StopAfterSteps
 from vaelab.training.checkpoints import AtomicCheckpointIO
@@ -34,6 +35,8 @@ IGNORED = (
     # a run without validation images has an empty list of validation loaders
     "Total length of `list` across ranks is zero",
 )
+
+RESTORING = ("load_state_dict", "on_load_checkpoint")  # methods that get a part's state from a checkpoint
 
 
 def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder: Path) -> pl.Trainer:
@@ -61,7 +64,8 @@ def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder:
 def refusals(trainer: pl.Trainer) -> Iterator[None]:
     """Turn what Lightning itself refuses in this block into a UserError: a mistake in the settings.
 
-    An error is Lightning's if its own code raised it, and not that of a part which it calls.
+    An error is Lightning's if its own code raised it, and not that of a part which it calls. A part that
+    can't take its state in the checkpoint refuses that: another version wrote it.
     """
     try:
         yield
@@ -69,6 +73,12 @@ def refusals(trainer: pl.Trainer) -> Iterator[None]:
         raise
     except Exception as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if trainer.ckpt_path and frame.f_code.co_name in RESTORING:
+            part = type(frame.f_locals.get("self")).__name__
+            raise Refusal(
+                f"{LAST} is not of this version of vaelab: {part} can't take its state ({one_line(error)}). "
+                "Continue the run with the version that began it, or begin one of another name."
+            ) from error
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
         if package not in ("pytorch_lightning", "lightning_fabric"):
             raise
