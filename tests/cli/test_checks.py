@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from vaelab.cli.checks import CONTRACT, Node, Nodes, Number, Place, check_values, flag, integer, resolved
 from vaelab.errors import UserError, shown
+from vaelab.runs.naming import register_resolvers
 
 SCHEDULE = {"_target_": "vaelab.models.RampSchedule", "stop": 4.0}
 
@@ -126,9 +127,15 @@ def test_interpolations_are_resolved_into_plain_types():
     ("config", "text"),
     [
         ({"data": {"path": "???"}}, r"data.path is missing.*data.path=\.\.\."),
-        ({"weight": "${model.bta}"}, r"can't be resolved.*model\.bta"),
+        ({"weight": "${model.bta}"}, r"can't be resolved: weight: .*model\.bta"),
     ],
 )
 def test_what_can_not_be_resolved_is_a_users_error(config, text):
     with pytest.raises(UserError, match=text):
         resolved(OmegaConf.create(config))
+
+
+def test_what_a_resolver_of_ours_refuses_is_said_in_its_own_words():
+    register_resolvers()
+    with pytest.raises(UserError, match=r"^model\.groups=5: must be a list of 2 to 4 whole numbers >= 1\.$"):
+        resolved(OmegaConf.create({"latent_dim": "${vaelab.latent_dim:5}"}))

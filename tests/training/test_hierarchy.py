@@ -39,7 +39,7 @@ def test_a_run_has_numbers_of_each_group_and_is_loaded(tmp_path):
     ("settings", "message"),
     [
         (["model.latent_dim=8"], "model.posterior.groups must sum to latent_dim=8, got [2, 1, 3]"),
-        (["model.groups=8"], "model.groups=8: must be a list of 2 to 4 whole numbers >= 1."),
+        (["model.groups=8"], "vaelab-train: model.groups=8: must be a list of 2 to 4 whole numbers >= 1."),
         (["model.groups=[6]"], "model.posterior.groups must be a list of 2 to 4 whole numbers >= 1"),
         (["model.group_beta=[1,2]"], "group_beta must have a number for each of the 3 groups"),
         (["model.group_free_bits=0.5"], "model.weights=best: no validation value of model.objective.kl"),

@@ -272,9 +272,13 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
             raise UserError(f"{missing[0]} is missing. Give it a value: {missing[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, UserError):  # of a resolver of ours
-            raise error.__cause__ from None
-        raise UserError(f"The config can't be resolved: {first_line(error)}") from error
+        own: BaseException | None = error  # OmegaConf hides the error of a resolver of ours behind its own
+        while own is not None and not isinstance(own, UserError):
+            own = own.__context__
+        if own is not None:
+            raise own from None
+        place = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(f"The config can't be resolved: {place}{first_line(error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
