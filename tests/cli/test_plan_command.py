@@ -96,8 +96,28 @@ def test_a_multi_rate_model_takes_the_betas_in_one_training():
 
 
 @pytest.mark.parametrize(
+    ("settings", "dimensions"),
+    [
+        (("network=conv_map", "network.channels=3"), 3 * 2 * 2),
+        (("model=hierarchical_vae", "model.groups=[2,4,3]"), 9),
+    ],
+)
+def test_dimensions_that_a_map_or_groups_set_are_those_of_the_plan(settings, dimensions):
+    code, out, err = planned("data=digits", *settings)
+    assert (code, err) == (0, "")
+    assert f"With {dimensions} dimensions" in out
+    *_, line = out.splitlines()
+    assert shlex.split(line.removeprefix("Train it:")) == [
+        *("vaelab-train", "sweep=auto", "data=digits"),
+        *settings,
+    ]
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("model=vq_vae", "There is no plan for this model, which has no model.beta."),
+        ("model=kl_map_vae", "There is no plan for likelihood Laplace"),
         ("likelihood=laplace", "There is no plan for likelihood Laplace"),
         ("model=sigma_vae", "There is no plan for likelihood LearnedGaussian"),
         ("model.latent_dim=0", "model.latent_dim=0: must be a whole number >= 1."),
@@ -154,6 +174,7 @@ def test_python_sweeps_the_same_betas(tmp_path, plain_table, short_grid):
     [
         (("likelihood=laplace",), "There is no plan for likelihood Laplace"),
         (("model.latent_dim=2,3",), "this sweep varies model.latent_dim"),
+        (("model=hierarchical_vae", "model.groups=[2,3],[4,3]"), "this sweep varies model.groups"),
         (("data.binarize=none,static",), "this sweep varies data.binarize"),
         (("model=ae",), "the model.beta of this model is no number. Use model=beta_vae."),
         (("model=multi_rate_vae",), "vaelab-plan prints its model.betas."),

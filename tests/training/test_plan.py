@@ -200,6 +200,8 @@ def test_a_plan_of_a_config_in_plain_types():
     assert rates == sorted(rates, reverse=True)
     assert distortions == sorted(distortions)
     assert math.isclose(distortions[-1], plan.curve.constant_distortion)
+    maps = {"_target_": "vaelab.models.conv_map", "channels": 3, "down": 3}
+    assert make_plan(config(network=maps), latent_dim=5).curve.latent_dim == 3
     suggested = make_plan(config())
     assert suggested.curve.latent_dim == suggested.suggested_latent_dim != 3
 

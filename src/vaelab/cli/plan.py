@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from vaelab.cli.checks import CONTRACT, check_needs, refuse
+from vaelab.cli.checks import CONTRACT, MAPS, check_latents, check_needs, refuse
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
@@ -28,7 +28,10 @@ AUTO = "auto"
 BETA = "model.beta"
 LATENT_DIM = "model.latent_dim"
 # what a plan is made of: a sweep that varies it has no single plan
-FIXED = ("data", "likelihood", "model", "experiment", LATENT_DIM)
+FIXED = (
+    *("data", "likelihood", "model", "experiment"),
+    *(LATENT_DIM, "model.groups", "network.channels", "network.down"),  # what says how many dimensions
+)
 RANKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -66,14 +69,19 @@ def run(args: argparse.Namespace) -> None:
         importable([args.config_dir])
     cfg = composed("train", args.settings, args.config_dir)
     check_keys(cfg, args.settings)
-    plan = plan_of(cfg, as_set=LATENT_DIM in settings)
+    if not {"beta", "betas"} & set(cfg.model):
+        raise UserError("There is no plan for this model, which has no model.beta. Use model=beta_vae.")
+    check_latents(cfg, args.settings)
+    # by a setting, the places of a map or the groups of a hierarchy
+    is_set = LATENT_DIM in settings or cfg.network.get("_target_") in MAPS or "groups" in cfg.model
+    plan = plan_of(cfg, as_set=is_set)
     if "betas" in cfg.model:  # of a multi-rate model, one training
         ends = plan.betas[0], plan.betas[-1]
         command = ["vaelab-train", *args.settings, f"model.betas=[{listed(plan.betas)}]"]
         command += [f"model.beta_{end}={beta:g}" for end, beta in zip(("low", "high"), ends, strict=True)]
     else:
         command = ["vaelab-train", "sweep=auto", *args.settings]
-    if LATENT_DIM not in settings:
+    if not is_set:
         command.append(f"{LATENT_DIM}={plan.curve.latent_dim}")
     print(plan_text(plan, shlex.join(command)))
     if args.out:
@@ -90,7 +98,11 @@ def plan_of(cfg: DictConfig, as_set: bool = True) -> "Plan":
     model: dict[str, Any] = {"latent_dim": cfg.model.latent_dim} if as_set else {}
     refuse({**parts, "model": model}, CONTRACT)
     check_needs(
-        {**parts, "model": {"needs": as_written(cfg.model.get("needs"))}, "prior": as_written(cfg.prior)}
+        {
+            **parts,
+            **{name: as_written(cfg[name]) for name in ("network", "prior")},
+            "model": {"needs": as_written(cfg.model.get("needs"))},
+        }
     )
     from vaelab.training.plan import make_plan  # imports torch
 

@@ -28,7 +28,7 @@ from vaelab.errors import UserError
 from vaelab.functional.randomness import generator
 from vaelab.functional.reference_curve import ReferenceCurve, beta_grid, suggested_latent_dim
 from vaelab.models.likelihoods import Gaussian, Likelihood
-from vaelab.training.assembly import build, build_data, memory_of_data, run_context
+from vaelab.training.assembly import build, build_data, map_shape, memory_of_data, run_context
 
 __all__ = ["Plan", "make_plan", "thresholds"]
 
@@ -78,7 +78,8 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
     """The plan for the data and the likelihood of a run's config.
 
     Args:
-        latent_dim: of the models that will be trained; None for the one that the plan suggests.
+        latent_dim: of the models that will be trained; None for the one that the plan suggests. Of a network
+            whose latents are maps the images tell it.
 
     Raises:
         UserError: the likelihood has no plan, the decoder is told labels, or all images are the same.
@@ -102,7 +103,8 @@ def make_plan(cfg: DictConfig, latent_dim: int | None = None) -> Plan:
     if not found[0] > 0:
         raise UserError("There is no plan for these data: all training images are the same.")
     suggested = suggested_latent_dim(found)
-    curve = ReferenceCurve(tuple(found), constant, latent_dim or suggested)
+    shape = map_shape(cfg, data.image_shape)
+    curve = ReferenceCurve(tuple(found), constant, math.prod(shape) if shape else latent_dim or suggested)
     return Plan(curve, images, math.prod(data.image_shape), suggested, exact=isinstance(likelihood, Gaussian))
 
 
