@@ -143,6 +143,12 @@ def test_parts_shapes_and_parameters_by_hand(tmp_path):
     assert "corruption" not in text  # a part that this model has not
 
 
+def test_a_latent_map_has_its_shape(tmp_path):
+    text = explained(tmp_path, "network=conv_map", "network.channels=3", "data=digits")
+    assert cells(text, "posterior")[2] == "24 -> 3x2x2"
+    assert cells(text, "prior")[1:3] == ["StandardNormal()", "3x2x2"]
+
+
 def test_a_schedules_values_are_those_of_its_formula(tmp_path):
     text = explained(
         tmp_path,
@@ -232,6 +238,7 @@ def test_parts_beside_the_usual_are_explained(tmp_path, model):
         (["model.beta=-1"], "model.beta=-1: must be"),
         (["network=burgess_conv"], "network: burgess_conv is published for 64x64 images, the data are 8x8"),
         (["+model.objective.kl.nonsense=1"], "There is no key 'model.objective.kl.nonsense'"),
+        (["network=conv_map", "model.latent_dim=4"], "model.latent_dim=4: the network's latents are maps"),
         (["optimizer.betas=1"], "optimizer"),
     ],
 )

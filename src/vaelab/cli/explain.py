@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import open_dict
 
-from vaelab.cli.checks import check_values, resolved
+from vaelab.cli.checks import check_latents, check_values, resolved
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
@@ -41,6 +41,7 @@ def explanation(options: Namespace) -> str:
     check_keys(cfg, options.settings)
     config = resolved(cfg)
     check_values(config)
+    check_latents(config, options.settings)
     from vaelab.training.summary import summary  # imports torch and Lightning
 
     importable([options.config_dir] if options.config_dir else [])

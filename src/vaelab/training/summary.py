@@ -78,8 +78,8 @@ def summary(config: Mapping[str, Any]) -> Summary:
     ordinary = model.at()  # of a multi-rate model: the shapes of one beta
     with torch.no_grad(), shapes_of(encoder=ordinary.encoder, decoder=ordinary.decoder) as seen:
         noise = ordinary.draw_noise(len(x), generator(0, "summary"), image_shape=x.shape[1:])
-        output = ordinary(x, noise, 0, batch.y)
-    image, z = tuple(x.shape[1:]), tuple(output.stats.z.shape[2:])
+        ordinary(x, noise, 0, batch.y)
+    image, z = tuple(x.shape[1:]), model.latent_shape
     flow = {
         "corruption": (image, image),
         "condition": (),
