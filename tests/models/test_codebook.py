@@ -118,9 +118,13 @@ def test_the_use_of_codes_is_counted_over_all_batches_and_places():
     )
     assert metric.compute()["codes_used"].item() == pytest.approx(len(set(codes.flatten().tolist())) / 6)
     assert len(set(codes.flatten().tolist())) < 6
-    without = Perplexity(4)
-    without.update(DiagonalGaussian(2)(torch.zeros(3, 4)))
-    assert all(value.isnan() for value in without.compute().values())
+
+
+@pytest.mark.parametrize("number_of_codes", [4, 0])
+def test_without_codes_their_use_is_undefined(number_of_codes):
+    metric = Perplexity(number_of_codes)
+    metric.update(DiagonalGaussian(2)(torch.zeros(3, 4)))
+    assert all(value.isnan() for value in metric.compute().values())
 
 
 # what makes no sense

@@ -12,6 +12,7 @@ import vaelab
 from builders import random, vae
 from cli_runner import run
 from vaelab.functional.randomness import generator
+from vaelab.metrics import Perplexity
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.models.codebooks import Codebook
 from vaelab.models.networks import mlp
@@ -159,6 +160,25 @@ def test_the_rate_is_that_of_the_codes_chosen_not_of_others_with_the_same_sum():
     torch.testing.assert_close(output.stats.rate.detach(), torch.tensor(expected))
     output.loss.backward()
     assert sum(p.grad.abs().sum() for p in fitted.encoder.parameters()) > 0
+
+
+def test_codes_of_different_codebooks_are_counted_apart():
+    """The number k means another code in each of them; in a shared one it is the same code."""
+    codes = torch.randint(K, (40, Q * 2 * H * W), generator=random()).clamp(max=3)
+    codes[:, : 2 * H * W] = 4  # the first quantizer has one code alone, which the others never have
+    for shared in (True, False):
+        posterior = quantizer(shared)
+        metric = Perplexity(posterior.number_of_codes, posterior.codebooks)
+        q = posterior(torch.zeros(40, D))._replace(codes=codes)
+        for part in (slice(0, 11), slice(11, 40)):
+            metric.update(q._replace(codes=q.codes[part]))
+        tables = [codes] if shared else codes.split(2 * H * W, dim=1)
+        shares = [np.bincount(table.numpy().ravel(), minlength=K) for table in tables]
+        entropy = np.mean([scipy_stats.entropy(share) for share in shares])
+        used = np.mean([(share > 0).mean() for share in shares])
+        assert metric.compute()["perplexity"].item() == pytest.approx(np.exp(entropy), rel=1e-5)
+        assert metric.compute()["codes_used"].item() == pytest.approx(used)
+        assert used == (1.0 if shared else pytest.approx((1 + 4 + 4) / 15))
 
 
 def test_samples_of_a_prior_choose_every_code_by_a_number_of_its_own():

@@ -39,14 +39,20 @@ def reconstruction_error(x: Tensor, reconstruction: Tensor) -> Tensor:
 def perplexity(counts: Tensor) -> Tensor:
     """exp of the entropy of frequencies: counts (K,) -> (), from 1 to K; NaN without any.
 
+    Of several codebooks, counts (T, K), the geometric mean of theirs.
+
     >>> perplexity(torch.tensor([5.0, 5.0, 0.0]))
     tensor(2.)
+    >>> perplexity(torch.tensor([[5.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    tensor(2.)
     """
-    return torch.special.entr(counts / counts.sum()).sum().exp()
+    each = torch.atleast_2d(counts)
+    entropy = torch.stack([torch.special.entr(part / part.sum()).sum() for part in each])
+    return entropy.mean().exp().where(counts.sum() > 0, torch.nan)
 
 
 def share_in_use(counts: Tensor) -> Tensor:
-    """The share of numbers that are not 0: counts (K,) -> (); NaN without any count.
+    """The share of numbers that are not 0: counts (..., K) -> (); NaN without any count.
 
     >>> share_in_use(torch.tensor([5.0, 5.0, 0.0, 0.0]))
     tensor(0.5000)

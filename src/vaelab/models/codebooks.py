@@ -6,6 +6,7 @@ what every posterior has, such a posterior has
 
 - ``codes`` (B, n) in its parameters, from 0 to K - 1;
 - ``places`` n, ``number_of_codes`` K and ``code_shape`` (G, h, w) with n = G h w: codes are in this order;
+- ``codebooks`` T: the n codes are T equal parts, each from K codes of its own;
 - ``nearest(z)``: (..., D) -> the codes (..., n) that it chooses for z;
 - ``vectors(codes)``: (..., n) -> z (..., D), made of these codes;
 - ``numbers(noise)``: (..., D) -> (..., n), one of the numbers for each code, so that noise chooses codes.

@@ -57,9 +57,10 @@ class Posterior(nn.Module):
     needs: frozenset[Property] = frozenset()
     parameters_per_dimension = 1
     # of a posterior that chooses codes (vaelab.models.codebooks): those of an image, how many there are to
-    # choose from at each place, and (G, h, w), the places in order
+    # choose from at each place, from how many codebooks, and (G, h, w), the places in order
     places = 0
     number_of_codes = 0
+    codebooks = 1
     code_shape: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()  # of a hierarchy the dimensions of each group, from coarse to fine
     closed_kl = False  # whether it is a chain of Gaussians: a dimension given those before it

@@ -72,7 +72,8 @@ class ResidualCodebook(Posterior):
         self.quantizers = quantizers
         self.code_shape = quantizers * self.layout.groups, self.layout.height, self.layout.width
         self.places, self.number_of_codes = prod(self.code_shape), codes
-        start = torch.randn(1 if shared else quantizers, codes, self.layout.code_dim)
+        self.codebooks = 1 if shared else quantizers
+        start = torch.randn(self.codebooks, codes, self.layout.code_dim)
         hold_codes(self, start, decay, revive_below)
 
     def forward(self, encoded: Tensor) -> CodebookParameters:

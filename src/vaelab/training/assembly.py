@@ -368,9 +368,11 @@ REMEDIES: dict[Property, str] = {
 }
 
 
-def build_metrics(cfg: DictConfig, context: RunContext, number_of_codes: int = 0) -> MetricCollection:
-    """The metrics of ``cfg.metrics`` under their names; ``number_of_codes``: of the posterior."""
+def build_metrics(
+    cfg: DictConfig, context: RunContext, number_of_codes: int = 0, codebooks: int = 1
+) -> MetricCollection:
+    """The metrics of ``cfg.metrics`` under their names; the codes are those of the posterior."""
     chosen = {name: node for name, node in cfg.metrics.items() if node is not None}
-    codes = {"number_of_codes": number_of_codes}
+    codes = {"number_of_codes": number_of_codes, "codebooks": codebooks}
     metrics = {name: build(f"metrics.{name}", node, context, codes) for name, node in chosen.items()}
     return MetricCollection(metrics, compute_groups=False)

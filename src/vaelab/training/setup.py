@@ -46,7 +46,7 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     return LitAutoencoder(
         model,
         optimizer=build_optimizer(cfg),
-        metrics=build_metrics(cfg, context, model.posterior.number_of_codes),
+        metrics=build_metrics(cfg, context, model.posterior.number_of_codes, model.posterior.codebooks),
         seed=cfg.seed,
         checkpoint_extra={
             "config": OmegaConf.to_container(cfg),
