@@ -48,7 +48,7 @@ def test_beta_tc_lowers_the_total_correlation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["dip_vae_i", "dip_vae_ii"])
+@pytest.mark.parametrize("variant", ["dip_vae_i", pytest.param("dip_vae_ii", marks=pytest.mark.exhaustive)])
 def test_dip_leads_the_covariance_to_the_identity(tmp_path, variant):
     """The penalties outweigh the distortion: at a tenth of this weight the codes of I stay correlated."""
     found = {}
@@ -63,7 +63,7 @@ def test_dip_leads_the_covariance_to_the_identity(tmp_path, variant):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["info_vae", "wae_mmd"])
+@pytest.mark.parametrize("variant", ["info_vae", pytest.param("wae_mmd", marks=pytest.mark.exhaustive)])
 def test_the_mmd_leads_the_codes_to_the_prior(tmp_path, variant):
     found = {}
     for weight in (0.2, 2000):
