@@ -124,7 +124,7 @@ class RunBar(ProgressBar):
 
     def _update(self, **values: Any) -> None:
         self._drawn = time.monotonic()
-        self._bar.update(self._task, **values)
+        self._bar.update(self._task, refresh=True, **values)
 
 
 class EpochLines(ProgressBar):
