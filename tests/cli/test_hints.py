@@ -39,6 +39,13 @@ def test_an_unknown_option_like_no_other_gets_all_of_them():
     assert text == "optimizer=lion: there is no such option. Valid names: adam, adamw."
 
 
+@pytest.mark.parametrize("option", ["pixelcnn", "PixelCNN", "pixel_cnn", "code_prior"])
+def test_a_prior_that_is_fitted_afterwards_is_named_with_its_command(option):
+    text = error_text(hydras_error("model=vq_vae", f"prior={option}"))
+    assert text.startswith(f"prior={option}: there is no such option. ")
+    assert text.endswith(": vaelab-evaluate RUN eval=code_prior")
+
+
 def test_what_can_not_be_read_is_quoted():
     text = error_text(hydras_error("name=a(b"))
     assert "'name=a(b'" in text

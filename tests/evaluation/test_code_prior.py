@@ -221,7 +221,7 @@ def test_a_network_that_no_epoch_improved_gains_exactly_nothing(tmp_path):
 
 def test_codes_are_needed(tmp_path):
     images = ImageSet(torch.rand(40, 1, 4, 4, generator=random()))
-    with pytest.raises(NotApplicable, match=r"^its latents are not codes$"):
+    with pytest.raises(NotApplicable, match=r"^its latents are not codes\. Use model=vq_vae, "):
         CodePrior()(run_of(tmp_path, images, images, vae(), val_size=10))
 
 
@@ -282,5 +282,5 @@ def test_a_run_without_codes_says_so_in_a_line(vae_run, tmp_path):
     folder = shutil.copytree(vae_run.folder, tmp_path / "outputs" / "runs" / "one")
     code, out, _ = evaluate(folder, "eval=code_prior", "udr=null")
     assert code == 0
-    assert "  code_prior: not for this run: its latents are not codes\n" in out
+    assert "  code_prior: not for this run: its latents are not codes. Use model=vq_vae, fsq_vae or" in out
     assert not (folder / "code_prior.pt").exists()

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from vaelab.errors import UserError
-from vaelab.models import PixelCNN
+from vaelab.models import DiagonalGaussian, PixelCNN
 from vaelab.training.code_priors import FILE_NAME, load_code_prior, save_code_prior
 
-POSTERIOR = SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=5)
+CODES = frozenset({"codes"})
+POSTERIOR = SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=5, provides=CODES)
 RECORD = {"weights_sha256": "0123"}
 
 
@@ -41,12 +42,21 @@ def test_one_that_is_not_there(tmp_path):
     assert refusal(tmp_path).startswith(f"There is no {tmp_path / FILE_NAME}")
 
 
+def test_a_run_without_codes_is_told_which_models_have_them(tmp_path):
+    posterior = DiagonalGaussian(latent_dim=3)
+    with pytest.raises(UserError) as caught:
+        load_code_prior(tmp_path, RECORD, posterior)
+    assert str(caught.value) == (
+        f"{tmp_path} is no run with codes, over which a prior could be fitted. "
+        "Use model=vq_vae, fsq_vae or residual_vq_vae."
+    )
+
+
 def test_one_of_other_weights_or_codes(saved, tmp_path):
     assert "was fitted to codes of other weights" in refusal(tmp_path, {"weights_sha256": "4567"})
     for other in (
-        SimpleNamespace(code_shape=(2, 2, 3), number_of_codes=5),
-        SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=6),
-        SimpleNamespace(code_shape=(), number_of_codes=0),
+        SimpleNamespace(code_shape=(2, 2, 3), number_of_codes=5, provides=CODES),
+        SimpleNamespace(code_shape=(2, 3, 2), number_of_codes=6, provides=CODES),
     ):
         assert "is a prior over other codes" in refusal(tmp_path, posterior=other)
 

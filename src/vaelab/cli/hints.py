@@ -20,6 +20,9 @@ from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, 
 FIRST = ("model", "optimizer", "data", "trainer", "likelihood", "prior", "network", "logger", "callbacks")
 """The nodes whose keys may be meant without their node, as in ``lr=0.1``, the likeliest first."""
 
+FITTED_AFTERWARDS = ("pixelcnn", "code_prior")
+"""What ``prior`` is sometimes expected to offer: the prior that is no part of the training."""
+
 __all__ = ["error_text", "known_keys", "unknown_key"]
 
 
@@ -109,6 +112,11 @@ def _unknown_option(error: MissingConfigException) -> str:
     missing = error.missing_cfg_file or ""
     group, _, option = missing.rpartition("/")
     choices = [choice for choice in error.options or () if not choice.startswith("_")]  # _base is no option
+    if group == "prior" and nearest(option.lower(), {*choices, *FITTED_AFTERWARDS}) in FITTED_AFTERWARDS:
+        return (
+            f"prior={option}: there is no such option. A PixelCNN is fitted to the codes of a trained run: "
+            "vaelab-evaluate RUN eval=code_prior"
+        )
     if choices:
         return f"{group}={option}: there is no such option. {did_you_mean(option, choices)}"
     return first_line(error)

@@ -16,7 +16,7 @@ from vaelab.functional.randomness import generator
 from vaelab.models.pixelcnn import PixelCNN
 from vaelab.models.priors import FittedCodes, Prior, UniformCodes, code_counts
 from vaelab.training.callbacks.publish import write_picture
-from vaelab.training.code_priors import save_code_prior
+from vaelab.training.code_priors import WITH_CODES, save_code_prior
 
 __all__ = ["CodePrior", "Fit", "fit"]
 
@@ -82,7 +82,7 @@ class CodePrior:
         """Raises NotApplicable for a posterior without codes, and without validation images."""
         posterior: Any = run.model.posterior
         if "codes" not in posterior.provides:
-            raise NotApplicable("its latents are not codes")
+            raise NotApplicable(f"its latents are not codes. {WITH_CODES}")
         limits = {"train": self.train_images, "val": None, "test": self.images}
         codes = {split: codes_of(run, split, limit) for split, limit in limits.items()}
         apart = independent(codes["train"], posterior.number_of_codes)

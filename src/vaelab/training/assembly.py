@@ -32,6 +32,7 @@ from vaelab.training.constant_image import share_of_distortion
 from vaelab.types import RunContext
 
 __all__ = [
+    "REMEDIES",
     "build",
     "build_autoencoder",
     "build_data",

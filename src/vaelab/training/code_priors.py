@@ -10,10 +10,12 @@ from vaelab.errors import UserError
 from vaelab.models.pixelcnn import PixelCNN
 from vaelab.models.posteriors import Posterior
 from vaelab.runs.files import archive_damage, replacing
+from vaelab.training.assembly import REMEDIES
 
-__all__ = ["load_code_prior", "save_code_prior"]
+__all__ = ["WITH_CODES", "load_code_prior", "save_code_prior"]
 
 FILE_NAME = "code_prior.pt"  # in the run's folder
+WITH_CODES = REMEDIES["codes"]
 
 
 def save_code_prior(folder: Path, network: PixelCNN, record: Mapping[str, Any]) -> None:
@@ -31,8 +33,10 @@ def load_code_prior(
     Its size is that of its tensors; the codes are those of the run's ``posterior``.
 
     Raises:
-        UserError: there is none, it is damaged, or it was fitted to other codes.
+        UserError: the run has no codes, or the file is missing, damaged, or of other codes.
     """
+    if "codes" not in posterior.provides:
+        raise UserError(f"{folder} is no run with codes, over which a prior could be fitted. {WITH_CODES}")
     file = folder / FILE_NAME
     fitting = f"vaelab-evaluate {folder} eval=code_prior force=true"
     if not file.is_file():

@@ -103,7 +103,7 @@ class Run:
         With ``code_prior``, z is drawn from the prior that ``vaelab-evaluate eval=code_prior`` has fitted.
 
         Raises:
-            UserError: no such prior has been fitted, or to other codes.
+            UserError: the run has no codes, no such prior has been fitted, or to other codes.
         """
         model, prior = self.at(beta), None
         if code_prior:
