@@ -170,3 +170,16 @@ def test_the_matched_rate_of_codes_without_spread_is_undefined():
         assert matched_draws(z, normal(*z.shape, 1)).isnan().all()
         assert hole_rates(lambda k, z=z: (z, z, normal(*z.shape, k))).hole_rate_matched.isnan()
     assert matched_draws(normal(100, 1, 0), normal(100, 1, 1)).isfinite().all()
+
+
+@pytest.mark.parametrize(("unused", "blind"), [(0, False), (190, True)])
+def test_dimensions_that_no_image_uses_blind_it(unused, blind):
+    """Codes in clusters at the corners of a cube of 5 dimensions; in the unused ones q(z|x) is the prior."""
+    corners = 0.95 * normal(500, 5, 0).sign()
+    loc = torch.cat([corners, torch.zeros(500, unused, dtype=torch.float64)], 1)
+    scale = torch.ones_like(loc)
+    scale[:, :5] = 0.2
+    z, z_prior = loc + scale * normal(*loc.shape, 1), normal(*loc.shape, 2)
+    found = hole_rate(z, z_prior).item()
+    assert found < 0.04 if blind else found > 0.5
+    assert low_density_rate(z, z_prior, Gaussians(loc, scale)).item() > (0.15 if blind else 0.5)

@@ -3,6 +3,16 @@
 There is no standard measure. These compare draws from the prior and fresh draws from q(z) with one threshold:
 a rate of :func:`null_hole_rate`, about 0.01, means no holes, and 1 that every draw from the prior is far from
 all codes that the decoder was trained on.
+
+A high rate shows holes in any number of dimensions D. A low one rules them out only where D is small. The
+squared distance |z - z'|^2 of two codes is a sum over dimensions, each with the weight 1: one that no image
+uses adds 2 on average, with variance 8, whether or not the others match. So its noise grows as sqrt(8 D), and
+the nearest of N codes is hardly nearer than any other: N points that fill a ball have their neighbours within
+N^(-1/D) of its radius, 0.47 for 2,000 in 10 dimensions and 0.96 in 196. What is left is how far a draw lies
+from the middle of all codes. An example: codes in clusters of ten dimensions have a hole rate of 0.30, and
+with 10, 30 and 90 further ones that are N(0, 1) for each image, hence as the prior's, one of 0.03, 0.02 and
+0.01. :func:`low_density_rate` weighs each dimension by the width of its posterior: 0.47, then 0.44, 0.34 and
+0.26.
 """
 
 import math
@@ -98,8 +108,8 @@ def hole_rate(z: Tensor, z_prior: Tensor, tail: float = TAIL) -> Tensor:
     The distance is that to the nearest of the N codes z ~ q(z|x_n); one of these codes is a fresh z for the
     others. The rate is interpolated between those at two of the codes' distances, the ones beside their
     quantile 1 - ``tail``. If prior and aggregate posterior agree, its expectation is :func:`null_hole_rate`.
-    It needs no density, so a deterministic autoencoder has it too. NaN with fewer than two codes or
-    non-finite ones.
+    It needs no density, so a deterministic autoencoder has it too. It is nearly blind in many dimensions, as
+    of a latent map (see the head of this module). NaN with fewer than two codes or non-finite ones.
     """
     if not _measurable(z, z_prior):
         return z.new_tensor(torch.nan)
@@ -152,7 +162,9 @@ def low_density_rate(z: Tensor, z_prior: Tensor, posteriors: Gaussians, tail: fl
     """The share of prior draws whose log q(z) lies below the ``tail`` quantile of log q at z ~ q(z): -> ().
 
     log q is the exact mixture of the N posteriors; at a fresh z_n, that of the other N - 1. Where p(z) = q(z)
-    its expectation is about :func:`null_hole_rate`. NaN where the posteriors have no density.
+    its expectation is about :func:`null_hole_rate`. A dimension where all posteriors are the prior
+    adds to every log q alike, which is less noise than in a distance: in many dimensions this rate sees holes
+    that :func:`hole_rate` does not. NaN where the posteriors have no density.
     """
     if len(z) < 2 or not len(z_prior):
         return z.new_tensor(torch.nan)

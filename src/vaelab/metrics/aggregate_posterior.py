@@ -34,7 +34,8 @@ class AggregatePosterior(Metric):
     - ``aggregate_posteriors``: M, without z_n's own: at most ``posteriors``, and N M D <= ``operations``.
     - ``hole_rate``, ``hole_rate_matched`` and their standard errors ``_se``: see
       :func:`~vaelab.functional.holes.hole_rates`. The standard errors are those of the draws of z, of the
-      prior and of the noise: they say nothing of other images or of another training.
+      prior and of the noise: they say nothing of other images or of another training. In hundreds of
+      dimensions, as of a latent map, a low rate does not rule out holes (:mod:`vaelab.functional.holes`).
     - ``hole_rate_null``: that of a model without holes (:func:`~vaelab.functional.holes.null_hole_rate`).
     - ``aggregate_images``: N.
 

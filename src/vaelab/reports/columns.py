@@ -17,6 +17,7 @@ from vaelab.reports.cells import (
     show_verdict,
 )
 from vaelab.reports.differences import CONSTANT
+from vaelab.reports.holes import blindness
 from vaelab.reports.table import MAIN, Row, Table, show
 from vaelab.runs.naming import short_names
 from vaelab.runs.tables import text_table
@@ -171,6 +172,7 @@ def table_note(table: Table) -> str:
     ranges = any(bracket(row, f"{table.split}/{name}") for row in table.rows for name in HEADLINES)
     notes = {SEEDS_NOTE: seeds, ERRORS_NOTE: errors}
     notes |= {RANGE_NOTE: ranges, RANGE_OVER_SEEDS_NOTE: ranges and seeds}
+    notes |= dict.fromkeys(filter(None, [blindness(table)]), True)
     return " ".join(note for note, applies in notes.items() if applies)
 
 
@@ -185,7 +187,8 @@ def details(table: Table) -> list[Detail]:
     evaluated = measured_on(table, EVALUATED)
     tables = []
     if health:
-        tables.append(Detail("Latent health", "latent-health", columns(table, health), HEALTH_NOTE))
+        note = " ".join(filter(None, [HEALTH_NOTE, blindness(table)]))
+        tables.append(Detail("Latent health", "latent-health", columns(table, health), note))
     if quality:
         shown = columns(table, quality)
         tables.append(Detail("Reconstruction quality", "reconstruction-quality", shown, QUALITY_NOTE))
@@ -194,7 +197,8 @@ def details(table: Table) -> list[Detail]:
         tables.append(Detail("Layers", "layers", columns(table, layers), LAYERS_NOTE))
     if evaluated:
         evaluations = columns(table, evaluated, EVALUATED)
-        tables.append(Detail("Evaluation", "evaluation", evaluations, EVALUATION_NOTE))
+        note = " ".join(filter(None, [EVALUATION_NOTE, blindness(table, EVALUATED)]))
+        tables.append(Detail("Evaluation", "evaluation", evaluations, note))
     return tables
 
 

@@ -75,8 +75,9 @@ def training_parts() -> list[Part]:
             "Mutual information: what a code says about its image, at most the rate. Aggregate KL: how far "
             "all codes together are from the prior. Of these two a lower and an upper bound are known; the "
             "truth lies between. Hole rate: the share of prior samples where there are no codes, about 0.01"
-            " (hole_rate_null) if there are no holes. Shuffle gap: how many nats the decoder loses with "
-            "another image's code, 0 if it ignores z.",
+            " (hole_rate_null) if there are no holes; in hundreds of dimensions, as of a latent map, it is "
+            "low with holes too. Shuffle gap: how many nats the decoder loses with another image's code, 0 "
+            "if it ignores z.",
             2,
             [
                 against_beta("Mutual information, at least", wr.SummaryMetric("test/mutual_information_low")),
