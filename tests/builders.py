@@ -19,6 +19,7 @@ from vaelab.models.objectives import KL, Distortion, Objective
 from vaelab.models.posteriors import Deterministic, DiagonalGaussian
 from vaelab.models.priors import StandardNormal
 from vaelab.training.module import LitAutoencoder
+from vaelab.training.precision import own_precision
 from vaelab.types import LatentStats
 
 
@@ -171,7 +172,8 @@ def trainer(folder: Path, **options: Any) -> pl.Trainer:
         "num_sanity_val_steps": 0,
         "default_root_dir": str(folder),
     }
-    return pl.Trainer(**{**defaults, **options})
+    own = own_precision(options.get("precision"))
+    return pl.Trainer(**{**defaults, **options, **({"precision": None, "plugins": [own]} if own else {})})
 
 
 class Recorder(Logger):

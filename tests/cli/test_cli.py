@@ -208,11 +208,20 @@ def test_any_trainer_argument_passes(tmp_path):
     assert result.record["config"]["trainer"]["gradient_clip_val"] == 1e-9
 
 
-@pytest.mark.parametrize("model", [("model=vq_vae_ema",), ("model=vq_vae", "prior=fitted_codes")])
-def test_moving_averages_in_half_precision_are_refused(tmp_path, model):
-    result = small(tmp_path, *model, "trainer.precision=bf16-true")
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [
+        ("16-true", "must be bf16-true, or 16-mixed on a GPU"),
+        ("16-mixed", "needs a GPU. On a CPU use trainer.precision=bf16-mixed."),
+    ],
+)
+def test_float16_is_refused_where_it_cannot_train(tmp_path, precision, advice):
+    result = small(tmp_path, f"trainer.precision={precision}")
     assert result.code == 2
-    assert "trainer.precision=bf16-true stores the moving averages of codes with too few bits" in result.err
+    [line] = result.err.splitlines()
+    assert line.startswith(f"vaelab-train: trainer.precision={precision}")
+    assert advice in line
+    assert not any(result.outputs.glob("runs/*/checkpoints"))
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,16 @@ def test_every_picture_is_drawn_in_every_precision(tmp_path, model, precision):
     drawn = {file.stem for file in result.folder.glob("samples/*")}
     assert {"mixture", "prior", "reconstructions", "traversals", "arithmetic"} <= drawn
     assert (result.folder / "latents/map.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_every_picture_of_a_hierarchy_is_drawn_in_every_precision(tmp_path, precision):
+    settings = ("model=hierarchical_vae", "model.groups=[1,2]", "callbacks=all_pictures")
+    result = small(tmp_path, *settings, f"trainer.precision={precision}")
+    assert result.code == 0, result.err
+    assert "could not be drawn" not in result.out
+    drawn = {f"{file.parent.name}/{file.stem}" for file in result.folder.glob("*/*.png")}
+    samples = ("mixture", "prior", "reconstructions", "traversals", "layers", "interpolations", "arithmetic")
+    assert {f"samples/{name}" for name in (*samples, "explorer")} <= drawn
+    assert {"latents/map", "latents/kl_per_dim"} <= drawn

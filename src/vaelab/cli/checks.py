@@ -131,6 +131,19 @@ class Place:
 
 
 @dataclass(frozen=True)
+class TrainablePrecision:
+    """Any precision but float16 for weights and Adam's averages. Which there are, Lightning says."""
+
+    def fits(self, value: Any) -> bool:
+        return value != "16-true"
+
+    def meaning(self, value: Any) -> str:
+        return (
+            "bf16-true, or 16-mixed on a GPU: most squared gradients, which Adam averages, are 0 in float16"
+        )
+
+
+@dataclass(frozen=True)
 class Nodes:
     """A list of mappings, or null."""
 
@@ -177,6 +190,7 @@ CONTRACT: dict[str, Rule] = {
     "logger": Node(optional=True),
     "model.needs": Node(optional=True),
     "trainer.plugins": Nodes(),
+    "trainer.precision": TrainablePrecision(),
     "model.latent_dim": integer(1),
     "model.weights": OneOf(("best", "last")),
     "model.beta": weight,

@@ -62,6 +62,18 @@ class Autoencoder(nn.Module):
         self.condition = condition
         self.corruption = corruption
         self.samples = samples
+        self.networks_dtype: torch.dtype | None = None  # of encoder and decoder, where it is another
+
+    def networks_to(self, dtype: torch.dtype) -> None:
+        """Convert encoder and decoder to ``dtype``, such as bfloat16; all else keeps its precision.
+
+        Images, z, densities, codes and the objective do: 8 significand bits are too few for what is summed,
+        compared or moved in small steps. The networks' inputs and outputs are converted where they are
+        called.
+        """
+        self.encoder.to(dtype)
+        self.decoder.to(dtype)
+        self.networks_dtype = dtype
 
     @property
     def multi_rate(self) -> bool:
@@ -106,7 +118,9 @@ class Autoencoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of its weights."""
+        """The precision of z: that of its weights, or 32 bits if the networks alone have half of it."""
+        if self.networks_dtype is not None:
+            return torch.promote_types(self.networks_dtype, torch.float32)
         return next(
             part.dtype for part in chain(self.parameters(), self.buffers()) if part.is_floating_point()
         )
@@ -137,7 +151,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Noise, step: int | Tensor = 0, y: Tensor | None = None) -> Output:
         """x (B, C, H, W) float -> the loss, its terms, :class:`LatentStats` and the decoder's output.
 
-        y (B,): the labels, for a conditional model. The noise has the parameters' precision; x may have a
+        y (B,): the labels, for a conditional model. The noise has the model's :attr:`dtype`; x may have a
         higher one, which the likelihood then has too.
         """
         corrupted = self._corrupted(x, noise.corruption).to(noise.posterior.dtype)
@@ -179,7 +193,12 @@ class Autoencoder(nn.Module):
 
     def posterior_parameters(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Images (B, C, H, W) in floats -> the parameters of q(z|x), with gradients."""
-        return self.posterior(self.encoder(self.condition.image(x, y)))
+        return self.posterior(self._through(self.encoder, self.condition.image(x, y)))
+
+    def _through(self, network: nn.Module, given: Tensor) -> Tensor:
+        """What encoder or decoder gives, in the precision of what it is given: its own may be half of it."""
+        result: Tensor = network(given if self.networks_dtype is None else given.to(self.networks_dtype))
+        return result if result.dtype == given.dtype else result.to(given.dtype)  # autocast has half too
 
     def prior_density(self, prior: Prior | None = None) -> Density:
         """p(z), or another prior, as a density: it may depend on the encoder or the codebook."""
@@ -192,7 +211,7 @@ class Autoencoder(nn.Module):
     def likelihood_parameters(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z (..., D) -> the parameters of p(x|z), (..., C', H, W), with gradients."""
         latent = self.condition.latent(self.posterior.decoder_input(z), y)
-        decoded = self.decoder(latent.reshape(-1, latent.shape[-1]))
+        decoded = self._through(self.decoder, latent.reshape(-1, latent.shape[-1]))
         return decoded.reshape(*z.shape[:-1], *decoded.shape[1:])
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:

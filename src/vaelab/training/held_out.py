@@ -12,7 +12,7 @@ from vaelab.metrics.rate_distortion import ImageRates, RateDistortion
 from vaelab.models.autoencoder import Autoencoder
 from vaelab.types import Batch, Output
 
-__all__ = ["fields", "posteriors", "restore_float32", "values_and_rates"]
+__all__ = ["fields", "posteriors", "values_and_rates"]
 
 
 def fields(model: Autoencoder, batch: Batch, images: Tensor, output: Output) -> dict[str, Any]:
@@ -45,15 +45,6 @@ def distortion_of(model: Autoencoder, batch: Batch, images: Tensor, z: Tensor, r
 def sample_prior(model: Autoencoder, noise: Tensor) -> Tensor:
     """Standard normal noise (N, D) -> samples of the prior (N, D), on the model's device."""
     return model.prior_density().sample(noise.to(model.device, model.dtype))
-
-
-def restore_float32(metrics: MetricCollection, dtype: str | torch.dtype) -> None:
-    """Convert the sums of metrics back to float32 under trainer.precision=bf16-true or 16-true.
-
-    bfloat16 has 8 significand bits, so 256 + 1 = 256: sums would stop growing.
-    """
-    if dtype in (torch.bfloat16, torch.float16):
-        metrics.set_dtype(torch.float32)
 
 
 def values_and_rates(metrics: MetricCollection) -> tuple[dict[str, Tensor], ImageRates | None]:

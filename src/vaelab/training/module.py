@@ -28,7 +28,7 @@ from vaelab.training.compilation import CompiledPass, training_pass
 from vaelab.training.curve_metrics import CurveMetrics, mean_objective
 from vaelab.training.followers import Followers
 from vaelab.training.further_passes import FurtherPasses
-from vaelab.training.held_out import fields, posteriors, restore_float32, values_and_rates
+from vaelab.training.held_out import fields, posteriors, values_and_rates
 from vaelab.training.held_out_noise import HeldOutNoise
 from vaelab.training.learning_rates import LearningRates, parameter_groups
 from vaelab.training.not_finite import remedy
@@ -242,11 +242,9 @@ class LitAutoencoder(pl.LightningModule):
     def on_validation_start(self) -> None:
         curve = self.model.betas if self._is_fitting() else []
         self._measured = [self.model.at(self.beta), *map(self.model.at, curve)]
-        restore_float32(self.val_metrics, self.dtype)
 
     def on_test_start(self) -> None:
         self._measured = [self.model.at(self.beta)]
-        restore_float32(self.test_metrics, self.dtype)
         self._further_passes = FurtherPasses(
             self._test_pass, self.test_metrics.values(), self.model.samples, self._sum_of_numbers
         )
@@ -272,7 +270,7 @@ class LitAutoencoder(pl.LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING
 
     def forward(self, batch: Batch, noise: Noise, model: Autoencoder | None = None) -> Output:
-        """The model's output, computed in the model's precision (trainer.precision=64-true, bf16-true)."""
+        """The model's output, computed in its precision (trainer.precision=64-true)."""
         output: Output = self._passed(self.model if model is None else model, batch, noise)
         return output
 
@@ -326,8 +324,9 @@ class LitAutoencoder(pl.LightningModule):
         return posteriors(self.measured_model, images, self.device)
 
     def _images(self, batch: Batch) -> Tensor:
-        """Images in the higher of their precision and the model's: half precision would round grey levels."""
-        return batch.x.to(torch.promote_types(batch.x.dtype, next(self.model.parameters()).dtype))
+        """Images in the higher of their precision and the model's."""
+        dtype: Any = self.dtype
+        return batch.x.to(torch.promote_types(batch.x.dtype, dtype))
 
     def _computed(self, split: str, metrics: MetricCollection) -> dict[str, Tensor]:
         """The values of the metrics, which are reset."""

@@ -26,7 +26,6 @@ MONITORED = (OBJECTIVE, "val/elbo", "val/rate", "val/distortion", "val/active_un
 SEEN = 1000  # training images whose scale is looked at
 FAR, SPREADS = 5.0, 30.0
 FEW = 4  # images that tell which names a run logs
-HALF = ("bf16-true", "16-true")  # precisions that store parameters and buffers in 16 bits
 
 
 def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
@@ -40,7 +39,6 @@ def build_module(cfg: DictConfig, data: DataModule) -> LitAutoencoder:
     check_labels(data, model)
     if (unfit := data_scale(data, model)) is not None:
         log.warning("%s", unfit)
-    check_precision(str(cfg.trainer.get("precision")), model)
     check_weights(cfg, model)
     factor = cfg.model.get("lr_factor", 1.0)
     return LitAutoencoder(
@@ -84,17 +82,6 @@ def data_scale(data: DataModule, model: Autoencoder) -> str | None:
     elif x.square().mean().sqrt() <= FAR:
         return None
     return f"{text}. The training may diverge or ignore them. {scale_advice(data)}"
-
-
-def check_precision(precision: str, model: Autoencoder) -> None:
-    """Refuse moving averages with 8 or 11 significand bits, which would round away a step's update."""
-    averages = hasattr(model.posterior, "counts") or hasattr(model.prior, "after_step")
-    if averages and precision in HALF:
-        raise UserError(
-            f"trainer.precision={precision} stores the moving averages of codes with too few bits "
-            "for a step to change them. Use trainer.precision=bf16-mixed, or model=vq_vae with "
-            "prior=uniform_codes."
-        )
 
 
 def check_weights(cfg: DictConfig, model: Autoencoder) -> None:

@@ -17,6 +17,7 @@ from vaelab.runs.resume import LAST
 from vaelab.training.assembly import build
 from vaelab.training.callbacks import StopAfterSteps
 from vaelab.training.checkpoints import AtomicCheckpointIO
+from vaelab.training.precision import check_mixed, own_precision
 
 __all__ = ["build_trainer", "refusals", "running"]
 
@@ -42,21 +43,29 @@ RESTORING = ("load_state_dict", "on_load_checkpoint")  # methods that get a part
 def build_trainer(options: DictConfig, callbacks: Sequence[pl.Callback], folder: Path) -> pl.Trainer:
     """The Trainer of ``conf/trainer``, which writes into ``folder``, without loggers.
 
-    :class:`StopAfterSteps` implements ``max_steps``, and :class:`AtomicCheckpointIO` is added to ``plugins``.
+    :class:`StopAfterSteps` implements ``max_steps``, and :class:`AtomicCheckpointIO` is added to ``plugins``,
+    as is :class:`~vaelab.training.precision.HalfNetworks` for ``precision=bf16-true``.
     Checkpointing is enabled only if a callback writes checkpoints: otherwise Lightning would add one.
     """
     steps = options.max_steps not in (None, -1)
-    trainer: pl.Trainer = build(
-        "trainer",
-        options,
-        max_steps=-1,
-        max_epochs=-1 if steps and options.max_epochs is None else options.max_epochs,
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        callbacks=[*([StopAfterSteps(options.max_steps)] if steps else []), *callbacks],
-        plugins=[*(build("trainer.plugins", node) for node in options.plugins or ()), AtomicCheckpointIO()],
-        logger=False,
-        default_root_dir=str(folder),
-    )
+    precision = options.get("precision")
+    own = own_precision(precision)
+    plugins = [*(build("trainer.plugins", node) for node in options.plugins or ()), AtomicCheckpointIO()]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You passed .*precision='16-mixed'")  # check_mixed says it
+        trainer: pl.Trainer = build(
+            "trainer",
+            options,
+            precision=None if own else precision,
+            max_steps=-1,
+            max_epochs=-1 if steps and options.max_epochs is None else options.max_epochs,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            callbacks=[*([StopAfterSteps(options.max_steps)] if steps else []), *callbacks],
+            plugins=[*plugins, *([own] if own else [])],
+            logger=False,
+            default_root_dir=str(folder),
+        )
+    check_mixed(precision, trainer)
     return trainer
 
 
