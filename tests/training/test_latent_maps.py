@@ -6,6 +6,7 @@ import torch
 import vaelab
 from cli_runner import SMALL, run
 from vaelab.errors import UserError
+from vaelab.training.callbacks.history import read_rows
 
 SETTINGS = [setting for setting in SMALL if not setting.startswith("network.")]
 MAP = (*SETTINGS, "network=conv_map", "network.channels=3", "network.width=8")
@@ -52,3 +53,21 @@ def test_what_does_not_go_with_maps_is_refused(tmp_path, settings, message):
     assert result.code == 2
     assert message in result.err
     assert result.err.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    ("channels", "named"), [(25, {"dim", "channel"}), (26, {"channel"}), (1, {"dim", "channel"})]
+)
+def test_up_to_100_dimensions_have_names_and_channels_always(tmp_path, channels, named):
+    """Maps of 2x2 places: 100, 104 and 4 numbers. The record has all of them."""
+    result = run(tmp_path, *MAP, "model=vae", f"network.channels={channels}")
+    rows = read_rows(result.folder / "history.csv")
+    found = [name.removeprefix("val/kl/") for name in rows[-1] if name.startswith("val/kl/")]
+    assert len(found) == sum({"dim": 4 * channels, "channel": channels}[name] for name in named)
+    assert {name.partition("_")[0] for name in found} == named
+    metrics = result.record["metrics"]
+    by_dimension, by_channel = metrics["test/kl_per_dim"], metrics["test/kl_per_channel"]
+    assert len(by_dimension) == 4 * channels
+    sums = [sum(by_dimension[4 * c : 4 * c + 4]) for c in range(channels)]
+    assert by_channel == pytest.approx(sums, rel=1e-4)
+    assert sum(by_channel) == pytest.approx(metrics["test/rate"], rel=1e-4)

@@ -28,6 +28,9 @@ __all__ = [
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+MOST_NAMED = 100
+"""Numbers of one metric, such as the KL of each dimension, that have a name each in loggers and history."""
+PART_NAMES = {"_per_dim": "dim_{:02d}", "_per_channel": "channel_{:02d}", "_per_group": "group_{}"}
 PER_IMAGE = "per_image.npz"
 """A file in the run's folder with the rate and the distortion of each test image."""
 HISTORY_FILES = ("history.csv", "metrics.csv")
@@ -70,20 +73,24 @@ def finite(value: Any) -> float | None:
 def named_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """A name for each finite number; None, NaN and infinite values are left out.
 
+    So are lists of more than MOST_NAMED numbers, which the record has whole: a latent map may have thousands
+    of dimensions, and its channels tell the same.
+
     >>> named_scalars({"test/rate": 2.0, "test/elbo": None, "test/kl_per_dim": [0.5, 1.5]})
     {'test/rate': 2.0, 'test/kl/dim_00': 0.5, 'test/kl/dim_01': 1.5}
     >>> named_scalars({"test/kl_per_group": [2.5, 0.5]})
     {'test/kl/group_0': 2.5, 'test/kl/group_1': 0.5}
+    >>> named_scalars({"test/kl_per_dim": [0.01] * 784, "test/kl_per_channel": [1.96, 5.88]})
+    {'test/kl/channel_00': 1.96, 'test/kl/channel_01': 5.88}
     """
     scalars: dict[str, Any] = {}
     for name, value in metrics.items():
-        if isinstance(value, list):
-            stem, of_groups, _ = name.partition("_per_group")
-            part_name = "group_{}" if of_groups else "dim_{:02d}"
-            stem = stem.removesuffix("_per_dim")
-            scalars |= {f"{stem}/{part_name.format(d)}": part for d, part in enumerate(value)}
-        else:
+        if not isinstance(value, list):
             scalars[name] = value
+        elif len(value) <= MOST_NAMED:
+            suffix = next(filter(name.endswith, PART_NAMES), "_per_dim")
+            stem, part_name = name.removesuffix(suffix), PART_NAMES[suffix]
+            scalars |= {f"{stem}/{part_name.format(d)}": part for d, part in enumerate(value)}
     return {name: value for name, value in scalars.items() if finite(value) is not None}
 
 

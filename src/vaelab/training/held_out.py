@@ -51,7 +51,8 @@ def values_and_rates(metrics: MetricCollection) -> tuple[dict[str, Tensor], Imag
     """The values of the metrics, on the CPU; rate and distortion of each image, where they are measured."""
     values = {name: value.detach().float().cpu() for name, value in metrics.compute().items()}
     # torchmetrics squeezes a vector with one element: restore its dimension
-    values = {n: value.reshape(-1) if n.endswith("_per_dim") else value for n, value in values.items()}
+    vectors = ("_per_dim", "_per_channel")
+    values = {n: value.reshape(-1) if n.endswith(vectors) else value for n, value in values.items()}
     rates = [metric.rates for metric in metrics.values() if isinstance(metric, RateDistortion)]
     return values, rates[0] if rates else None
 

@@ -303,7 +303,8 @@ class LitAutoencoder(pl.LightningModule):
         train = {*output.terms, "loss", *readings(self.model, 0), *self.learning_rates.readings(0)}
         # of undefined numbers, which are not logged, a metric may have the names all the same
         held_out = {
-            name: [0.0] * value.numel() if value.dim() else 0.0 for name, value in metrics.compute().items()
+            name: [0.0] * value.numel() if value.dim() else 0.0
+            for name, value in values_and_rates(metrics)[0].items()
         }
         return {f"train/{name}" for name in train} | {f"val/{name}" for name in named_scalars(held_out)}
 

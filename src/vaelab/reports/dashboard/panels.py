@@ -30,7 +30,7 @@ BETA, LATENT_DIM = wr.Config("beta"), wr.Config("latent_dim")
 RATE, DISTORTION, ELBO, UNITS = (
     wr.SummaryMetric(f"test/{name}") for name in ("rate", "distortion", "elbo", "active_units")
 )
-KL_DIMENSIONS = "val/kl/dim_.*"  # a regular expression
+KL_DIMENSIONS = "val/kl/(dim|channel)_.*"  # a regular expression
 KL_HISTOGRAM = "val/kl_histogram"  # bin = dimension, height = KL; W&B draws a heat map over steps
 PICTURES = tuple(sheet.file.removesuffix(".png") for sheet in SHEETS)  # every job of a sweep draws these
 CURVES = ("train/loss", "val/objective", "val/elbo", "val/rate", "val/distortion")
@@ -90,7 +90,8 @@ def training_parts() -> list[Part]:
         ),
         Part(
             "KL per dimension",
-            "A dimension whose KL stays at 0 is not used. The sum over the dimensions is the rate.",
+            "A dimension whose KL stays at 0 is not used. The sum over the dimensions is the rate. "
+            "Latent maps have their channels, and their dimensions only up to 100.",
             2,
             [
                 wr.LinePlot(title="KL of each dimension", x=STEP, metric_regex=KL_DIMENSIONS),
