@@ -16,6 +16,7 @@ from vaelab.training.callbacks.publish import drawing, publish
 
 __all__ = ["KLPictures"]
 
+CHANNEL = "channel"
 IMAGES = 2000  # held-out ones, for the KL over beta
 
 
@@ -25,7 +26,7 @@ class KLPictures(pl.Callback):
     ``latents/kl_per_dim`` shows bars for the tested weights, ``latents/kl_over_training`` a heat map over
     epochs. The callback logs ``val/kl_histogram`` to W&B after each validation (bin = dimension, height =
     KL), which W&B draws as a heat map. ``latents/kl_over_beta`` of a multi-rate model shows how dimensions
-    are switched off. Of latent maps ``latents/kl_map`` shows which places carry the nats, and the others
+    are switched off. Of latent maps ``latents/kl_map`` shows which places carry the nats, and all others
     show channels. A deterministic posterior has no KL, and no picture is drawn.
 
     Args:
@@ -68,7 +69,7 @@ class KLPictures(pl.Callback):
             with drawing("latents/kl_map"):
                 if not kl.isnan().any():
                     publish(trainer, "latents/kl_map", figure_image(kl_of_places(kl.reshape(shape))))
-            what, kl = "channel", kl_of_channels(kl.reshape(shape))
+            what, kl = CHANNEL, kl_of_channels(kl.reshape(shape))
             history = kl_of_channels(history.reshape(-1, *shape))
         with drawing("latents/kl_per_dim"):
             if kl is not None and not kl.isnan().any():
@@ -85,7 +86,8 @@ class KLPictures(pl.Callback):
             some = images.batch(torch.arange(min(IMAGES, len(images))))
             y = None if some.y is None else some.y.to(lit.device)
             over_beta = kl_over_beta(lit.model, to_float(some.x.to(lit.device)), y)
-            publish(trainer, "latents/kl_over_beta", figure_image(switching_off(*over_beta)))
+            what = DIMENSION if len(lit.model.latent_shape) == 1 else CHANNEL
+            publish(trainer, "latents/kl_over_beta", figure_image(switching_off(*over_beta, what)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "history": self.history}
