@@ -107,6 +107,17 @@ def test_bars_are_sorted_and_named_by_dimension():
     assert "nats" in axes.get_ylabel()
 
 
+def test_bars_of_a_hierarchy_are_sorted_within_its_groups_which_are_marked():
+    (axes,) = kl_bars(KL, groups=[1, 3]).axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.5, 3.0, 1.25, 0.01])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "3", "2"]
+    assert [text.get_text() for text in axes.texts] == ["group 0\n0.50 nats", "group 1\n4.26 nats"]
+    assert [text.get_position()[0] for text in axes.texts] == [0.0, 2.0]
+    (line,) = axes.lines
+    assert set(line.get_xdata()) == {0.5}
+    assert not kl_bars(KL).axes[0].lines
+
+
 def test_the_heat_map_has_a_row_for_each_dimension_and_a_column_for_each_epoch():
     history = torch.stack([KL.flip(0), KL, 2 * KL])
     axes = kl_heatmap(history, epochs=[0, 5, 10]).axes[0]

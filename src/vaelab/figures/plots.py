@@ -1,6 +1,7 @@
 """Plots of latent codes and of the KL as matplotlib figures that do not use pyplot."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaelab.figures.attributes import Attribute, text
-from vaelab.figures.style import INK, SERIES, new_figure, style_axes
+from vaelab.figures.style import INK, MUTED, SERIES, new_figure, style_axes
 from vaelab.functional.projection import Plane
 
 if TYPE_CHECKING:
@@ -30,18 +31,40 @@ def figure_image(figure: "Figure") -> Image.Image:
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")  # type: ignore[attr-defined]
 
 
-def kl_bars(kl: Tensor, title: str = "", what: str = DIMENSION) -> "Figure":
+def kl_bars(kl: Tensor, title: str = "", what: str = DIMENSION, groups: Sequence[int] = ()) -> "Figure":
     """Bars of the KL per dimension (D,) in nats, sorted; each is labelled with its dimension's index.
 
-    ``what`` they are, if not dimensions.
+    ``what`` they are, if not dimensions. The dimensions of a hierarchy are sorted within each of its
+    ``groups``, of so many dimensions each, which have a thin line between them and their names above.
     """
-    order = kl.argsort(descending=True)
+    starts = [0, *accumulate(groups)][:-1] or [0]
+    parts = kl.split(list(groups)) if groups else [kl]
+    order = torch.cat(
+        [first + part.argsort(descending=True) for first, part in zip(starts, parts, strict=True)]
+    )
     figure = new_figure(min(20.0, max(5.5, 0.28 * len(kl) + 1.5)), 3.2)
     axes = figure.subplots()
     axes.bar(range(len(kl)), kl[order].tolist(), color=SERIES[0])
     title = title or f"KL of each {what}; the rate is their sum, {kl.sum():.2f} nats"
-    along = f"{what} (the first is 0), from the most to the least used"
+    most = "the most used of each group first" if groups else "from the most to the least used"
+    along = f"{what} (the first is 0), {most}"
     style_axes(axes, xlabel=along, ylabel="KL (nats)", title=title)
+    if groups:
+        axes.margins(y=0.25)  # the names have room above the bars
+        for group, (first, part) in enumerate(zip(starts, parts, strict=True)):
+            if group:
+                axes.axvline(first - 0.5, color=MUTED, linewidth=0.8)
+            name = f"group {group}\n{part.sum():.2f} nats"
+            place = (first + len(part) / 2 - 0.5, 0.98)
+            axes.text(
+                *place,
+                name,
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="top",
+                fontsize=8,
+                color=INK,
+            )
     every = -(-len(kl) // MOST_BARS)
     axes.set_xticks(range(0, len(kl), every), [str(int(d)) for d in order[::every]], fontsize=7)
     return figure

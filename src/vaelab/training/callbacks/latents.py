@@ -73,7 +73,8 @@ class KLPictures(pl.Callback):
             history = kl_of_channels(history.reshape(-1, *shape))
         with drawing("latents/kl_per_dim"):
             if kl is not None and not kl.isnan().any():
-                publish(trainer, "latents/kl_per_dim", figure_image(kl_bars(kl, what=what)))
+                figure = kl_bars(kl, what=what, groups=lit.model.posterior.groups)
+                publish(trainer, "latents/kl_per_dim", figure_image(figure))
         with drawing("latents/kl_over_training"):
             if len(history):
                 figure = kl_heatmap(history, [epoch + 1 for epoch in self.epochs], what)
