@@ -193,6 +193,40 @@ def test_labels_cover_neither_points_nor_each_other():
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+NORMAL = {"_target_": "vaelab.models.StandardNormal"}
+LADDER = {"posterior": {"_target_": "vaelab.models.Ladder"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "caption"),
+    [
+        (({}, {}), "The same z ~ p(z) in every row."),
+        (({}, {}, {"latent_dim": 4}), "The same z ~ p(z) in rows of the same latent size."),
+        (({}, {"latent_dim": 4}), "z ~ p(z) of each row's own model."),
+        (
+            ({}, {"prior": {"_target_": "vaelab.models.MixtureOfGaussians"}}),
+            "z ~ p(z) of each row's own model.",
+        ),
+        (({}, {"model": LADDER}), "z ~ p(z) of each row's own model."),
+        (({}, {"latent_dim": None}), "z ~ p(z) of each row's own model."),
+        (({}, {}, {"latent_dim": 4, "picture": False}), "The same z ~ p(z) in every row. No such picture"),
+    ],
+)
+def test_samples_of_the_prior_are_said_to_be_of_the_same_z_only_where_they_are(tmp_path, changes, caption):
+    records = []
+    for beta, change in enumerate(changes):
+        record = make_record(beta, latent_dim=change.get("latent_dim", 2))
+        config = record["config"]
+        parts = {"prior": change.get("prior", NORMAL), "model": config["model"] | change.get("model", {})}
+        records.append(record | {"config": config | parts})
+    write_sweep(tmp_path, *records)
+    for i, change in enumerate(changes):
+        if change.get("picture", True):
+            add_pictures(tmp_path / f"{i:02d}")
+    prior = contact_sheets(build_table(read_runs([tmp_path]).runs))[0]
+    assert prior.caption.startswith(caption)
+
+
 def test_no_configuration_is_left_out_of_the_sheets_without_a_word(tmp_path):
     write_sweep(tmp_path, *(make_record(i) for i in range(25)))
     for i in range(25):

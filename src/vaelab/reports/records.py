@@ -36,6 +36,7 @@ class RecordedRun:
     swept: dict[str, Any]
     config: dict[str, Any]  # flat: {"model.beta": 4, ...}
     setup: dict[str, Any]  # flat: git revision, package versions
+    latent_dim: int | None = None  # of a map, all its numbers
     data_sha256: str | None = None  # the digest of the images; None in older records
     metrics: dict[str, Any] = field(default_factory=dict)
     images: PerImage | None = field(default=None, compare=False, repr=False)  # of the test; None if not kept
@@ -167,6 +168,7 @@ def as_run(record: dict[str, Any], folder: Path) -> RecordedRun:
         swept=swept,
         config=config,
         setup={key: value for key, value in setup.items() if value is not None},
+        latent_dim=record.get("latent_dim"),
         data_sha256=(record.get("data") or {}).get("sha256"),
         metrics=metrics,
     )

@@ -31,6 +31,7 @@ FONT_SIZE = 15
 PADDING = 6
 MOST_NAMES = 8
 INK, PAPER = (28, 37, 49), (254, 254, 254)
+FIXED_PRIOR, HIERARCHY = "vaelab.models.StandardNormal", "vaelab.models.Ladder"
 GAP = (128, 128, 128)  # as between the images of a grid
 
 Strip = Image.Image
@@ -68,8 +69,26 @@ def contact_sheet(kind: "Kind", rows: Sequence[Row], finished: Sequence[Row]) ->
         if kind.cut
         else [(label, tile(label, picture)) for label, picture in labelled]
     )
-    notes = [kind.caption, *left_out(finished, rows, [label for label, _ in labelled])]
+    drawn = {label for label, _ in strips}
+    caption = kind.caption or prior_caption([row for row in rows if row.label in drawn])
+    notes = [caption, *left_out(finished, rows, [label for label, _ in labelled])]
     return Sheet(kind.name, kind.title, " ".join(notes), strips, is_plot=kind.cut is None)
+
+
+def prior_caption(rows: Sequence[Row]) -> str:
+    """What samples of the prior have in common: the noise, where latents are of the same size.
+
+    The noise is z where no part with weights of its own makes z of it: another prior, or a hierarchy.
+    """
+    configs = [row.first.config for row in rows]
+    fixed = all(
+        config.get("prior._target_") == FIXED_PRIOR and config.get("model.posterior._target_") != HIERARCHY
+        for config in configs
+    )
+    sizes = [row.first.latent_dim for row in rows]
+    if not fixed or None in sizes or (1 < len(sizes) == len(set(sizes))):
+        return "z ~ p(z) of each row's own model."
+    return f"The same z ~ p(z) in {'every row' if len(set(sizes)) == 1 else 'rows of the same latent size'}."
 
 
 def left_out(finished: Sequence[Row], chosen: Sequence[Row], drawn: Sequence[str]) -> list[str]:
@@ -214,11 +233,14 @@ def as_data_uri(picture: Image.Image) -> str:
 
 
 class Kind(NamedTuple):
-    """A kind of contact sheet, of the runs' pictures ``file``; without a ``cut`` these are no grids."""
+    """A kind of contact sheet, of the runs' pictures ``file``; without a ``cut`` these are no grids.
+
+    The rows say what the caption of samples of the prior is.
+    """
 
     name: str
     title: str
-    caption: str
+    caption: str | None
     file: str
     cut: Cut | None
 
@@ -227,7 +249,7 @@ SHEETS = (
     Kind(
         "contact-prior",
         "Samples from the prior",
-        "The same z ~ p(z) in every row.",
+        None,
         "samples/prior.png",
         lambda rows: rows[:1],
     ),

@@ -30,7 +30,8 @@ class Samples(pl.Callback):
     fitted to the codes of training images for at most MOST_DIMENSIONS latent dimensions; its samples are
     drawn beside samples of the prior.
 
-    The inputs and the z are the same in every run. "auto" is the first value that an argument names for a
+    The inputs are the same in every run, and so is the noise from which z ~ p(z) is made in every run of the
+    same latent size. "auto" is the first value that an argument names for a
     single run, and the second for a job of a sweep, whose report shows the pictures above.
 
     Args:
