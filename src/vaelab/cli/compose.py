@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from vaelab.cli.options import check_options
 from vaelab.cli.paths import conf_dir
 from vaelab.errors import UserError
 from vaelab.runs.naming import register_resolvers
@@ -26,10 +27,11 @@ def composed(
         config_dir: a folder with further options.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or a group's value is no name.
         HydraException: a setting can't be parsed, or its key or option does not exist.
     """
     register_resolvers()
+    check_options(settings)
     path = [] if config_dir is None else [f"hydra.searchpath=[file://{config_folder(config_dir)}]"]
     with global_hydra_restored(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose(root, [*settings, *path], return_hydra_config=with_hydra)

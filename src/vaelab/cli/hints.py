@@ -13,6 +13,7 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 
 from vaelab.cli.compose import composed
+from vaelab.cli.options import no_such_option
 from vaelab.cli.paths import conf_dir
 from vaelab.cli.unread import NO_MONITOR
 from vaelab.errors import UserError, causes, did_you_mean, first_line, nearest, reason
@@ -36,7 +37,7 @@ def error_text(error: BaseException, settings: Sequence[str] = (), root: str = "
     if any(isinstance(cause, UserError) for cause in causes(error)):
         return reason(error)
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error)
+        return _unknown_option(error, settings)
     if isinstance(error, OverrideParseException):
         return (
             f"Can't read {error.override!r}. Settings are key=value; quote values with special characters: "
@@ -108,15 +109,12 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
-def _unknown_option(error: MissingConfigException) -> str:
-    missing = error.missing_cfg_file or ""
+def _unknown_option(error: MissingConfigException, settings: Sequence[str]) -> str:
+    missing, choices = error.missing_cfg_file or "", error.options or ()
     group, _, option = missing.rpartition("/")
-    choices = [choice for choice in error.options or () if not choice.startswith("_")]  # _base is no option
     if group == "prior" and nearest(option.lower(), {*choices, *FITTED_AFTERWARDS}) in FITTED_AFTERWARDS:
         return (
             f"prior={option}: there is no such option. A PixelCNN is fitted to the codes of a trained run: "
             "vaelab-evaluate RUN eval=code_prior"
         )
-    if choices:
-        return f"{group}={option}: there is no such option. {did_you_mean(option, choices)}"
-    return first_line(error)
+    return no_such_option(missing, choices, settings) if choices else first_line(error)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from vaelab.cli.errors import present_errors
 from vaelab.cli.listing import answer, is_asked
+from vaelab.cli.options import check_options
 from vaelab.cli.paths import conf_dir, version_text
 from vaelab.cli.resume import is_resumption, resume
 from vaelab.cli.sweep import Sweep
@@ -51,8 +52,13 @@ def train() -> None:
         return
     Sweep.unfinished = 0
     run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job)
+
+    def checked() -> None:
+        check_options(sys.argv[1:])
+        run()
+
     try:
-        present_errors(PROGRAM, run)
+        present_errors(PROGRAM, checked)
     except SystemExit as stop:
         if stop.code in STOPS and Sweep.claim is not None:
             print(f"{PROGRAM}: stopped. The same command continues a sweep.", file=sys.stderr)
