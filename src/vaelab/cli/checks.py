@@ -25,6 +25,7 @@ __all__ = [
     "check_places",
     "check_values",
     "flag",
+    "has_latent_map",
     "integer",
     "refuse",
     "resolved",
@@ -308,11 +309,16 @@ def check_latents(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Refuse a ``model.latent_dim`` of the command line beside a network whose latents are maps."""
     network = config["network"]
     given = [setting for setting in overrides if setting.lstrip("+").startswith("model.latent_dim=")]
-    if given and str(network.get("_target_")) in MAPS:
+    if given and has_latent_map(network):
         raise UserError(
             f"{given[-1]}: the network's latents are maps, with network.channels={network.get('channels')} "
             "numbers at each place. Set that instead."
         )
+
+
+def has_latent_map(network: Mapping[str, Any]) -> bool:
+    """Whether the node ``network`` names a network whose latents are a map, as far as can be told unbuilt."""
+    return str(network.get("_target_")) in MAPS
 
 
 def own_terms(config: Mapping[str, Any]) -> list[str]:

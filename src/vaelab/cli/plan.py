@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from vaelab.cli.checks import CONTRACT, MAPS, check_latents, check_needs, refuse
+from vaelab.cli.checks import CONTRACT, check_latents, check_needs, has_latent_map, refuse
 from vaelab.cli.compose import composed
 from vaelab.cli.paths import importable
 from vaelab.cli.unread import check_keys
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("There is no plan for this model, which has no model.beta. Use model=beta_vae.")
     check_latents(cfg, args.settings)
     # by a setting, the places of a map or the groups of a hierarchy
-    is_set = LATENT_DIM in settings or cfg.network.get("_target_") in MAPS or "groups" in cfg.model
+    is_set = LATENT_DIM in settings or has_latent_map(cfg.network) or "groups" in cfg.model
     plan = plan_of(cfg, as_set=is_set)
     if "betas" in cfg.model:  # of a multi-rate model, one training
         ends = plan.betas[0], plan.betas[-1]
