@@ -140,11 +140,18 @@ def test_its_codes_are_not_trained():
 @pytest.mark.parametrize(
     ("levels", "message"),
     [
-        ([8, 1, 5, 5], "^levels must be a whole number >= 2, got 1$"),
-        ([2000], "^levels must be at most 1000, got 2000$"),
+        (
+            [8, 1, 5, 5],
+            r"^levels must be a list of whole numbers from 2 to 1000, as \[8,5,5,5\], got \[8, 1, 5, 5\]$",
+        ),
+        ([2000], r"^levels must be a list of whole numbers from 2 to 1000, as .*, got \[2000\]$"),
         ([900, 900, 900], "are 729,000,000 codes: at most 1,048,576$"),
         ([4, 4, 4, 4, 4], "^the number of levels must divide latent_dim=12, got 5$"),
-        ([], "^the number of levels must be a whole number >= 1, got 0$"),
+        ([], r"^levels must be a list of whole numbers .*, got \[\]$"),
+        (None, "^levels must be a list of whole numbers .*, got None$"),  # the levels of data without any
+        (256, "^levels must be a list of whole numbers .*, got 256$"),  # and of grey images
+        ([8, 2.5], r"^levels must be a list of whole numbers .*, got \[8, 2.5\]$"),
+        ([8, True], r"^levels must be a list of whole numbers .*, got \[8, True\]$"),
     ],
 )
 def test_levels_that_make_no_sense_are_refused(levels, message):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from vaelab.models.codebooks import CodebookParameters, chosen_codes, code_layout, straight_through
-from vaelab.models.numbers import check_whole
 from vaelab.models.posteriors import Posterior
 
 __all__ = ["FiniteScalar"]
@@ -47,10 +46,13 @@ class FiniteScalar(Posterior):
         self, latent_dim: int, levels: Sequence[int] = (8, 5, 5, 5), latent_shape: Sequence[int] = ()
     ) -> None:
         super().__init__(latent_dim, latent_shape)
-        for level in levels:
-            check_whole("levels", level, least=2)
-            if level > FINEST:
-                raise ValueError(f"levels must be at most {FINEST}, got {level}")
+        listed = isinstance(levels, list | tuple) and len(levels) > 0
+        # a run offers its data's levels, a number or None, to a part that is not given its own
+        if not listed or not all(type(level) is int and 2 <= level <= FINEST for level in levels):
+            got = list(levels) if listed else levels
+            raise ValueError(
+                f"levels must be a list of whole numbers from 2 to {FINEST}, as [8,5,5,5], got {got}"
+            )
         self.layout = code_layout(latent_dim, latent_shape, len(levels), "the number of levels")
         self.code_shape = self.layout.groups, self.layout.height, self.layout.width
         self.places, self.number_of_codes = prod(self.code_shape), prod(levels)
