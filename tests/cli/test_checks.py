@@ -5,7 +5,18 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.cli.checks import CONTRACT, Node, Nodes, Number, Place, check_values, flag, integer, resolved
+from vaelab.cli.checks import (
+    CONTRACT,
+    Node,
+    Nodes,
+    Number,
+    OfGroups,
+    Place,
+    check_values,
+    flag,
+    integer,
+    resolved,
+)
 from vaelab.errors import UserError, shown
 from vaelab.runs.naming import register_resolvers
 
@@ -44,6 +55,8 @@ def test_a_rule_takes_what_it_declares_and_refuses_the_rest(key):
         good = [{}, *([None] if rule.optional else [])]
     elif isinstance(rule, Place):
         good, bad = ["a", "/a/b", 7], [*bad, "", "~", None]
+    elif isinstance(rule, OfGroups):
+        good, bad = [None, [0, SCHEDULE]], [*bad, "a", [-1], [True], [None], -1, math.nan]
     elif isinstance(rule, Nodes):
         good = [[{}], [], None]
     else:
@@ -139,3 +152,44 @@ def test_what_a_resolver_of_ours_refuses_is_said_in_its_own_words():
     register_resolvers()
     with pytest.raises(UserError, match=r"^model\.groups=5: must be a list of 2 to 4 whole numbers >= 1\.$"):
         resolved(OmegaConf.create({"latent_dim": "${vaelab.latent_dim:5}"}))
+
+
+RAMP = {"_target_": "vaelab.models.RampSchedule", "stop": 1.0}
+
+
+@pytest.mark.parametrize(
+    "key", ["group_beta", "group_free_bits", "objective.kl.group_beta", "objective.kl.free_bits"]
+)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1.0, RAMP | {"start": -1.0}], "[1].start=-1.0: must be a number >= 0."),
+        ([RAMP | {"stop": -2.0}, 1.0], "[0].stop=-2.0: must be a number >= 0."),
+        ([1, {"_target_": "x", "values": [1, -3]}], "[1].values=-3: must be a number >= 0."),
+        ([1, -0.5], "=[1, -0.5]: must be *a list, each a number >= 0, or null."),
+    ],
+)
+def test_a_group_has_no_negative_weight_or_floor_at_any_time(key, value, text):
+    first, *rest = f"model.{key}".split(".")
+    config = value
+    for name in reversed(rest):
+        config = {name: config}
+    if "objective" in rest:
+        config["objective"]["kl"]["_target_"] = "vaelab.models.GroupKL"
+    with pytest.raises(UserError) as caught:
+        check_values({first: config})
+    start, _, end = f"model.{key}{text}".partition("*")  # floors may be one number too
+    said = str(caught.value)
+    assert said.startswith(start)
+    assert said.endswith(end)
+
+
+def test_a_schedule_of_all_floors_has_no_negative_value():
+    with pytest.raises(UserError, match=r"^model\.group_free_bits\.start=-1\.0: must be a number >= 0\.$"):
+        check_values({"model": {"group_free_bits": RAMP | {"start": -1.0}}})
+
+
+@pytest.mark.parametrize("value", [None, [], [1, 0.0], [RAMP, 2]])
+def test_a_group_has_a_schedule_or_a_number_that_is_not_negative(value):
+    check_values({"model": {"group_beta": value, "group_free_bits": value}})
+    check_values({"model": {"group_free_bits": RAMP}})

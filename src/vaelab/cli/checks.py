@@ -19,6 +19,7 @@ from vaelab.errors import UserError, first_line, nearest, shown
 __all__ = [
     "CONTRACT",
     "Number",
+    "OfGroups",
     "OneOf",
     "Rule",
     "check_latents",
@@ -72,6 +73,23 @@ class Number:
         limit = f" {'>' if self.above else '>='} {self.least:g}" if math.isfinite(self.least) else ""
         limit += f" and <= {self.most:,.0f}" if math.isfinite(self.most) else ""
         return kind + limit + "".join(f", or {'null' if other is None else other}" for other in self.also)
+
+
+@dataclass(frozen=True)
+class OfGroups:
+    """A list with a ``number`` for each group, or null; or one number for all, if ``alone``."""
+
+    number: Number
+    alone: bool = False
+
+    def fits(self, value: Any) -> bool:
+        if isinstance(value, list):
+            return all(map(self.number.fits, value))
+        return value is None or (self.alone and self.number.fits(value))
+
+    def meaning(self, value: Any) -> str:
+        number = self.number.meaning(value)
+        return f"{f'{number}, or ' if self.alone else ''}a list, each {number}, or null"
 
 
 @dataclass(frozen=True)
@@ -180,6 +198,7 @@ MAPS = ("vaelab.models.conv_map",)  # networks whose latents are maps
 flag = OneOf((True, False))
 text = Text()
 weight = Number(0, schedule=True)
+of_groups, floors = OfGroups(weight), OfGroups(weight, alone=True)
 layers = Number(1, whole=True, most=1000)  # more would fill the memory object by object
 
 NODES = (
@@ -202,6 +221,8 @@ CONTRACT: dict[str, Rule] = {
     "model.target_distortion": Number(schedule=True, also=(None,)),
     "model.target_share": Number(0, above=True),
     "model.free_bits": weight,
+    "model.group_beta": of_groups,
+    "model.group_free_bits": floors,
     "model.lambda": weight,
     "model.lambda_od": weight,
     "model.lambda_d": weight,
@@ -301,7 +322,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuse values that break the contract, and parts that the variant does not allow."""
     refuse(config, CONTRACT)
-    refuse(config, {f"model.objective.{name}.weight": weight for name in own_terms(config)})
+    for key, rule in (("weight", weight), ("group_beta", of_groups), ("free_bits", floors)):
+        refuse(config, {f"model.objective.{name}.{key}": rule for name in own_terms(config)})
     check_needs(config)
 
 
@@ -356,7 +378,16 @@ def refuse(config: Mapping[str, Any], contract: Mapping[str, Rule]) -> None:
 
 
 def _levels(key: str, value: Any, rule: Rule) -> Iterator[tuple[str, Any, Rule]]:
-    """The numbers between which a schedule in place of ``value`` moves: they have the range of a number."""
+    """The numbers between which a schedule in place of ``value`` moves: they have the range of a number.
+
+    So it is with schedules in a list.
+    """
+    if isinstance(rule, OfGroups):
+        items = (
+            {f"{key}[{i}]": item for i, item in enumerate(value)} if isinstance(value, list) else {key: value}
+        )
+        for place, item in items.items():
+            yield from _levels(place, item, rule.number)
     if isinstance(rule, Number) and rule.schedule and isinstance(value, Mapping):
         plain = Number(rule.least, above=rule.above)
         for name in LEVELS:
