@@ -295,6 +295,7 @@ def test_every_weight_gets_a_gradient():
     [
         ((4,), 8, "groups must be a list of 2 to 4 whole numbers >= 1"),
         ((1, 1, 1, 1, 1), 8, "groups must be a list of 2 to 4 whole numbers >= 1"),
+        ((400_000, 2), 400_002, r"groups must sum to at most 65,536, got \[400000, 2\]"),
         ((4, 0), 8, "groups must be a list of 2 to 4 whole numbers >= 1"),
         ((4, 4), 8, "groups must sum to latent_dim=6"),
         ((2, 4), 0, "width must be a whole number >= 1"),

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MOST_DIMENSIONS = 2**16  # of a hierarchy: with as many its dense layers take gigabytes
+
 __all__ = ["check_groups", "check_whole", "register_number", "scalar"]
 
 
@@ -52,7 +54,8 @@ def register_number(module: nn.Module, name: str, value: Any, **bounds: float) -
 
 
 def check_groups(groups: Sequence[int], latent_dim: int) -> None:
-    """Raise a ValueError unless ``groups`` are 2 to 4 whole numbers >= 1 that sum to ``latent_dim``.
+    """Raise a ValueError unless ``groups`` are 2 to 4 whole numbers >= 1 that sum to ``latent_dim``,
+    at most 65,536.
 
     >>> check_groups([4, 4], 10)
     Traceback (most recent call last):
@@ -61,6 +64,8 @@ def check_groups(groups: Sequence[int], latent_dim: int) -> None:
     whole = isinstance(groups, list | tuple) and all(type(size) is int and size >= 1 for size in groups)
     if not whole or not 2 <= len(groups) <= 4:
         raise ValueError(f"groups must be a list of 2 to 4 whole numbers >= 1, got {groups}")
+    if sum(groups) > MOST_DIMENSIONS:
+        raise ValueError(f"groups must sum to at most {MOST_DIMENSIONS:,}, got {list(groups)}")
     if sum(groups) != latent_dim:
         raise ValueError(
             f"groups must sum to latent_dim={latent_dim}, got {list(groups)}: leave out latent_dim, which "
