@@ -61,6 +61,28 @@ def test_one_of_other_weights_or_codes(saved, tmp_path):
         assert "is a prior over other codes" in refusal(tmp_path, posterior=other)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_whose_weights_are_not_finite(saved, tmp_path, value):
+    saved.bias.data[1, 2, 3] = value
+    save_code_prior(tmp_path, saved, RECORD)
+    assert refusal(tmp_path).startswith(f"{tmp_path / FILE_NAME} holds weights that are no finite numbers: ")
+
+
+def test_one_whose_weights_are_no_real_tensors_of_their_shape(saved, tmp_path):
+    state = saved.state_dict()
+    bias = saved.bias.detach()
+    expanded, whole, cut = torch.zeros(1).expand_as(bias), bias.long(), bias[:, :, :4].clone()
+    for other, text in (
+        (expanded, "no finite numbers"),
+        (bias.to(torch.complex64), "no finite numbers"),
+        (whole, "over other codes"),
+        (cut, "over other codes"),
+        (None, "over other codes"),
+    ):
+        torch.save({"network": state | {"bias": other}, "weights_sha256": "0123"}, tmp_path / FILE_NAME)
+        assert text in refusal(tmp_path)
+
+
 class Harmful:
     def __reduce__(self):
         return (Path("harm").touch, ())

@@ -33,7 +33,7 @@ def load_code_prior(
     Its size is that of its tensors; the codes are those of the run's ``posterior``.
 
     Raises:
-        UserError: the run has no codes, or the file is missing, damaged, or of other codes.
+        UserError: the run has no codes, or the file is missing, damaged, not finite, or of other codes.
     """
     if "codes" not in posterior.provides:
         raise UserError(f"{folder} is no run with codes, over which a prior could be fitted. {WITH_CODES}")
@@ -61,4 +61,7 @@ def load_code_prior(
         network.load_state_dict(state, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{file} is a prior over other codes: {fitting} fits it again.") from error
+    # an expanded tensor, which would fill the memory, is none that was trained
+    if not all(w.is_floating_point() and w.is_contiguous() and w.isfinite().all() for w in state.values()):
+        raise UserError(f"{file} holds weights that are no finite numbers: {fitting} fits it again.")
     return network.float().to(device).eval().requires_grad_(False)
