@@ -104,7 +104,7 @@ def test_the_rate_of_uniform_codes_is_their_logarithm(tmp_path):
 def test_every_code_is_drawn_as_often(tmp_path):
     """Chi-square of 400,000 codes over 1000: a right prior exceeds the bound once in 10^6.
 
-    Noise of 8 bits never draws 100 of them, which makes it about 100 times as large.
+    Noise of 8 bits never draws 100 of them, which makes it some 70 times as large.
     """
     model = fitted(tmp_path, **codes()).model
     assert model.posterior.noise.dtype == torch.float32  # at the test of the run

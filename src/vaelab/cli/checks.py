@@ -150,16 +150,16 @@ class Place:
 
 
 @dataclass(frozen=True)
-class TrainablePrecision:
+class TrainablePrecision(Text):
     """Any precision but float16 for weights and Adam's averages. Which there are, Lightning says."""
 
     def fits(self, value: Any) -> bool:
-        return value != "16-true"
+        return super().fits(value) and value != "16-true"
 
     def meaning(self, value: Any) -> str:
-        return (
-            "bf16-true, or 16-mixed on a GPU: most squared gradients, which Adam averages, are 0 in float16"
-        )
+        if value != "16-true":
+            return super().meaning(value)
+        return "bf16-true, or 16-mixed on a GPU: most squared gradients, which Adam averages, are 0 in float16"
 
 
 @dataclass(frozen=True)
