@@ -28,8 +28,8 @@ class GroupKL(Term):
         free_bits: lambda in nats per group: a number or a schedule, of all groups or for each.
 
     Raises:
-        ValueError: not one number for each group, or a negative one (those of schedules are checked before torch is
-            imported).
+        ValueError: not one number for each group, or a negative one. The command refuses schedules
+            that are negative.
     """
 
     needs = frozenset({"density"})
