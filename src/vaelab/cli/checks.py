@@ -159,7 +159,7 @@ class TrainablePrecision(Text):
     def meaning(self, value: Any) -> str:
         if value != "16-true":
             return super().meaning(value)
-        return "bf16-true, or 16-mixed on a GPU: most squared gradients, which Adam averages, are 0 in float16"
+        return "bf16-true, or 16-mixed on a GPU: most of the squares that Adam averages are 0 in float16"
 
 
 @dataclass(frozen=True)
