@@ -55,8 +55,8 @@ class Ladder(Posterior):
         width: of the states s_l and the features h_l.
 
     Raises:
-        ValueError: not 2 to 4 groups, groups that do not sum to ``latent_dim`` or to more than
-            65,536, a ``width`` < 1, or latents that are maps.
+        ValueError: not 2 to 4 groups, groups that sum to more than 65,536 or not to ``latent_dim``,
+            a ``width`` < 1, or latents that are maps.
     """
 
     provides = frozenset({"vectors", "density"})

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MOST_DIMENSIONS = 2**16  # of a hierarchy: with as many its dense layers take gigabytes
-
 __all__ = ["check_groups", "check_whole", "register_number", "scalar"]
+
+MOST_DIMENSIONS = 2**16  # of a hierarchy: with as many its dense layers take gigabytes
 
 
 def scalar(
@@ -54,8 +54,7 @@ def register_number(module: nn.Module, name: str, value: Any, **bounds: float) -
 
 
 def check_groups(groups: Sequence[int], latent_dim: int) -> None:
-    """Raise a ValueError unless ``groups`` are 2 to 4 whole numbers >= 1 that sum to ``latent_dim``,
-    at most 65,536.
+    """Raise a ValueError unless ``groups`` are 2 to 4 whole numbers >= 1 with sum ``latent_dim`` <= 65,536.
 
     >>> check_groups([4, 4], 10)
     Traceback (most recent call last):
