@@ -51,6 +51,7 @@ def test_a_group_without_an_option_names_the_key_and_where_its_options_are(group
     ("setting", "text"),
     [
         ("optimizer=null", "optimizer=null: must be the name of an option. One of adam, adamw."),
+        ("optimizer=[]", "optimizer=[]: must be the name of an option. One of adam, adamw."),
         ("optimizer=adam,null", "optimizer=null: must be the name of an option. One of adam, adamw."),
         ("optimizer=5", "optimizer=5: must be the name of an option. One of adam, adamw."),
         ("optimizer={lr: 1}", "optimizer={'lr': 1}: must be the name of an option. One of adam, adamw."),

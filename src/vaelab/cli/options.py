@@ -51,7 +51,7 @@ def check_options(settings: Iterable[str]) -> None:
 
 def _may_be_option(value: Any) -> bool:
     if isinstance(value, list):
-        return all(map(_may_be_option, value))
+        return bool(value) and all(map(_may_be_option, value))
     return isinstance(value, str | Glob)  # a quoted string is a str too
 
 
