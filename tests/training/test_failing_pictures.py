@@ -73,7 +73,13 @@ def test_every_picture_is_drawn_in_every_precision(tmp_path, model, precision):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "bf16-true",
+        *(pytest.param(other, marks=pytest.mark.exhaustive) for other in ("64-true", "bf16-mixed")),
+    ],
+)
 def test_every_picture_of_a_hierarchy_is_drawn_in_every_precision(tmp_path, precision):
     settings = ("model=hierarchical_vae", "model.groups=[1,2]", "callbacks=all_pictures")
     result = small(tmp_path, *settings, f"trainer.precision={precision}")
