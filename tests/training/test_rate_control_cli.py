@@ -124,7 +124,7 @@ def ended(tmp_path, *settings: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [6.0, 12.0])
+@pytest.mark.parametrize("target", [pytest.param(6.0, marks=pytest.mark.exhaustive), 12.0])
 def test_the_target_rate_is_met(tmp_path, target):
     result, metrics = ended(
         tmp_path, "model=target_rate_vae", f"model.target_rate={target}", "trainer.max_epochs=30"
@@ -137,7 +137,7 @@ def test_the_target_rate_is_met(tmp_path, target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [19.0, 23.0])
+@pytest.mark.parametrize("target", [pytest.param(19.0, marks=pytest.mark.exhaustive), 23.0])
 def test_geco_meets_its_distortion(tmp_path, target):
     result, metrics = ended(
         tmp_path, "model=geco_vae", f"model.target_distortion={target}", "trainer.max_epochs=30"
@@ -185,7 +185,7 @@ def test_a_target_out_of_reach_is_recorded_as_missed(tmp_path, of, settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capacity", [3.0, 20.0])
+@pytest.mark.parametrize("capacity", [pytest.param(3.0, marks=pytest.mark.exhaustive), 20.0])
 def test_the_rate_ends_at_its_capacity_with_all_defaults(tmp_path, capacity):
     result, metrics = ended(tmp_path, "model=capacity_vae", f"model.capacity={capacity}")
     reached, error = (metrics[f"train/rate_reached{end}"] for end in ("", "_se"))
