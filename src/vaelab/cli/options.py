@@ -37,16 +37,21 @@ def check_options(settings: Iterable[str]) -> None:
         group, value = override.key_or_group, override.value()
         if not (conf_dir() / group).is_dir():
             continue
-        names = [name for name in all_options(group) if "/" not in name]
-        listed = f"One of {', '.join(names)}" if len(names) <= MOST_NAMES else f"See --list {group}"
         if override.is_delete():
             if group in NEEDED:
-                raise UserError(f"~{group}: it can't be left out. {listed}.")
+                raise UserError(f"~{group}: it can't be left out. {_listed(group)}.")
             continue
         for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
             if not _may_be_option(choice):
                 none = ", or leave it out for none" if group in OPTIONAL else ""
-                raise UserError(f"{group}={shown(choice)}: must be the name of an option. {listed}{none}.")
+                text = f"{group}={shown(choice)}: must be the name of an option."
+                raise UserError(f"{text} {_listed(group)}{none}.")
+
+
+def _listed(group: str) -> str:
+    """The group's own options, or where to find them if they are many."""
+    names = [name for name in all_options(group) if "/" not in name]
+    return f"One of {', '.join(names)}" if len(names) <= MOST_NAMES else f"See --list {group}"
 
 
 def _may_be_option(value: Any) -> bool:
